@@ -1,0 +1,124 @@
+# mfdrelay: no configure step. What a packager sets: PREFIX DESTDIR CFLAGS LDFLAGS CC BUILD.
+#   make            the daemon                  make demo     one scan through daemon and simulator
+#   make check      all tests                   make asan     all tests under ASan and UBSan
+#   make install    as PREFIX and DESTDIR say   make V=1      show the commands
+PREFIX      ?= /usr/local
+SYSCONFDIR  ?= /etc
+UNITDIR     ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,/etc/systemd/system)
+CFLAGS      ?= -O2 -g
+BUILD       ?= build
+CC          ?= cc
+WERROR      ?=
+PYTEST      ?= pytest-3
+
+VERSION     := 0.1.0
+PACKAGES    := openssl libevent libevent_openssl libcurl libconfig jansson libcares libcrypt libsystemd
+TEST_PACKAGES := cmocka
+
+# What the code needs whatever CFLAGS says: warnings, hardening, the language.
+WARNINGS    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
+# glibc refuses _FORTIFY_SOURCE without optimisation, and the sanitizers replace it.
+FORTIFY     := $(if $(or $(SANITIZE),$(filter -O0,$(CFLAGS))),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+HARDEN      := $(FORTIFY) -fstack-protector-strong -fPIE -fno-strict-aliasing
+own_cflags   = -std=c11 -D_GNU_SOURCE -DMFDRELAY_VERSION='"$(VERSION)"' -Isrc $(WARNINGS) $(HARDEN) $(SANITIZE) -pthread
+own_ldflags  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
+pkg_cflags  := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+pkg_libs    := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+
+SOURCES     := $(filter-out src/main.c,$(wildcard src/*/*.c))
+OBJECTS     := $(SOURCES:%.c=$(BUILD)/%.o)
+UNIT_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+SIM_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/m365sim/*.c))
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
+all: $(BUILD)/mfdrelay
+
+$(BUILD)/%.o: %.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(own_cflags) $(pkg_cflags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# All but main.c in one archive: the daemon and the unit tests share it.
+$(BUILD)/libmfdrelay.a: $(OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar qcs $@ $(OBJECTS)
+
+$(BUILD)/mfdrelay: $(BUILD)/src/main.o $(BUILD)/libmfdrelay.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(pkg_libs)
+
+# The simulator stands on its own feet: none of the daemon's code, so that no mistake is shared.
+$(BUILD)/m365sim: $(SIM_OBJECTS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(shell pkg-config --libs openssl jansson)
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libmfdrelay.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(pkg_libs) $(shell pkg-config --libs $(TEST_PACKAGES))
+
+-include $(OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) $(BUILD)/src/main.d
+
+demo: $(BUILD)/mfdrelay $(BUILD)/m365sim
+	$(Q)BUILD=$(BUILD) python3 tests/demo.py
+
+unit: $(UNIT_TESTS)
+	$(Q)sh tests/run-unit.sh $(UNIT_TESTS)
+
+system: $(BUILD)/mfdrelay $(BUILD)/m365sim
+	$(Q)BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) tests/system
+
+# The daemon with each call on its spool failed, or killed at it; torture is the long form, with 200 random kills under load.
+$(BUILD)/interpose.so: tests/crash/interpose.c Makefile
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -U_FORTIFY_SOURCE -fPIC -shared -o $@ $<
+
+crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so
+	$(Q)BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) tests/crash
+
+torture: export TORTURE := 1
+torture: crash
+
+check: unit system crash
+
+# Each parser under libFuzzer for SECONDS_EACH (6) on its seeds; needs sh contrib/setup.sh --fuzz.
+fuzz:
+	$(Q)BUILD=$(BUILD) sh tests/fuzz/run.sh
+
+# Figures, not a test: throughput, memory, syncs a message. BENCH_DIR names the file system (default: that of BUILD).
+bench: $(BUILD)/mfdrelay $(BUILD)/m365sim
+	$(Q)BUILD=$(abspath $(BUILD)) python3 tests/bench/throughput.py
+
+# The same tests, every process of the daemon under AddressSanitizer and UndefinedBehaviorSanitizer.
+# A report ends the process that made it and stands in its log, which fails the test.
+asan:
+	$(Q)$(MAKE) check BUILD=$(BUILD)/asan CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(DESTDIR)$(SYSCONFDIR)/mfdrelay $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
+	install -m 755 $(BUILD)/mfdrelay $(DESTDIR)$(PREFIX)/sbin/mfdrelay
+	install -m 644 man/mfdrelay.8 $(DESTDIR)$(PREFIX)/share/man/man8/mfdrelay.8
+	install -m 644 man/mfdrelay.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/mfdrelay.conf.5
+	install -m 644 conf/mfdrelay.conf $(DESTDIR)$(PREFIX)/share/doc/mfdrelay/mfdrelay.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/mfdrelay/mfdrelay.conf || \
+		install -m 644 conf/mfdrelay.conf $(DESTDIR)$(SYSCONFDIR)/mfdrelay/mfdrelay.conf
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' systemd/mfdrelay.service > $(DESTDIR)$(UNITDIR)/mfdrelay.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/mfdrelay.service
+	install -D -m 644 systemd/mfdrelay.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mfdrelay.conf
+
+# The config and the spool are the admin's: they stay.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/mfdrelay $(DESTDIR)$(UNITDIR)/mfdrelay.service
+	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/mfdrelay.conf
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/mfdrelay.8 $(DESTDIR)$(PREFIX)/share/man/man5/mfdrelay.conf.5
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all demo unit system crash torture check fuzz bench asan install uninstall clean
+.SECONDARY:
