@@ -1,0 +1,48 @@
+/* Counters on one page that supervisor and workers share (anonymous mapping, made before fork). Relaxed atomics: they
+ * are for people, nothing is decided by them. They outlive a worker's restart, not the daemon's. */
+#ifndef MFDRELAY_BASE_COUNTERS_H
+#define MFDRELAY_BASE_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct counters {
+	/* listener */
+	_Atomic uint64_t sessions;		/* connections accepted */
+	_Atomic uint64_t sessions_refused;	/* 421: too many, or draining */
+	_Atomic uint64_t messages_accepted;	/* 250 given */
+	_Atomic uint64_t bytes_accepted;
+	_Atomic uint64_t messages_refused;	/* 4xx or 5xx after DATA */
+	_Atomic uint64_t recipients_refused;	/* 4xx or 5xx to RCPT */
+	_Atomic uint64_t auth_failures;
+	_Atomic uint64_t sessions_now;
+	/* sender */
+	_Atomic uint64_t messages_delivered;	/* all recipients of a message delivered */
+	_Atomic uint64_t recipients_delivered;
+	_Atomic uint64_t recipients_failed;
+	_Atomic uint64_t reports;
+	_Atomic uint64_t deferrals;
+	_Atomic uint64_t upstream_connections;
+	_Atomic uint64_t tokens_fetched;
+	/* supervisor */
+	_Atomic uint64_t listener_restarts;
+	_Atomic uint64_t sender_restarts;
+	_Atomic int64_t started_ms;		/* wall clock */
+	_Atomic int32_t listener_pid, sender_pid;
+	_Atomic int64_t config_loaded_ms;
+};
+
+/* Map the page. Returns NULL with errno. It stays mapped to the process's end. */
+struct counters *counters_new(void);
+
+static inline void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline uint64_t counted(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* The only calls of fsync, linkat and rename in the program, so that a test can fail or record each of them and
+ * a reader finds every durable step here. None of them runs on an event loop. */
+#ifndef MFDRELAY_BASE_FSUTIL_H
+#define MFDRELAY_BASE_FSUTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* All return 0, or -1 with errno. */
+int fs_start_writeback(int fd);			/* hint only: begins to write the file's data, waits for nothing */
+int fs_sync(int fd);				/* fsync of a file or folder; after a failure never again on the same file */
+int fs_link_fd(int fd, int dir_fd, const char *name);	/* give an O_TMPFILE file its name; EEXIST when it is taken */
+int fs_rename(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name);
+int fs_rename_noreplace(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name);	/* EEXIST when taken.
+						   By linkat and unlinkat where the file system has no such rename */
+
+/* Write all n bytes at the file's position, or at offset. A short write without errno becomes ENOSPC. */
+int fs_write_all(int fd, const void *bytes, size_t n);
+int fs_pwrite_all(int fd, const void *bytes, size_t n, off_t offset);
+
+/* Read a whole small file, at most max bytes, NUL appended. Returns malloc'ed bytes with *n set, or NULL with
+ * errno (EFBIG when larger). */
+char *fs_read_file(int dir_fd, const char *name, size_t max, size_t *n);
+
+/* Replace the file name by one of n bytes, mode 0600, durably: it is written as temp, synced, renamed, and the folder is
+ * synced. Returns 0; -1 with errno, name as it was unless only the folder's sync has failed. Blocks. */
+int fs_replace_file(int dir_fd, const char *temp, const char *name, const void *bytes, size_t n);
+
+/* Make the file name anew, mode 0600, for writing; one of that name that was left behind is removed first. Returns its
+ * descriptor, or -1 with errno. */
+int fs_create(int dir_fd, const char *name);
+
+/* Call fn for each name of a folder, in no order, but those that begin with '.' and those known not to be plain files.
+ * fn may remove the file it is called for. Stops when fn returns false. Returns 0, or -1 with errno. */
+int fs_each_name(int dir_fd, bool (*fn)(void *arg, const char *name), void *arg);
+
+/* Whether a file can be written and synced without a name in that folder and then be given one, and is whole after a
+ * power cut once both were synced. */
+bool fs_can_link_unnamed(int dir_fd);
+
+#endif

@@ -1,0 +1,62 @@
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* write(2) and _exit only: the log allocates, and exit handlers might. */
+static _Noreturn void out_of_memory(void)
+{
+	static const char line[] = "mfdrelay: out of memory: this process ends and is started again\n";
+
+	if (write(STDERR_FILENO, line, sizeof line - 1) < 0)
+		_exit(71);
+	_exit(70);
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+	void *p = calloc(count, size);
+
+	if (p == NULL && count > 0 && size > 0)
+		out_of_memory();
+	return p;
+}
+
+void *xrealloc(void *old, size_t size)
+{
+	void *p = realloc(old, size);
+
+	if (p == NULL && size > 0)
+		out_of_memory();
+	return p;
+}
+
+char *xstrdup(const char *s)
+{
+	return xstrndup(s, strlen(s));
+}
+
+char *xstrndup(const char *s, size_t n)
+{
+	char *p = strndup(s, n);
+
+	if (p == NULL)
+		out_of_memory();
+	return p;
+}
+
+char *xasprintf(const char *format, ...)
+{
+	va_list args;
+	char *p;
+
+	va_start(args, format);
+	int n = vasprintf(&p, format, args);
+	va_end(args);
+	if (n < 0)
+		out_of_memory();
+	return p;
+}

@@ -1,0 +1,15 @@
+/* Memory that is there: out of memory ends the process with one log line. The spool is the truth and the
+ * supervisor restarts a worker, so no caller has a branch for it. Sizes that come from outside are bounded
+ * before they reach these. All results are freed with free(). */
+#ifndef MFDRELAY_BASE_MEM_H
+#define MFDRELAY_BASE_MEM_H
+
+#include <stddef.h>
+
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *old, size_t size);
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t n);
+char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

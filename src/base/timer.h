@@ -1,0 +1,12 @@
+/* libevent's timers, in milliseconds. */
+#ifndef MFDRELAY_BASE_TIMER_H
+#define MFDRELAY_BASE_TIMER_H
+
+#include <stdint.h>
+
+struct event;
+
+/* Let timer fire ms milliseconds from now (at once for 0 or less), instead of when it was set to before. */
+void timer_set(struct event *timer, int64_t ms);
+
+#endif

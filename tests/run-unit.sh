@@ -1,0 +1,46 @@
+#!/bin/sh
+# Run the cmocka programs given as arguments, go on after a failure, count over all of them.
+#   sh tests/run-unit.sh build/tests/unit/test_*
+# The last line is "N passed, M failed"; exit 1 when a test failed, a program broke off, or no test ran.
+passed=0
+failed=0
+output=$(mktemp) || exit 1
+trap 'rm -f "$output"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# The sum of the numbers on cmocka's lines "[  WORD  ] N test(s)".
+count()
+{
+	sed -n "s/^\[  $1  \] \([0-9][0-9]*\) test.*/\1/p" "$output" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+for program in "$@"; do
+	CMOCKA_MESSAGE_OUTPUT=stdout "$program" >"$output" 2>&1
+	status=$?
+	good=$(count PASSED)
+	bad=$(count FAILED)
+	note=
+	# A crash or a sanitizer's report after the last line of cmocka counts as one failure more.
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+		bad=1
+		note=" (exit status $status)"
+	fi
+	if [ "$status" -eq 0 ] && [ "$good" -eq 0 ]; then
+		bad=1
+		note=" (no test ran)"
+	fi
+	passed=$((passed + good))
+	failed=$((failed + bad))
+	if [ "$bad" -gt 0 ]; then
+		cat "$output"
+		printf '%-24s %s passed, %s FAILED%s\n' "${program##*/}" "$good" "$bad" "$note"
+	else
+		printf '%-24s %s passed\n' "${program##*/}" "$good"
+	fi
+done
+
+if [ "$((passed + failed))" -eq 0 ]; then
+	echo "no unit test ran: tests/unit/test_*.c is where they belong" >&2
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
