@@ -1,0 +1,177 @@
+#include "smtp/data.h"
+
+#include <string.h>
+
+/* A run is looked for in so many bytes at a time: with a CR or NUL at every second byte the search for an LF
+ * would otherwise read all of the input again and again. */
+#define WINDOW 1024
+
+enum {
+	LINE_START, /* behind a CRLF, or at the first byte */
+	IN_LINE,    /* also behind a bare LF: a dot there is content */
+	CR,	    /* a CR was read and not put out: a line end, or a bare one */
+	DOT,	    /* "CRLF." was read, the dot not put out */
+	DOT_CR,	    /* "CRLF.CR" was read */
+};
+
+void data_reader_init(struct data_reader *reader)
+{
+	*reader = (struct data_reader){.state = LINE_START};
+}
+
+static size_t put_crlf(char *out)
+{
+	out[0] = '\r';
+	out[1] = '\n';
+	return 2;
+}
+
+/* One byte where nothing is pending. A NUL is dropped, but what it parts stays parted: "CRLF NUL ." is no dot
+ * at a line's start. */
+static size_t take_byte(struct data_reader *reader, char c, char *out)
+{
+	reader->state = c == '\r' ? CR : IN_LINE;
+	switch (c) {
+	case '\r':
+		return 0;
+	case '\n':
+		reader->bare_lf++;
+		return put_crlf(out);
+	case '\0':
+		reader->nul++;
+		return 0;
+	default:
+		if ((unsigned char)c > 127)
+			reader->has_8bit = true;
+		out[0] = c;
+		return 1;
+	}
+}
+
+static size_t take_bare_cr(struct data_reader *reader, char c, char *out)
+{
+	reader->bare_cr++;
+	out[0] = ' ';
+	return 1 + take_byte(reader, c, out + 1);
+}
+
+/* One byte in any state: at most two bytes out. */
+static size_t step(struct data_reader *reader, char c, char *out)
+{
+	switch (reader->state) {
+	case LINE_START:
+		if (c != '.')
+			return take_byte(reader, c, out);
+		reader->state = DOT;
+		return 0;
+	case DOT:
+		if (c != '\r')
+			return take_byte(reader, c, out);
+		reader->state = DOT_CR;
+		return 0;
+	case DOT_CR:
+		if (c != '\n')
+			return take_bare_cr(reader, c, out);
+		reader->ended = true;
+		return 0;
+	case CR:
+		if (c != '\n')
+			return take_bare_cr(reader, c, out);
+		reader->state = LINE_START;
+		return put_crlf(out);
+	default:
+		return take_byte(reader, c, out);
+	}
+}
+
+static size_t length_before(const char *p, char c, size_t n)
+{
+	const char *found = memchr(p, c, n);
+
+	return found == NULL ? n : (size_t)(found - p);
+}
+
+/* How many bytes go out as they are. */
+static size_t plain_run(const char *p, size_t n)
+{
+	if (n > WINDOW)
+		n = WINDOW;
+	n = length_before(p, '\n', n);
+	n = length_before(p, '\r', n);
+	return length_before(p, '\0', n);
+}
+
+static bool holds_8bit(const char *p, size_t n)
+{
+	uint64_t word, all = 0;
+
+	for (; n >= sizeof word; p += sizeof word, n -= sizeof word) {
+		memcpy(&word, p, sizeof word);
+		all |= word;
+	}
+	for (; n > 0; p++, n--)
+		all |= (unsigned char)*p;
+	return (all & UINT64_C(0x8080808080808080)) != 0;
+}
+
+static size_t copy_run(struct data_reader *reader, const char *in, size_t n, char *out)
+{
+	n = plain_run(in, n);
+	memcpy(out, in, n);
+	if (!reader->has_8bit)
+		reader->has_8bit = holds_8bit(in, n);
+	return n;
+}
+
+size_t data_read(
+    struct data_reader *reader, const char *in, size_t n, char *out, size_t room, size_t *written)
+{
+	size_t used = 0, put = 0, run;
+
+	while (used < n && room - put >= 2 && !reader->ended) {
+		if (reader->state == IN_LINE) {
+			run = copy_run(
+			    reader, in + used, n - used < room - put ? n - used : room - put, out + put);
+			used += run;
+			put += run;
+			if (run > 0)
+				continue;
+		}
+		put += step(reader, in[used++], out + put);
+	}
+	reader->bytes += put;
+	*written = put;
+	return used;
+}
+
+size_t data_stuff(struct data_stuffer *stuffer, const char *in, size_t n, char *out)
+{
+	size_t put = 0;
+
+	while (n > 0) {
+		size_t run = length_before(in, '\n', n);
+		if (!stuffer->in_line && in[0] == '.')
+			out[put++] = '.';
+		memcpy(out + put, in, run);
+		put += run;
+		if (run > 0) {
+			stuffer->in_line = true;
+			stuffer->after_cr = in[run - 1] == '\r';
+		}
+		if (run == n)
+			break;
+		/* A bare LF comes from a damaged file only; it must not get out even so. */
+		if (!stuffer->after_cr)
+			out[put++] = '\r';
+		out[put++] = '\n';
+		*stuffer = (struct data_stuffer){.in_line = false};
+		in += run + 1;
+		n -= run + 1;
+	}
+	return put;
+}
+
+const char *data_stuff_end(const struct data_stuffer *stuffer)
+{
+	return stuffer->in_line ? "\r\n.\r\n" : ".\r\n";
+}
