@@ -1,0 +1,245 @@
+#include "config/check.h"
+
+#include <arpa/inet.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/check_device.h"
+#include "config/check_upstream.h"
+#include "config/config.h"
+#include "config/source.h"
+#include "config/values.h"
+#include "smtp/address.h"
+
+#define SPOOL_PATH_MAX 99 /* with "/control" behind it the address of a unix socket: 107 */
+
+static void check_hostname(const struct config *config, const struct source *source)
+{
+	const config_setting_t *at = source_at(source, "hostname");
+
+	if (config_setting_is_root(at) && (config->hostname == NULL || !value_is_host(config->hostname)))
+		source_error(source, at,
+		    "the machine has no usable host name; add hostname = \"relay.contoso.local\";");
+	else if (config->hostname != NULL && !value_is_host(config->hostname))
+		source_error(source, at,
+		    "hostname = \"%.64s\": no host name; write it as \"relay.contoso.local\"",
+		    config->hostname);
+}
+
+static void check_spool(const struct config *config, const struct source *source)
+{
+	const config_setting_t *at = source_at(source, "spool");
+
+	if (config->spool == NULL)
+		return;
+	if (config->spool[0] != '/')
+		source_error(source, at, "spool = \"%.64s\": give the whole path, from / on", config->spool);
+	else if (strlen(config->spool) > SPOOL_PATH_MAX)
+		source_error(source, at,
+		    "spool: the path has %zu characters; at most %d are possible, choose a shorter one",
+		    strlen(config->spool), SPOOL_PATH_MAX);
+}
+
+static void check_user(const struct config *config, const struct source *source)
+{
+	if (config->user != NULL && geteuid() == 0 && getpwnam(config->user) == NULL)
+		source_warn(source, source_at(source, "user"),
+		    "user = \"%.64s\": no such user, and serve needs it; run: useradd --system --shell "
+		    "/usr/sbin/nologin %.64s",
+		    config->user, config->user);
+}
+
+static bool is_full_address(const char *text)
+{
+	struct address address;
+
+	return address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0';
+}
+
+static void check_report_to(const struct config *config, const struct source *source)
+{
+	const config_setting_t *at = source_at(source, "report_to");
+
+	if (config->report_to == NULL)
+		return;
+	if (!is_full_address(config->report_to))
+		source_error(source, at,
+		    "report_to = \"%.64s\": no mail address; write it as \"it@contoso.com\"",
+		    config->report_to);
+	else if (config->route_count > 0 && config_route(config, config->report_to) < 0)
+		source_warn(source, at, "report_to: no route leads to %s, so it will get nothing; add one",
+		    config->report_to);
+}
+
+static bool is_ip_literal(const char *text)
+{
+	struct in6_addr room;
+
+	return inet_pton(AF_INET, text, &room) == 1 || inet_pton(AF_INET6, text, &room) == 1;
+}
+
+static void check_listener(const struct config *config, const struct source *source, size_t index)
+{
+	const struct listen_config *listen = &config->listen[index];
+	const config_setting_t *at = source_at(source, "listen.[%zu].address", index);
+
+	if (listen->address == NULL)
+		return;
+	if (strcmp(listen->address, "*") != 0 && !is_ip_literal(listen->address))
+		source_error(source, at,
+		    "listen.address = \"%.64s\": no address; write \"*\", or an IPv4 or IPv6 address of this "
+		    "machine",
+		    listen->address);
+	for (size_t i = 0; i < index; i++) {
+		const struct listen_config *other = &config->listen[i];
+		if (other->address == NULL || other->port != listen->port || listen->port == 0 ||
+		    strcmp(other->address, listen->address) != 0)
+			continue;
+		source_error(source, at, "address \"%s\" with port %u stands in listen twice; remove one",
+		    listen->address, (unsigned)listen->port);
+		return;
+	}
+}
+
+static void check_listeners(const struct config *config, const struct source *source)
+{
+	const config_setting_t *at = source_at(source, "listen");
+
+	if (config_setting_is_list(at) && config_setting_length(at) == 0)
+		source_error(source, at,
+		    "listen is empty; add { address = \"*\"; port = 25; }, or leave the key out for just "
+		    "that");
+	for (size_t i = 0; i < config->listen_count; i++)
+		check_listener(config, source, i);
+}
+
+static bool is_catch_all(const char *pattern)
+{
+	return strcmp(pattern, "*") == 0 || strcmp(pattern, "*@*") == 0;
+}
+
+static bool takes_all(const struct route *route)
+{
+	for (size_t i = 0; i < route->recipient_count; i++)
+		if (is_catch_all(route->recipients[i]))
+			return true;
+	return false;
+}
+
+static void check_pattern(const struct source *source, const config_setting_t *at, const char *pattern)
+{
+	const char *sign = strrchr(pattern, '@');
+
+	if (strpbrk(pattern, " \t<>,;") != NULL)
+		source_error(source, at,
+		    "routes.recipients = \"%.64s\": one pattern an entry, without blanks; write [ \"a@b\", "
+		    "\"*@c\" ]",
+		    pattern);
+	else if (sign == pattern ||
+		 (sign == NULL && strchr(pattern, '*') == NULL && strchr(pattern, '.') != NULL))
+		source_error(source, at,
+		    "routes.recipients = \"%.64s\" matches no address; write \"*@%.64s\"", pattern,
+		    sign == pattern ? pattern + 1 : pattern);
+	else if (sign != NULL && sign[1] == '\0')
+		source_error(source, at,
+		    "routes.recipients = \"%.64s\" matches no address; write a domain behind the @", pattern);
+}
+
+static void check_route(const struct config *config, const struct source *source, size_t index)
+{
+	const struct route *route = &config->routes[index];
+	const config_setting_t *via = source_at(source, "routes.[%zu].via", index);
+
+	for (size_t i = 0; i < route->recipient_count; i++)
+		check_pattern(
+		    source, source_at(source, "routes.[%zu].recipients", index), route->recipients[i]);
+	if (route->via_count > 1)
+		source_warn(source, via,
+		    "routes.via: this version sends by the first upstream only (\"%s\"); the others wait for "
+		    "a later one",
+		    config->upstreams[route->via[0]].name);
+	if (route->via_count == 0 || !takes_all(route))
+		return;
+	const struct upstream_config *first = &config->upstreams[route->via[0]];
+	if (first->kind == UPSTREAM_HVE || first->kind == UPSTREAM_DIRECT_SEND)
+		source_warn(source, via,
+		    "routes.via: kind \"%s\" delivers to the tenant's own recipients only, and this route "
+		    "takes all; "
+		    "put a route with your own domains before it",
+		    upstream_kind_names[first->kind]);
+}
+
+static void check_routes(const struct config *config, const struct source *source)
+{
+	const config_setting_t *at = source_at(source, "routes");
+	bool all_taken = false, is_known = true;
+
+	if (config_setting_is_list(at) && config_setting_length(at) == 0)
+		source_error(source, at,
+		    "routes is empty; add { recipients = [ \"*\" ]; via = [ \"NAME OF AN UPSTREAM\" ]; }");
+	for (size_t i = 0; i < config->route_count; i++) {
+		check_route(config, source, i);
+		if (all_taken)
+			source_warn(source, source_at(source, "routes.[%zu]", i),
+			    "this route is never used: one above takes every recipient; move it up");
+		all_taken = all_taken || takes_all(&config->routes[i]);
+		is_known = is_known && config->routes[i].recipient_count > 0;
+	}
+	if (config->route_count > 0 && is_known && !all_taken)
+		source_warn(source, at,
+		    "recipients that no route matches will be refused; add { recipients = [ \"*\" ]; ... } "
+		    "as the last one "
+		    "to take all");
+}
+
+static void check_retry(const struct config *config, const struct source *source)
+{
+	char small[24], large[24];
+
+	if (config->retry.max_ms > 0 && config->retry.first_ms > config->retry.max_ms)
+		source_error(source, source_at(source, "retry.first"),
+		    "retry.first (%s) is longer than retry.max (%s); swap or correct them",
+		    value_duration_text(large, sizeof large, (uint64_t)config->retry.first_ms),
+		    value_duration_text(small, sizeof small, (uint64_t)config->retry.max_ms));
+	if (config->retry.give_up_ms > 0 && config->retry.max_ms > config->retry.give_up_ms)
+		source_error(source, source_at(source, "retry.give_up"),
+		    "retry.give_up (%s) is shorter than retry.max (%s); swap or correct them",
+		    value_duration_text(small, sizeof small, (uint64_t)config->retry.give_up_ms),
+		    value_duration_text(large, sizeof large, (uint64_t)config->retry.max_ms));
+}
+
+static void check_limits(const struct config *config, const struct source *source)
+{
+	bool is_named = config_lookup(&source->tree, "limits.sessions_per_address") != NULL;
+
+	if (is_named && config->limits.sessions_per_address > config->limits.sessions &&
+	    config->limits.sessions > 0)
+		source_warn(source, source_at(source, "limits.sessions_per_address"),
+		    "limits.sessions_per_address (%u) is above limits.sessions (%u), which counts first; "
+		    "lower it",
+		    config->limits.sessions_per_address, config->limits.sessions);
+}
+
+void config_check(const struct config *config, const struct source *source)
+{
+	const config_setting_t *upstreams = source_at(source, "upstreams");
+
+	if ((source->mode & (S_IWGRP | S_IWOTH)) != 0)
+		source_warn(source, NULL, "others than its owner can change the config; run: chmod go-w %s",
+		    source->file);
+	check_hostname(config, source);
+	check_spool(config, source);
+	check_user(config, source);
+	check_report_to(config, source);
+	check_listeners(config, source);
+	check_devices(config, source);
+	if (config_setting_is_list(upstreams) && config_setting_length(upstreams) == 0)
+		source_error(source, upstreams, "upstreams is empty; add one, as mfdrelay.conf(5) shows");
+	check_upstreams(config, source);
+	check_routes(config, source);
+	check_retry(config, source);
+	check_limits(config, source);
+}

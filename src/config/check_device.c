@@ -1,0 +1,236 @@
+#include "config/check_device.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include <crypt.h>
+
+#include "base/mem.h"
+#include "config/config.h"
+#include "config/source.h"
+#include "config/values.h"
+
+#define IPV4_BITS   96 /* where an IPv4 prefix's own bits begin */
+#define IPV4_WIDEST 8
+#define IPV4_USUAL  24
+#define IPV6_WIDEST 32
+
+/* How long the last part of a whole hash is, method by method (crypt(5)). */
+static const struct {
+	const char *prefix;
+	size_t length;
+} hash_shapes[] = {{"$y$", 43}, {"$gy$", 43}, {"$7$", 43}, {"$2b$", 53}, {"$2a$", 53}, {"$2y$", 53},
+    {"$6$", 86}, {"$5$", 43}, {"$sha1$", 28}, {"$md5", 22}, {"$1$", 22}, {"$3$", 32}};
+
+static bool is_whole_hash(const char *hash)
+{
+	const char *last = strrchr(hash, '$') + 1;
+
+	for (size_t i = 0; i < sizeof hash_shapes / sizeof *hash_shapes; i++)
+		if (strncmp(hash, hash_shapes[i].prefix, strlen(hash_shapes[i].prefix)) == 0)
+			return strlen(last) == hash_shapes[i].length;
+	return true;
+}
+
+/* The wrong value is never repeated: it may be the password itself. Hashes without a '$' (DES) cannot be told
+ * from plain text, and are no protection. */
+static void check_hash(const struct source *source, const config_setting_t *at, const struct device *device)
+{
+	const char *hash = device->password_hash;
+	int verdict = hash[0] == '$' ? crypt_checksalt(hash) : CRYPT_SALT_INVALID;
+
+	if (verdict == CRYPT_SALT_METHOD_DISABLED)
+		source_error(source, at,
+		    "devices.password: this system's libcrypt does not take this method; make a new hash: "
+		    "mfdrelay passwd");
+	else if (verdict == CRYPT_SALT_INVALID)
+		source_error(source, at,
+		    "devices.password takes a hash, never the password itself; make one: mfdrelay passwd");
+	else if (!is_whole_hash(hash))
+		source_error(source, at,
+		    "devices.password: the hash is not whole; copy all of it, or make a new one: mfdrelay "
+		    "passwd");
+	else if (verdict != CRYPT_SALT_OK)
+		source_warn(source, at,
+		    "devices.password: the hash's method is outdated; make a new one: mfdrelay passwd");
+}
+
+static void check_width(const struct source *source, const config_setting_t *at, const struct prefix *prefix)
+{
+	static const struct prefix all_ipv4 = {
+	    .address = {.s6_addr = {[10] = 0xff, [11] = 0xff}}, .bits = IPV4_BITS};
+	bool is_ipv4 = prefix_is_ipv4(prefix);
+	unsigned bits = is_ipv4 ? prefix->bits - IPV4_BITS : prefix->bits;
+	/* Behind a translator all of IPv4 comes from one IPv6 network (RFC 6052). */
+	static const struct prefix translated = {
+	    .address = {.s6_addr = {[1] = 0x64, [2] = 0xff, [3] = 0x9b}}, .bits = IPV4_BITS};
+	bool holds_all_ipv4 = prefix->bits <= IPV4_BITS && (prefix_holds(prefix, &all_ipv4.address) ||
+							       prefix_holds(prefix, &translated.address));
+	char text[64];
+
+	value_prefix_text(text, sizeof text, prefix);
+	if (holds_all_ipv4 || bits < (is_ipv4 ? IPV4_WIDEST : IPV6_WIDEST))
+		source_error(source, at,
+		    "devices.address %s would make an open relay; name the networks that the devices are in",
+		    text);
+	else if (is_ipv4 && bits < IPV4_USUAL)
+		source_warn(source, at,
+		    "devices.address %s lets %u addresses send; name smaller networks if you can", text,
+		    1u << (32 - bits));
+	else if (prefix_has_host_bits(prefix))
+		source_warn(source, at,
+		    "devices.address %s stands for the whole network; for one device leave the \"/%u\" out",
+		    text, bits);
+}
+
+static void check_widths(const struct config *config, const struct source *source, size_t index)
+{
+	const struct device *device = &config->devices[index];
+	const config_setting_t *at = source_at(source, "devices.[%zu].address", index);
+	/* An entry that was no address is not among the prefixes: then the lines of the others are not known.
+	 */
+	bool in_step =
+	    config_setting_is_aggregate(at) && (size_t)config_setting_length(at) == device->prefix_count;
+
+	for (size_t i = 0; i < device->prefix_count; i++)
+		check_width(
+		    source, in_step ? config_setting_get_elem(at, (unsigned)i) : at, &device->prefixes[i]);
+}
+
+static void check_device_name(const struct config *config, const struct source *source, size_t index)
+{
+	const char *name = config->devices[index].name;
+	const config_setting_t *at = source_at(source, "devices.[%zu].name", index);
+
+	if (name == NULL)
+		return;
+	if (!value_is_name(name)) {
+		source_error(source, at,
+		    "devices.name = \"%.64s\": a name is up to 64 letters, digits, '.', '_' and '-'; choose "
+		    "another",
+		    name);
+		return;
+	}
+	for (size_t i = 0; i < index; i++) {
+		if (config->devices[i].name == NULL || strcmp(config->devices[i].name, name) != 0)
+			continue;
+		source_error(
+		    source, at, "devices.name = \"%s\" is taken by a device above; choose another", name);
+		return;
+	}
+}
+
+static void check_device_user(const struct config *config, const struct source *source, size_t index)
+{
+	const char *user = config->devices[index].user;
+
+	for (size_t i = 0; user != NULL && i < index; i++) {
+		if (config->devices[i].user == NULL || strcasecmp(config->devices[i].user, user) != 0)
+			continue;
+		source_error(source, source_at(source, "devices.[%zu].user", index),
+		    "devices.user = \"%.64s\" is taken by a device above (case does not count); choose "
+		    "another",
+		    user);
+		return;
+	}
+}
+
+static void check_device(const struct config *config, const struct source *source, size_t index)
+{
+	const config_setting_t *at = source_at(source, "devices.[%zu]", index);
+	bool has_address = config_setting_get_member(at, "address") != NULL;
+	bool has_user = config_setting_get_member(at, "user") != NULL;
+	bool has_password = config_setting_get_member(at, "password") != NULL;
+
+	check_device_name(config, source, index);
+	check_device_user(config, source, index);
+	check_widths(config, source, index);
+	if (!has_address && !has_user)
+		source_error(source, at,
+		    "a device is known by its address or by its user; add address, or user and password");
+	if (has_user && !has_password)
+		source_error(source, source_at(source, "devices.[%zu].user", index),
+		    "devices.user needs a password; make its hash: mfdrelay passwd");
+	if (has_password && !has_user)
+		source_error(source, source_at(source, "devices.[%zu].password", index),
+		    "devices.password needs the user it belongs to; add user");
+	if (config->devices[index].password_hash != NULL)
+		check_hash(
+		    source, source_at(source, "devices.[%zu].password", index), &config->devices[index]);
+}
+
+/* One prefix of a device that is known by its address alone. */
+struct claim {
+	struct prefix prefix;
+	size_t device;
+};
+
+static int by_prefix(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int order = memcmp(&x->prefix.address, &y->prefix.address, sizeof x->prefix.address);
+
+	if (order != 0)
+		return order;
+	if (x->prefix.bits != y->prefix.bits)
+		return x->prefix.bits < y->prefix.bits ? -1 : 1;
+	return x->device < y->device ? -1 : x->device > y->device;
+}
+
+static void compare_claims(
+    const struct config *config, const struct source *source, const struct claim *claims, size_t n)
+{
+	char text[64];
+
+	for (size_t i = 1; i < n; i++) {
+		const struct claim *a = &claims[i - 1], *b = &claims[i];
+		if (a->device == b->device || a->prefix.bits != b->prefix.bits ||
+		    memcmp(&a->prefix.address, &b->prefix.address, sizeof a->prefix.address) != 0)
+			continue;
+		const char *first = config->devices[a->device].name;
+		source_warn(source, source_at(source, "devices.[%zu].address", b->device),
+		    "devices.address %s is that of device \"%.64s\" already, which wins; remove it from one "
+		    "of them",
+		    value_prefix_text(text, sizeof text, &b->prefix), first != NULL ? first : "");
+	}
+}
+
+static void check_claims(const struct config *config, const struct source *source)
+{
+	size_t n = 0, room = 0;
+
+	for (size_t i = 0; i < config->device_count; i++)
+		room += config->devices[i].prefix_count;
+	if (room == 0)
+		return;
+	struct claim *claims = xcalloc(room, sizeof *claims);
+	for (size_t i = 0; i < config->device_count; i++)
+		for (size_t j = 0; config->devices[i].user == NULL && j < config->devices[i].prefix_count;
+		     j++)
+			claims[n++] = (struct claim){config->devices[i].prefixes[j], i};
+	qsort(claims, n, sizeof *claims, by_prefix);
+	compare_claims(config, source, claims, n);
+	free(claims);
+}
+
+void check_devices(const struct config *config, const struct source *source)
+{
+	const config_setting_t *at = source_at(source, "devices");
+	bool has_hash = false;
+
+	if (config_setting_is_root(at) || (config_setting_is_list(at) && config_setting_length(at) == 0))
+		source_warn(
+		    source, at, "no devices are listed: nothing will be accepted; add them to devices");
+	for (size_t i = 0; i < config->device_count; i++) {
+		check_device(config, source, i);
+		has_hash = has_hash || config->devices[i].password_hash != NULL;
+	}
+	check_claims(config, source);
+	if (has_hash && (source->mode & S_IROTH) != 0)
+		source_warn(source, NULL,
+		    "everyone on this machine can read the password hashes in the config; run: chmod o= %s",
+		    source->file);
+}

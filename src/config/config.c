@@ -1,0 +1,153 @@
+#include "config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "smtp/address.h"
+
+const char *const upstream_kind_names[] = {"submission", "hve", "direct-send", "smtp", NULL};
+const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
+
+int config_route(const struct config *config, const char *recipient)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		for (size_t j = 0; j < config->routes[i].recipient_count; j++)
+			if (address_matches(recipient, config->routes[i].recipients[j]))
+				return (int)i;
+	return -1;
+}
+
+bool prefix_holds(const struct prefix *prefix, const struct in6_addr *address)
+{
+	const unsigned char *a = prefix->address.s6_addr, *b = address->s6_addr;
+	unsigned whole = prefix->bits / 8, rest = prefix->bits % 8;
+
+	if (memcmp(a, b, whole) != 0)
+		return false;
+	return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
+}
+
+/* The longest of the device's prefixes that hold address, or -1. */
+static int longest_match(const struct device *device, const struct in6_addr *address)
+{
+	int longest = -1;
+
+	/* IPv4 lies inside ::/80 as v4-mapped addresses: an IPv6 network does not mean it. */
+	unsigned least = IN6_IS_ADDR_V4MAPPED(address) ? 96 : 0;
+
+	for (size_t i = 0; i < device->prefix_count; i++)
+		if (device->prefixes[i].bits >= least && (int)device->prefixes[i].bits > longest &&
+		    prefix_holds(&device->prefixes[i], address))
+			longest = (int)device->prefixes[i].bits;
+	return longest;
+}
+
+const struct device *config_device_by_address(const struct config *config, const struct in6_addr *address)
+{
+	const struct device *found = NULL;
+	int longest = -1;
+
+	for (size_t i = 0; i < config->device_count; i++) {
+		const struct device *device = &config->devices[i];
+		int bits = device->user == NULL ? longest_match(device, address) : -1;
+		if (bits > longest) {
+			longest = bits;
+			found = device;
+		}
+	}
+	return found;
+}
+
+const struct device *config_device_by_user(
+    const struct config *config, const char *user, const struct in6_addr *address)
+{
+	for (size_t i = 0; i < config->device_count; i++) {
+		const struct device *device = &config->devices[i];
+		if (device->user == NULL || !str_ieq(str_of(device->user), user))
+			continue;
+		if (device->prefix_count == 0 || longest_match(device, address) >= 0)
+			return device;
+	}
+	return NULL;
+}
+
+bool config_user_listed_at(const struct config *config, const struct in6_addr *address)
+{
+	for (size_t i = 0; i < config->device_count; i++)
+		if (config->devices[i].user != NULL && longest_match(&config->devices[i], address) >= 0)
+			return true;
+	return false;
+}
+
+bool config_user_from_anywhere(const struct config *config)
+{
+	for (size_t i = 0; i < config->device_count; i++)
+		if (config->devices[i].user != NULL && config->devices[i].prefix_count == 0)
+			return true;
+	return false;
+}
+
+static void free_device(struct device *device)
+{
+	free(device->name);
+	free(device->prefixes);
+	free(device->user);
+	free(device->password_hash);
+}
+
+static void free_oauth(struct oauth_config *oauth)
+{
+	if (oauth == NULL)
+		return;
+	free(oauth->authority);
+	free(oauth->tenant);
+	free(oauth->client_id);
+	free(oauth->client_secret);
+	free(oauth->scope);
+	free(oauth->ca);
+	free(oauth);
+}
+
+static void free_upstream(struct upstream_config *upstream)
+{
+	free(upstream->name);
+	free(upstream->host);
+	free(upstream->ca);
+	free(upstream->mailbox);
+	free_oauth(upstream->oauth);
+	free(upstream->user);
+	free(upstream->password);
+}
+
+static void free_route(struct route *route)
+{
+	for (size_t i = 0; i < route->recipient_count; i++)
+		free(route->recipients[i]);
+	free(route->recipients);
+	free(route->via);
+}
+
+void config_free(struct config *config)
+{
+	if (config == NULL)
+		return;
+	for (size_t i = 0; i < config->listen_count; i++)
+		free(config->listen[i].address);
+	for (size_t i = 0; i < config->device_count; i++)
+		free_device(&config->devices[i]);
+	for (size_t i = 0; i < config->upstream_count; i++)
+		free_upstream(&config->upstreams[i]);
+	for (size_t i = 0; i < config->route_count; i++)
+		free_route(&config->routes[i]);
+	free(config->listen);
+	free(config->devices);
+	free(config->upstreams);
+	free(config->routes);
+	free(config->file);
+	free(config->hostname);
+	free(config->spool);
+	free(config->user);
+	free(config->report_to);
+	free(config);
+}

@@ -1,0 +1,116 @@
+/* The configuration as the program sees it: built once from the file, const for everyone from then on. A new one
+ * arrives with new workers, never by edits. The file's syntax and every key: mfdrelay.conf(5). */
+#ifndef MFDRELAY_CONFIG_CONFIG_H
+#define MFDRELAY_CONFIG_CONFIG_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_DEFAULT_FILE "/etc/mfdrelay/mfdrelay.conf"
+
+struct listen_config {
+	char *address;		/* "*", or an IPv4 or IPv6 literal */
+	unsigned short port;	/* 0: any free one (tests) */
+};
+
+/* An address with its network's length. IPv4 is held as v4-mapped IPv6, so that one comparison serves both. */
+struct prefix {
+	struct in6_addr address;
+	unsigned bits;		/* 0 to 128; an IPv4 /24 is 120 */
+};
+
+struct device {
+	char *name;
+	struct prefix *prefixes;
+	size_t prefix_count;
+	char *user;		/* NULL: known by address alone */
+	char *password_hash;	/* crypt(5) string; NULL exactly where user is */
+};
+
+enum upstream_kind { UPSTREAM_SUBMISSION, UPSTREAM_HVE, UPSTREAM_DIRECT_SEND, UPSTREAM_SMTP };
+enum upstream_tls { UPSTREAM_TLS_REQUIRED, UPSTREAM_TLS_IMPLICIT, UPSTREAM_TLS_NONE };
+
+struct oauth_config {
+	char *authority;	/* login base URL without a trailing slash, https */
+	char *tenant;
+	char *client_id;
+	char *client_secret;	/* where it is to be read: "file:PATH" or "credential:NAME" */
+	char *scope;
+	char *ca;		/* PEM file for the login host; NULL: the system's store */
+};
+
+struct upstream_config {
+	char *name;
+	enum upstream_kind kind;
+	char *host;
+	unsigned short port;
+	enum upstream_tls tls;
+	char *ca;		/* PEM file; NULL: the system's store */
+	char *mailbox;		/* XOAUTH2 user; NULL without oauth */
+	struct oauth_config *oauth;	/* NULL: no OAuth */
+	char *user;		/* fixed credential; NULL: none. Never together with oauth */
+	char *password;		/* where it is to be read, as client_secret */
+	unsigned connections;	/* the send window's: at most so many at a time, over all generations of workers */
+};
+
+struct route {
+	char **recipients;	/* patterns for address_matches() */
+	size_t recipient_count;
+	size_t *via;		/* indexes into upstreams; the first is used */
+	size_t via_count;
+};
+
+struct config {
+	char *file;
+	char *hostname;
+	char *spool;
+	char *user;		/* workers drop to it; NULL: none given */
+	char *report_to;	/* NULL: none given */
+	struct listen_config *listen;
+	size_t listen_count;
+	struct device *devices;
+	size_t device_count;
+	struct upstream_config *upstreams;
+	size_t upstream_count;
+	struct route *routes;
+	size_t route_count;
+	struct {
+		int64_t first_ms, max_ms, give_up_ms;
+	} retry;
+	struct {
+		uint64_t message_size;		/* octets of content */
+		unsigned sessions, sessions_per_address, recipients;
+		uint64_t free_space;		/* octets; 0: the smaller of 5 % of the file system and 64M */
+		unsigned idle_ms;		/* between commands and inside DATA; RFC 5321 4.5.3.2: 5 minutes */
+		unsigned message_time_ms;	/* from DATA to its end */
+	} limits;
+};
+
+/* The words of the file for the enums, in their order. */
+extern const char *const upstream_kind_names[];
+extern const char *const upstream_tls_names[];
+
+/* The route of a recipient: its index, or -1 where no route matches. The first match in the file's order counts. */
+int config_route(const struct config *config, const char *recipient);
+
+/* The device of a peer's address (IPv4 as v4-mapped): the longest prefix wins, the earlier entry on a tie. An entry
+ * with a user counts only by its user, even when it has addresses (they then say where that user may come from).
+ * NULL: not listed. */
+const struct device *config_device_by_address(const struct config *config, const struct in6_addr *address);
+
+/* The entry with that user (ASCII case ignored) whose addresses, if it has any, hold address. NULL: none. */
+const struct device *config_device_by_user(const struct config *config, const char *user, const struct in6_addr *address);
+
+/* Whether an entry with a user names address, and whether one names no address at all: that user may come from anywhere. */
+bool config_user_listed_at(const struct config *config, const struct in6_addr *address);
+bool config_user_from_anywhere(const struct config *config);
+
+/* Whether an address lies in a prefix. */
+bool prefix_holds(const struct prefix *prefix, const struct in6_addr *address);
+
+/* Free all of it; NULL is fine. */
+void config_free(struct config *config);
+
+#endif

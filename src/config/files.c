@@ -1,0 +1,182 @@
+#include "config/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include "base/secret.h"
+#include "config/config.h"
+#include "config/source.h"
+
+#define PATH_ROOM    4096
+#define CANNOT_TRY   255 /* no errno has this number */
+#define PEM_FILE_MAX (8 * 1024 * 1024)
+
+struct reader reader_of(const struct config *config)
+{
+	struct reader reader = {.is_other = false, .name = config->user};
+	const struct passwd *entry;
+
+	if (geteuid() != 0 || config->user == NULL)
+		return reader;
+	entry = getpwnam(config->user);
+	if (entry == NULL || entry->pw_uid == 0)
+		return reader;
+	reader.is_other = true;
+	reader.uid = entry->pw_uid;
+	reader.gid = entry->pw_gid;
+	return reader;
+}
+
+/* 0, or the errno of opening path. */
+static int try_open(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* Only the kernel knows what a user may open (folders on the way, ACLs): ask it, in a child that becomes that
+ * user the way a worker does. */
+static int try_open_as(const struct reader *reader, const char *path)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child < 0)
+		return 0;
+	if (child == 0) {
+		if (setgroups(0, NULL) < 0 || setgid(reader->gid) < 0 || setuid(reader->uid) < 0)
+			_exit(CANNOT_TRY);
+		_exit(try_open(path));
+	}
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return 0;
+	return WIFEXITED(status) && WEXITSTATUS(status) != CANNOT_TRY ? WEXITSTATUS(status) : 0;
+}
+
+/* Whether the workers will be able to open path; else says so, with the remedy. */
+static bool can_open(const struct source *source, const config_setting_t *at, const char *key,
+    const char *path, const struct reader *reader)
+{
+	int error = try_open(path);
+
+	if (error == 0 && reader->is_other) {
+		error = try_open_as(reader, path);
+		if (error != 0)
+			source_error(source, at,
+			    "%s: user %s cannot read %s: %s; let its group (%u) read it: chgrp %u %s && "
+			    "chmod g+r "
+			    "%s, and let it enter the folders on the way",
+			    key, reader->name, path, strerror(error), (unsigned)reader->gid,
+			    (unsigned)reader->gid, path, path);
+	} else if (error != 0) {
+		source_error(source, at,
+		    "%s: %s cannot be read by this user: %s; correct the path, or give this user the right",
+		    key, path, strerror(error));
+	}
+	return error == 0;
+}
+
+static void check_secret_file(const struct source *source, const config_setting_t *at, const char *key,
+    const char *path, const struct reader *reader)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		source_error(source, at,
+		    "%s: %s: %s; put the secret's value into this file, or correct the path", key, path,
+		    strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		source_error(source, at,
+		    "%s: %s is not a plain file; put the secret's value into a file of its own", key, path);
+	else if ((st.st_mode & (S_IROTH | S_IWOTH)) != 0)
+		source_error(
+		    source, at, "%s: others can read or change %s; run: chmod o= %s", key, path, path);
+	else if (st.st_size == 0)
+		source_error(source, at, "%s: %s is empty; put the secret's value into it", key, path);
+	else if (st.st_size > SECRET_MAX)
+		source_error(source, at, "%s: %s is larger than %d bytes, not a secret; correct the path",
+		    key, path, SECRET_MAX);
+	else
+		can_open(source, at, key, path, reader);
+}
+
+void check_secret(const struct source *source, const config_setting_t *at, const char *key, const char *value,
+    const struct reader *reader)
+{
+	char path[PATH_ROOM];
+	struct err err = {""};
+
+	if (value == NULL)
+		return;
+	if (secret_path(path, sizeof path, value, &err) == 0)
+		check_secret_file(source, at, key, path, reader);
+	else if (strncmp(value, "credential:", 11) == 0 && getenv("CREDENTIALS_DIRECTORY") == NULL)
+		/* systemd hands it to the service, not to whoever runs `check`. */
+		source_warn(source, at, "%s: %s", key, err.text);
+	else
+		source_error(source, at, "%s: %s", key, err.text);
+}
+
+/* How many certificates a PEM file holds; -1 when one of them cannot be parsed. */
+static int count_certificates(const char *path)
+{
+	BIO *bio = BIO_new_file(path, "r");
+	X509 *certificate;
+	int n = 0;
+
+	if (bio == NULL)
+		return 0;
+	while ((certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+		X509_free(certificate);
+		n++;
+	}
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		n = -1;
+	ERR_clear_error();
+	BIO_free(bio);
+	return n;
+}
+
+void check_ca(const struct source *source, const config_setting_t *at, const char *key, const char *path,
+    const struct reader *reader)
+{
+	struct stat st;
+
+	if (path == NULL)
+		return;
+	if (path[0] != '/') {
+		source_error(source, at, "%s = \"%s\": give the whole path, from / on", key, path);
+		return;
+	}
+	if (stat(path, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_size > PEM_FILE_MAX)) {
+		source_error(
+		    source, at, "%s: %s is not a plain file of certificates; name a PEM file", key, path);
+		return;
+	}
+	if (!can_open(source, at, key, path, reader))
+		return;
+	int n = count_certificates(path);
+	if (n < 0)
+		source_error(source, at,
+		    "%s: a certificate in %s cannot be parsed; export it again in PEM form", key, path);
+	else if (n == 0)
+		source_error(source, at,
+		    "%s: no certificate in %s; it takes PEM form (-----BEGIN CERTIFICATE-----)", key, path);
+}

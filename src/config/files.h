@@ -1,0 +1,29 @@
+/* Checks of the files that the config names: looked at, opened, but no secret is read. */
+#ifndef MFDRELAY_CONFIG_FILES_H
+#define MFDRELAY_CONFIG_FILES_H
+
+#include <libconfig.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct config;
+struct source;
+
+/* Who is going to read them: the config's user where we are root and would drop to it, else ourselves. */
+struct reader {
+	bool is_other;
+	const char *name;	/* of the other; borrowed from the config */
+	uid_t uid;
+	gid_t gid;
+};
+
+struct reader reader_of(const struct config *config);
+
+/* Note, at the setting at, what is wrong with the secret that value names ("file:PATH", "credential:NAME"), or with the
+ * PEM file of CA certificates at path. key is what the message calls it. NULL for value or path is fine. */
+void check_secret(const struct source *source, const config_setting_t *at, const char *key, const char *value,
+    const struct reader *reader);
+void check_ca(const struct source *source, const config_setting_t *at, const char *key, const char *path,
+    const struct reader *reader);
+
+#endif

@@ -1,0 +1,189 @@
+#include "config/schema.h"
+
+#include <string.h>
+
+#include "config/config.h"
+#include "config/values.h"
+
+#define SECOND 1000ULL
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define KB     1024ULL
+#define MB     (1024 * KB)
+#define GB     (1024 * MB)
+
+#define AT(type, member)     .offset = offsetof(type, member), .size = sizeof(((type *)NULL)->member)
+#define BEHIND(type, member) .offset = offsetof(type, member), .size = sizeof *((type *)NULL)->member
+#define MANY(type, member, count)                                                                            \
+	.offset = offsetof(type, member), .size = sizeof *((type *)NULL)->member,                            \
+	.count_offset = offsetof(type, count)
+
+#define TEXT_MAX     1024
+#define PATH_MAX_LEN 4000
+
+static const char *const later_kinds[] = {"connector", "acs", NULL};
+static const char *const auto_word[] = {"auto", NULL};
+
+/* clang-format off */
+const struct key schema[] = {
+{"hostname", KEY_TEXT, .fallback = "(the machine's host name)", .max = 253, AT(struct config, hostname),
+	.help = "what the relay calls itself, to devices and to upstreams"},
+{"spool", KEY_TEXT, .fallback = "/var/spool/mfdrelay", .max = PATH_MAX_LEN, AT(struct config, spool),
+	.help = "the folder of accepted messages"},
+{"user", KEY_TEXT, .max = 255, AT(struct config, user),
+	.help = "whom the workers run as when the daemon is started as root"},
+{"report_to", KEY_TEXT, .max = 320, AT(struct config, report_to),
+	.help = "who hears of what cannot be delivered where the sender cannot be told"},
+
+{"listen", KEY_LIST, .fallback = "( { } )", .max = 64, MANY(struct config, listen, listen_count),
+	.help = "where devices connect to"},
+{"listen.address", KEY_TEXT, .fallback = "*", .max = 64, AT(struct listen_config, address),
+	.help = "\"*\" for every address of the machine, or an IPv4 or IPv6 address"},
+{"listen.port", KEY_NUMBER, .fallback = "25", .max = 65535, AT(struct listen_config, port),
+	.help = "the TCP port; 0 takes any free one"},
+{.path = "listen.tls", .type = KEY_LATER},
+{.path = "listen.tls_min", .type = KEY_LATER},
+
+{"devices", KEY_LIST, .max = 5000, MANY(struct config, devices, device_count),
+	.help = "who may send; all others are refused"},
+{"devices.name", KEY_TEXT, .required = true, .max = TEXT_MAX, AT(struct device, name),
+	.help = "its name in logs and the queue"},
+{"devices.address", KEY_PREFIXES, .max = 256, MANY(struct device, prefixes, prefix_count),
+	.help = "addresses and networks it may send from"},
+{"devices.user", KEY_TEXT, .max = 255, AT(struct device, user),
+	.help = "the user name it logs in with"},
+{"devices.password", KEY_TEXT, .max = TEXT_MAX, AT(struct device, password_hash),
+	.help = "the hash of its password, as `mfdrelay passwd` makes it"},
+
+{"upstreams", KEY_LIST, .required = true, .max = 64, MANY(struct config, upstreams, upstream_count),
+	.help = "the roads to Microsoft 365"},
+{"upstreams.name", KEY_TEXT, .required = true, .max = TEXT_MAX, AT(struct upstream_config, name),
+	.help = "its name in routes and logs"},
+{"upstreams.kind", KEY_WORD, .required = true, .words = upstream_kind_names, .later_words = later_kinds,
+	AT(struct upstream_config, kind), .help = "which of Microsoft's ways in it is"},
+{"upstreams.host", KEY_TEXT, .fallback = "(by kind)", .max = 253, AT(struct upstream_config, host),
+	.help = "the server's name, which its certificate must hold"},
+{"upstreams.port", KEY_NUMBER, .fallback = "(by kind)", .min = 1, .max = 65535, AT(struct upstream_config, port),
+	.help = "its TCP port"},
+{"upstreams.tls", KEY_WORD, .fallback = "required", .words = upstream_tls_names, AT(struct upstream_config, tls),
+	.help = "STARTTLS, TLS from the first octet, or none"},
+{"upstreams.ca", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct upstream_config, ca),
+	.help = "a file of CA certificates (PEM) to trust for it, in place of the system's"},
+{"upstreams.mailbox", KEY_TEXT, .max = 320, AT(struct upstream_config, mailbox),
+	.help = "the mailbox that OAuth logs in to"},
+{"upstreams.user", KEY_TEXT, .max = 320, AT(struct upstream_config, user),
+	.help = "the user name of a fixed credential"},
+{"upstreams.password", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct upstream_config, password),
+	.help = "where its password is: \"file:PATH\" or \"credential:NAME\""},
+{.path = "upstreams.certificate", .type = KEY_LATER},
+{.path = "upstreams.key", .type = KEY_LATER},
+{"upstreams.oauth", KEY_GROUP, BEHIND(struct upstream_config, oauth),
+	.help = "the app registration whose token it logs in with"},
+{"upstreams.oauth.tenant", KEY_TEXT, .required = true, .max = 253, AT(struct oauth_config, tenant),
+	.help = "the tenant: a domain of it, or its GUID"},
+{"upstreams.oauth.client_id", KEY_TEXT, .required = true, .max = 253, AT(struct oauth_config, client_id),
+	.help = "the application (client) id"},
+{"upstreams.oauth.client_secret", KEY_TEXT, .required = true, .max = PATH_MAX_LEN,
+	AT(struct oauth_config, client_secret),
+	.help = "where the secret's value is: \"file:PATH\" or \"credential:NAME\""},
+{"upstreams.oauth.scope", KEY_TEXT, .fallback = "https://outlook.office365.com/.default", .max = TEXT_MAX,
+	AT(struct oauth_config, scope), .help = "what the token is for"},
+{"upstreams.oauth.authority", KEY_TEXT, .fallback = "https://login.microsoftonline.com", .max = TEXT_MAX,
+	AT(struct oauth_config, authority), .help = "the login host's base URL"},
+{"upstreams.oauth.ca", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct oauth_config, ca),
+	.help = "a file of CA certificates (PEM) to trust for the login host, in place of the system's"},
+{.path = "upstreams.oauth.certificate", .type = KEY_LATER},
+{.path = "upstreams.oauth.key", .type = KEY_LATER},
+{"upstreams.window", KEY_GROUP,
+	.help = "how much it is sent at a time"},
+{"upstreams.window.connections", KEY_NUMBER, .fallback = "(by kind)", .min = 1, .max = 100,
+	AT(struct upstream_config, connections), .help = "connections at a time"},
+{.path = "upstreams.window.messages_per_minute", .type = KEY_LATER},
+{.path = "upstreams.window.recipients_per_day", .type = KEY_LATER},
+
+{"routes", KEY_LIST, .required = true, .max = 1000, MANY(struct config, routes, route_count),
+	.help = "which recipients go which road; the first that matches counts"},
+{"routes.recipients", KEY_TEXTS, .required = true, .max = 1000, MANY(struct route, recipients, recipient_count),
+	.help = "patterns of addresses"},
+{"routes.via", KEY_UPSTREAMS, .required = true, .max = 64, MANY(struct route, via, via_count),
+	.help = "names of upstreams"},
+
+{"retry", KEY_GROUP,
+	.help = "when a delivery is tried again"},
+{"retry.first", KEY_DURATION, .fallback = "1m", .min = SECOND, .max = DAY, AT(struct config, retry.first_ms),
+	.help = "the first wait; each next one is twice as long"},
+{"retry.max", KEY_DURATION, .fallback = "1h", .min = SECOND, .max = 7 * DAY, AT(struct config, retry.max_ms),
+	.help = "the longest wait"},
+{"retry.give_up", KEY_DURATION, .fallback = "5d", .min = SECOND, .max = 60 * DAY, AT(struct config, retry.give_up_ms),
+	.help = "how long in all until the sender is told that it failed"},
+
+{"limits", KEY_GROUP,
+	.help = "what devices may ask of the relay"},
+{"limits.message_size", KEY_SIZE, .fallback = "35M", .min = 64 * KB, .max = GB, AT(struct config, limits.message_size),
+	.help = "octets of a message"},
+{"limits.sessions", KEY_NUMBER, .fallback = "512", .min = 1, .max = 10000, AT(struct config, limits.sessions),
+	.help = "connections of devices at a time"},
+{"limits.sessions_per_address", KEY_NUMBER, .fallback = "32", .min = 1, .max = 10000,
+	AT(struct config, limits.sessions_per_address), .help = "the same from one address"},
+{"limits.recipients", KEY_NUMBER, .fallback = "100", .min = 1, .max = 10000, AT(struct config, limits.recipients),
+	.help = "recipients of a message"},
+{"limits.free_space", KEY_SIZE, .fallback = "auto", .min = MB, .max = 16384 * GB, .words = auto_word,
+	AT(struct config, limits.free_space), .help = "what is kept free on the spool's file system"},
+{"limits.idle", KEY_DURATION, .fallback = "5m", .min = SECOND, .max = HOUR, AT(struct config, limits.idle_ms),
+	.help = "how long a device may be silent"},
+{"limits.message_time", KEY_DURATION, .fallback = "60m", .min = SECOND, .max = DAY,
+	AT(struct config, limits.message_time_ms), .help = "how long a message may take from DATA to its end"},
+
+{.path = "tls", .type = KEY_LATER},
+{.path = "repairs", .type = KEY_LATER},
+};
+/* clang-format on */
+
+const size_t schema_count = sizeof schema / sizeof *schema;
+
+const char *schema_name(const struct key *key)
+{
+	const char *dot = strrchr(key->path, '.');
+
+	return dot != NULL ? dot + 1 : key->path;
+}
+
+bool schema_is_in(const struct key *key, const char *path)
+{
+	size_t n = strlen(path);
+	const char *name = schema_name(key);
+
+	if (n == 0)
+		return name == key->path;
+	return strncmp(key->path, path, n) == 0 && name == key->path + n + 1;
+}
+
+const struct key *schema_find(const char *path, const char *name)
+{
+	for (size_t i = 0; i < schema_count; i++)
+		if (schema_is_in(&schema[i], path) && strcmp(schema_name(&schema[i]), name) == 0)
+			return &schema[i];
+	return NULL;
+}
+
+static const struct key *find_elsewhere(const char *name)
+{
+	for (size_t i = 0; i < schema_count; i++)
+		if (schema[i].type != KEY_LATER && strcmp(schema_name(&schema[i]), name) == 0)
+			return &schema[i];
+	return NULL;
+}
+
+const struct key *schema_suggest(const char *path, const char *name)
+{
+	const struct key *elsewhere = find_elsewhere(name);
+	struct nearest nearest = NEAREST(name);
+
+	if (elsewhere != NULL)
+		return elsewhere;
+	for (size_t i = 0; i < schema_count; i++)
+		if (schema[i].type != KEY_LATER && schema_is_in(&schema[i], path))
+			nearest_offer(&nearest, schema_name(&schema[i]));
+	return nearest.best != NULL ? schema_find(path, nearest.best) : NULL;
+}
