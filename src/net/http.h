@@ -1,0 +1,38 @@
+/* One HTTPS POST on the loop (libcurl's multi interface): what a token request needs, no more. */
+#ifndef MFDRELAY_NET_HTTP_H
+#define MFDRELAY_NET_HTTP_H
+
+#include <stddef.h>
+#include "base/err.h"
+#include "base/secret.h"
+#include "net/resolver.h"
+
+#define HTTP_BODY_MAX (256 * 1024)	/* octets of an answer; more is an error */
+#define HTTP_TIMEOUT_MS 30000		/* for all of one request */
+
+struct http;
+struct http_request;
+
+struct http_answer {
+	int status;			/* HTTP status; 0: no answer was had */
+	struct str body;		/* at most HTTP_BODY_MAX; may hold a token: never logged */
+	long retry_after_s;		/* of the Retry-After header; 0 without */
+	const char *why;		/* status 0: what failed (DNS, connect, TLS, timeout, too large), in words */
+};
+
+/* The answer is borrowed for the time of the call, and wiped after it. */
+typedef void http_fn(void *arg, const struct http_answer *answer);
+
+/* The resolver is used for every host (libcurl's own would start threads); it must outlive this. */
+struct http *http_new(struct event_base *base, struct resolver *resolver, struct err *err);
+
+/* POST form (application/x-www-form-urlencoded) to url, which must be https. The certificate is verified against
+ * ca_file (NULL: the system's store) and the host's name; redirects are not followed. fn is called once, from the
+ * loop, never from inside this call, unless http_cancel comes first. url, ca_file and form are copied. */
+struct http_request *http_post(struct http *http, const char *url, const char *ca_file, const struct secret *form,
+    http_fn *fn, void *arg);
+void http_cancel(struct http_request *request);		/* NULL is fine */
+
+void http_free(struct http *http);			/* cancels what is under way; NULL is fine */
+
+#endif

@@ -1,0 +1,39 @@
+/* Names to addresses with c-ares on the loop: no thread, no blocking call. /etc/hosts is honoured. */
+#ifndef MFDRELAY_NET_RESOLVER_H
+#define MFDRELAY_NET_RESOLVER_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+#include "base/err.h"
+
+#define RESOLVER_ADDRESSES_MAX 16
+
+struct event_base;
+struct resolver;
+struct resolver_query;
+
+struct net_address {
+	struct sockaddr_storage address;
+	socklen_t length;
+};
+
+/* n addresses to be tried in this order (IPv4 before IPv6: Microsoft asks PTR and SPF of IPv6 peers), or n 0 and why
+ * says what failed. All borrowed for the time of the call. */
+typedef void resolver_fn(void *arg, const struct net_address *addresses, size_t n, const char *why);
+
+/* Returns NULL with err when the system's resolver settings can't be read. */
+struct resolver *resolver_new(struct event_base *base, struct err *err);
+
+/* Look host up (a name, or an address literal with or without brackets). fn is called once, later, from the loop,
+ * within 20 s, unless resolver_cancel comes first. */
+struct resolver_query *resolver_lookup(struct resolver *resolver, const char *host, unsigned short port,
+    resolver_fn *fn, void *arg);
+void resolver_cancel(struct resolver_query *query);	/* fn will not be called; NULL is fine */
+
+/* Cancels what is under way. NULL is fine. */
+void resolver_free(struct resolver *resolver);
+
+/* For tests: other name servers ("127.0.0.1:5353,...") and another limit than 20 s, from the next look-up on. */
+void resolver_set_servers(struct resolver *resolver, const char *servers, unsigned limit_ms);
+
+#endif
