@@ -1,0 +1,99 @@
+/* Ids, 17 characters: the wall clock in microseconds (11 digits of base 32), two random digits, and the four
+ * of this spool. The digits are in the order of ASCII, so ids sort by time. A report's id is the message's,
+ * an 'r', and its number in the same digits. */
+#include "spool/spool_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+
+#define TIME_DIGITS    11 /* 55 bits: until the year 3111 */
+#define RANDOM_DIGITS  2
+#define TAG_DIGITS     4
+#define PLAIN_DIGITS   (TIME_DIGITS + RANDOM_DIGITS + TAG_DIGITS)
+#define NTH_DIGITS_MAX 6
+
+static const char digits[] = "0123456789abcdefghijklmnopqrstuv";
+
+static char *put_base32(char *out, uint64_t value, unsigned count)
+{
+	for (unsigned i = count; i > 0; i--, value >>= 5)
+		out[i - 1] = digits[value & 31];
+	return out + count;
+}
+
+void id_new(struct id_source *source, char *out)
+{
+	int64_t now = clock_wall_us();
+	uint16_t noise = 0;
+
+	/* Time and tag make it unique; the noise is for two generations of workers in the same microsecond.
+	 */
+	if (getrandom(&noise, sizeof noise, GRND_NONBLOCK) < 0)
+		noise = (uint16_t)now;
+	source->last_us = now > source->last_us ? now : source->last_us + 1;
+	out = put_base32(out, (uint64_t)source->last_us, TIME_DIGITS);
+	out = put_base32(out, noise, RANDOM_DIGITS);
+	memcpy(out, source->tag, TAG_DIGITS + 1);
+}
+
+static bool all_of(const char *text, size_t n, const char *set)
+{
+	return strspn(text, set) >= n;
+}
+
+bool spool_id_valid(const char *text)
+{
+	size_t n = strnlen(text, SPOOL_ID_MAX + 1);
+
+	if (n < PLAIN_DIGITS || n > SPOOL_ID_MAX)
+		return false;
+	if (!all_of(text, PLAIN_DIGITS, digits) ||
+	    !all_of(text + PLAIN_DIGITS - TAG_DIGITS, TAG_DIGITS, "0123456789abcdef"))
+		return false;
+	if (n == PLAIN_DIGITS)
+		return true;
+	text += PLAIN_DIGITS;
+	n -= PLAIN_DIGITS;
+	return text[0] == 'r' && n >= 2 && all_of(text + 1, n - 1, digits);
+}
+
+bool id_is_report(const char *id)
+{
+	return strlen(id) > PLAIN_DIGITS;
+}
+
+void spool_report_id(char *out, const char *id, unsigned nth)
+{
+	unsigned count = 1;
+
+	assert(strlen(id) == PLAIN_DIGITS); /* a report is never reported on */
+	while (count < NTH_DIGITS_MAX && nth >> (5 * count) != 0)
+		count++;
+	memcpy(out, id, PLAIN_DIGITS);
+	out[PLAIN_DIGITS] = 'r';
+	*put_base32(out + PLAIN_DIGITS + 1, nth, count) = '\0';
+}
+
+bool spool_report_of(char *out, const char *id)
+{
+	if (!id_is_report(id))
+		return false;
+	memcpy(out, id, PLAIN_DIGITS);
+	out[PLAIN_DIGITS] = '\0';
+	return true;
+}
+
+int64_t spool_id_time_ms(const char *id)
+{
+	uint64_t us = 0;
+
+	assert(spool_id_valid(id));
+	for (unsigned i = 0; i < TIME_DIGITS; i++)
+		us = us << 5 | (uint64_t)(strchr(digits, id[i]) - digits);
+	return (int64_t)(us / 1000);
+}

@@ -1,0 +1,235 @@
+/* The spool: opening and closing it, and what its parts share. The parts: startup.c (lock, folders, repair),
+ * id.c, space.c (the floor), intake.c (drafts), message.c (taking, saving, ending), requeue.c, look.c (from
+ * outside), syncer.c (group commit), envelope.c and state.c (the texts).
+ *
+ * Promise: what spool_commit has reported as done is on stable storage, data and name, and stays there until
+ * it is retired or moved to failed/. Its owner is whoever holds flock(LOCK_EX) on its file: the draft, from
+ * before it has its name until the batch's sync has answered, then whoever takes it.
+ *
+ * The files of a message: qt is queue/tmp.<id>, Q queue/<id>, st state/tmp.<id>, S state/<id>, F failed/<id>,
+ * FS failed/<id>.state, FR failed/<id>.reason. Where a file can be written without a name (ext4 with a
+ * journal, xfs, tmpfs) there is never a qt: what has got no name is removed by the kernel. Every combination
+ * that can exist, what leads to it, and what start-up does when a crash has left it:
+ *
+ *    files        means                                            made by         start-up
+ *  0 none         not accepted; or retired                         begin, retire   nothing
+ *  1 qt           being taken in                                   append, commit  removes qt
+ *  2 qt Q         between link and unlink, where the file          commit          removes qt; Q is whole
+ *                 system cannot rename without replacing
+ *  3 Q            waiting, no failure yet. Acknowledged, unless    commit          nothing: it is sent
+ *                 the crash came before the folder's sync: then
+ *                 the device sends it again
+ *  4 Q S          waiting; S says what each recipient got          save            nothing: it is sent
+ *  5 Q st (S)     a save under way; the old S holds                save            removes st
+ *  6 S            delivered, S not removed yet                     retire          removes S
+ *  7 F S          given up, S not moved yet                        fail            moves S to FS
+ *  8 F FS         given up                                         fail            nothing
+ *  9 F FS st      on the way back                                  requeue         removes st
+ * 10 F FS S       the same; S is the newer one                     requeue         moves S over FS
+ * 11 Q S FS (FR)  back, FS not removed yet                         requeue         removes FS and FR
+ * 12 Q FR (S)     found damaged, not moved yet                     take            removes FR; found again
+ * 13 F FR S       damaged, S not moved yet                         take            moves S to FS
+ * 14 F FR (FS)    damaged: looked at, never sent                   take            nothing
+ * 15 F            damaged, and the disk too full to say why; or    take, a hand    nothing
+ *                 FS removed, to send it to all again
+ * 16 FS FR        F was removed                                    a hand          removes them
+ * 17 Q F (...)    a copy was put back: Q is sent, and replaces F   a hand          nothing
+ *                 when it is given up
+ *
+ * Each step from row to row is one link, rename or unlink. A sync stands between two steps that must not be
+ * seen the other way round after a power cut: S before F (fail), S before Q (requeue), Q before FS goes
+ * (requeue). After a retire, Q may come back with or without S and is sent again: the window of promise 4. A
+ * worker that dies alone leaves the same rows; its temporary files go at the daemon's next start, or when the
+ * same message is saved again. All other names are left alone. */
+#include "spool/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/fsutil.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "spool/spool_private.h"
+
+#define TIDY_MS 200
+
+const char *const spool_dir_names[DIR_COUNT] = {"failed", "queue", "state", "var"};
+
+const char *name_of(char *out, const char *prefix, const char *id, const char *suffix)
+{
+	snprintf(out, NAME_MAX_BYTES, "%s%s%s", prefix, id, suffix);
+	return out;
+}
+
+const char *spool_job_error(
+    const struct sync_job *job, enum spool_dir dir, const char *id, char *text, size_t size)
+{
+	if (job->error == 0)
+		return NULL;
+	snprintf(
+	    text, size, "%s/%s: %s: %s", spool_dir_names[dir], id, job->failed_step, strerror(job->error));
+	return text;
+}
+
+/* --- folder syncs that nobody waits for ------------------------------------------------------- */
+
+static void start_tidy(struct spool *spool)
+{
+	spool->tidy_running = true;
+	spool->tidy_started_ms = clock_mono_ms();
+	spool->tidy.folders = spool->tidy_folders;
+	spool->tidy_folders = 0;
+	syncer_submit(spool->syncer, &spool->tidy);
+}
+
+static void schedule_tidy(struct spool *spool)
+{
+	int64_t wait_ms = spool->tidy_started_ms + TIDY_MS - clock_mono_ms();
+	struct timeval wait = {0, wait_ms > 0 ? (suseconds_t)wait_ms * 1000 : 0};
+
+	if (spool->tidy_folders == 0 || spool->tidy_running)
+		return;
+	if (spool->closing)
+		start_tidy(spool);
+	else if (!evtimer_pending(spool->tidy_timer, NULL))
+		evtimer_add(spool->tidy_timer, &wait);
+}
+
+static void on_tidy_timer(evutil_socket_t fd, short what, void *cookie)
+{
+	struct spool *spool = cookie;
+
+	(void)fd;
+	(void)what;
+	if (!spool->tidy_running && spool->tidy_folders != 0)
+		start_tidy(spool);
+}
+
+/* A failure has been logged by the syncer, and what was removed may come back after a power cut: sent twice,
+ * not lost. */
+static void on_tidy_done(struct work_job *work)
+{
+	struct spool *spool = (struct spool *)((char *)work - offsetof(struct spool, tidy));
+
+	spool->tidy_running = false;
+	schedule_tidy(spool);
+}
+
+void spool_tidy(struct spool *spool, unsigned folders)
+{
+	spool->tidy_folders |= folders;
+	schedule_tidy(spool);
+}
+
+static void on_stuck_timer(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	spool_retry_stuck(cookie);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static int open_folders(struct spool *spool, struct err *err)
+{
+	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+	int root = open(spool->path, flags);
+
+	if (root < 0)
+		return err_sys(
+		    err, "%s: opening the spool folder (it is made when the daemon starts)", spool->path);
+	for (int dir = 0; dir < DIR_COUNT; dir++) {
+		spool->dirs[dir] = openat(root, spool_dir_names[dir], flags | O_NOFOLLOW);
+		if (spool->dirs[dir] < 0) {
+			err_sys(err, "%s/%s: opening the folder (it is made when the daemon starts)",
+			    spool->path, spool_dir_names[dir]);
+			close(root);
+			return -1;
+		}
+	}
+	close(root);
+	return 0;
+}
+
+static int read_tag(struct spool *spool, struct err *err)
+{
+	size_t n;
+	char *text = fs_read_file(spool->dirs[DIR_VAR], "spool-id", 16, &n);
+
+	if (text == NULL)
+		return err_sys(err, "%s/var/spool-id", spool->path);
+	bool good = n == 5 && str_copy(spool->ids.tag, sizeof spool->ids.tag, (struct str){text, 4}) &&
+		    strspn(spool->ids.tag, "0123456789abcdef") == 4;
+	free(text);
+	return good ? 0
+		    : err_set(err, "%s/var/spool-id: not four hexadecimal digits; start the daemon again",
+			  spool->path);
+}
+
+static int start(struct spool *spool, struct event_base *base, struct err *err)
+{
+	if (read_tag(spool, err) < 0)
+		return -1;
+	spool->can_link_unnamed = fs_can_link_unnamed(spool->dirs[DIR_QUEUE]);
+	spool->tidy.work.done = on_tidy_done;
+	spool->tidy.fd = -1;
+	spool->tidy_started_ms = -TIDY_MS;
+	spool->tidy_timer = evtimer_new(base, on_tidy_timer, spool);
+	spool->stuck_timer = evtimer_new(base, on_stuck_timer, spool);
+	if (spool->tidy_timer == NULL || spool->stuck_timer == NULL)
+		return err_set(err, "%s: no timer from the event loop", spool->path);
+	spool->syncer = syncer_new(base, spool->dirs, DIR_VAR);
+	return 0;
+}
+
+struct spool *spool_open(const char *path, struct event_base *base, uint64_t free_space, struct err *err)
+{
+	struct spool *spool = xcalloc(1, sizeof *spool);
+
+	spool->path = xstrdup(path);
+	spool->free_space = free_space;
+	STAILQ_INIT(&spool->stuck);
+	for (int dir = 0; dir < DIR_COUNT; dir++)
+		spool->dirs[dir] = -1;
+	if (open_folders(spool, err) == 0 && (base == NULL || start(spool, base, err) == 0))
+		return spool;
+	int saved_errno = errno;
+	spool_close(spool);
+	errno = saved_errno;
+	return NULL;
+}
+
+void spool_flush(struct spool *spool)
+{
+	if (spool->syncer == NULL || spool->closing)
+		return;
+	spool->closing = true;
+	schedule_tidy(spool);
+	syncer_finish(spool->syncer);
+}
+
+void spool_close(struct spool *spool)
+{
+	if (spool == NULL)
+		return;
+	spool_flush(spool);
+	syncer_free(spool->syncer);
+	if (spool->stuck_timer != NULL)
+		spool_drop_stuck(spool);
+	if (spool->tidy_timer != NULL)
+		event_free(spool->tidy_timer);
+	if (spool->stuck_timer != NULL)
+		event_free(spool->stuck_timer);
+	for (int dir = 0; dir < DIR_COUNT; dir++)
+		if (spool->dirs[dir] >= 0)
+			close(spool->dirs[dir]);
+	free(spool->path);
+	free(spool);
+}

@@ -1,0 +1,419 @@
+/* What the supervisor does before any worker runs: the lock, the folders, and what a crash has left (the
+ * table on top of spool.c). */
+#include "spool/spool_private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fsutil.h"
+#include "base/log.h"
+
+#define LOCK_POLL_MS 50
+#define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+/* --- the folder and its lock ------------------------------------------------------------------ */
+
+static bool is_ours(const char *name)
+{
+	static const char *const names[] = {".", "..", "lock", "control", "lost+found"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool is_empty(int root)
+{
+	const struct dirent *entry;
+	bool empty = true;
+	int fd = openat(root, ".", FOLDER_FLAGS);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	while (empty && (entry = readdir(dir)) != NULL)
+		empty = is_ours(entry->d_name);
+	closedir(dir);
+	return empty;
+}
+
+/* Whether it is a spool, or could become one: it holds queue/, or nothing that somebody put there. A wrong
+ * path in the config must not change the mode or the owner of /tmp. */
+static bool is_spool(int root)
+{
+	struct stat st;
+
+	return is_empty(root) ||
+	       (fstatat(root, "queue", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode));
+}
+
+static int close_to_others(int root, const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(root, &st) < 0)
+		return err_sys(err, "%s", path);
+	if ((st.st_mode & 077) == 0)
+		return 0;
+	if (!is_spool(root))
+		return err_set(err,
+		    "%s: others may enter this folder and it holds other files; give the spool a folder of "
+		    "its own",
+		    path);
+	if (fchmod(root, 0700) < 0)
+		return err_sys(err, "%s: others may enter this folder (run: chmod 700 %s)", path, path);
+	log_event(LOG_LEVEL_WARNING, "spool-mode-changed", kv_str("path", path),
+	    kv_str("why", "others could enter it; it is 0700 now"));
+	return 0;
+}
+
+/* Else the whole spool would be gone after a power cut. */
+static int sync_parent(int root)
+{
+	int parent = openat(root, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (parent < 0)
+		return -1;
+	int result = fs_sync(parent);
+	close(parent);
+	return result;
+}
+
+static int open_root(const char *path, struct err *err)
+{
+	bool is_new = mkdir(path, 0700) == 0;
+
+	if (!is_new && errno != EEXIST)
+		return err_sys(err, "%s: making the spool folder%s", path,
+		    errno == ENOENT ? " (make the folder it is to be in first)" : "");
+	/* A link to another disk is the admin's right. */
+	int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_sys(err, "%s: opening the spool folder", path);
+	if (is_new && sync_parent(root) < 0)
+		err_sys(err, "%s: syncing its name to disk", path);
+	else if (close_to_others(root, path, err) == 0)
+		return root;
+	close(root);
+	return -1;
+}
+
+static int refuse(int root, const char *path, struct err *err)
+{
+	size_t n;
+	char *pid = fs_read_file(root, "lock", 32, &n);
+
+	if (pid != NULL)
+		pid[strspn(pid, "0123456789")] = '\0';
+	err_set(err,
+	    "%s: another mfdrelay uses this spool%s%s%s; stop it first, or give this one a spool of its own",
+	    path, pid != NULL && pid[0] != '\0' ? " (process " : "", pid != NULL ? pid : "",
+	    pid != NULL && pid[0] != '\0' ? ")" : "");
+	free(pid);
+	errno = EWOULDBLOCK;
+	return -1;
+}
+
+static int wait_for_lock(int root, int fd, const char *path, unsigned wait_ms, struct err *err)
+{
+	const struct timespec pause = {0, LOCK_POLL_MS * 1000000};
+	int64_t deadline = clock_mono_ms() + wait_ms;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return err_sys(err, "%s/lock", path);
+		if (clock_mono_ms() >= deadline)
+			return refuse(root, path, err);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+static int take_lock(int root, const char *path, unsigned wait_ms, struct err *err)
+{
+	char pid[16];
+	int fd = openat(root, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	struct stat st;
+
+	if (fd < 0)
+		return err_sys(err, "%s/lock", path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+		close(fd);
+		return err_set(err, "%s/lock: not a plain file with one name; remove it", path);
+	}
+	int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+	if (wait_for_lock(root, fd, path, wait_ms, err) == 0) {
+		/* For people; a full disk does not matter. */
+		if (ftruncate(fd, 0) < 0 || fs_pwrite_all(fd, pid, (size_t)n, 0) < 0)
+			log_event(LOG_LEVEL_WARNING, "spool-lock-unnamed", kv_errno());
+		return fd;
+	}
+	close(fd);
+	return -1;
+}
+
+int spool_lock(const char *path, unsigned wait_ms, struct err *err)
+{
+	int root = open_root(path, err);
+
+	if (root < 0)
+		return -1;
+	int fd = take_lock(root, path, wait_ms, err);
+	int saved_errno = errno;
+	close(root);
+	errno = saved_errno;
+	return fd;
+}
+
+/* --- owners ----------------------------------------------------------------------------------- */
+
+struct owner {
+	int dir;
+	uid_t uid;
+	gid_t gid;
+	bool failed;
+};
+
+/* A file with a second name may be somebody's outside the spool. */
+static bool own_file(void *arg, const char *name)
+{
+	struct owner *owner = arg;
+	struct stat st;
+	int fd = openat(owner->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return true;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid != owner->uid &&
+	    fchownat(fd, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0)
+		owner->failed = true;
+	close(fd);
+	return true;
+}
+
+static bool owner_set(const struct owner *owner)
+{
+	return owner->uid != (uid_t)-1 && geteuid() == 0;
+}
+
+/* The folder last: it is the mark that its files are done. They change when `user` of the config does. */
+static int own_folder(struct owner *owner)
+{
+	struct stat st;
+
+	if (!owner_set(owner))
+		return 0;
+	if (fstat(owner->dir, &st) < 0)
+		return -1;
+	if (st.st_uid == owner->uid && st.st_gid == owner->gid)
+		return 0;
+	if (fs_each_name(owner->dir, own_file, owner) < 0 || owner->failed)
+		return -1;
+	return fchown(owner->dir, owner->uid, owner->gid);
+}
+
+/* Files that root makes anew in folders that are done. */
+static int own_one(struct owner *owner, const char *name)
+{
+	if (owner_set(owner))
+		own_file(owner, name);
+	return owner->failed ? -1 : 0;
+}
+
+static int own_all(int root, const char *path, const int *dirs, uid_t uid, gid_t gid, struct err *err)
+{
+	struct owner owner = {root, uid, gid, false};
+
+	if (own_one(&owner, "lock") < 0)
+		return err_sys(err, "%s/lock: giving it to the workers' user", path);
+	for (int dir = 0; dir < DIR_COUNT; dir++) {
+		owner.dir = dirs[dir];
+		if (own_folder(&owner) < 0 || (dir == DIR_VAR && own_one(&owner, "spool-id") < 0))
+			return err_sys(
+			    err, "%s/%s: giving it to the workers' user", path, spool_dir_names[dir]);
+	}
+	owner.dir = root;
+	if (own_folder(&owner) < 0)
+		return err_sys(err, "%s: giving it to the workers' user", path);
+	return 0;
+}
+
+/* Whether the folder would get another owner. */
+static bool is_disowned(int root, uid_t uid)
+{
+	struct stat st;
+
+	return uid != (uid_t)-1 && geteuid() == 0 && fstat(root, &st) == 0 && st.st_uid != uid;
+}
+
+/* --- what a crash has left -------------------------------------------------------------------- */
+
+struct repair {
+	const int *dirs;
+	enum spool_dir dir; /* whose names are gone through */
+	unsigned changed;   /* bits of folders */
+	unsigned removed, moved;
+};
+
+static bool has(const struct repair *repair, enum spool_dir dir, const char *id)
+{
+	struct stat st;
+
+	return fstatat(repair->dirs[dir], id, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
+static void remove_name(struct repair *repair, const char *name)
+{
+	if (unlinkat(repair->dirs[repair->dir], name, 0) < 0)
+		return;
+	repair->removed++;
+	repair->changed |= DIR_BIT(repair->dir);
+}
+
+static void repair_state(struct repair *repair, const char *id)
+{
+	char name[NAME_MAX_BYTES];
+
+	if (has(repair, DIR_QUEUE, id))
+		return;
+	if (!has(repair, DIR_FAILED, id)) {
+		remove_name(repair, id);
+		return;
+	}
+	if (fs_rename(
+		repair->dirs[DIR_STATE], id, repair->dirs[DIR_FAILED], name_of(name, "", id, ".state")) < 0)
+		return;
+	repair->moved++;
+	repair->changed |= DIR_BIT(DIR_STATE) | DIR_BIT(DIR_FAILED);
+}
+
+/* name is an id with that suffix; the id goes to id. */
+static bool split(const char *name, const char *suffix, char id[SPOOL_ID_MAX + 1])
+{
+	size_t n = strlen(name), tail = strlen(suffix);
+
+	return n > tail && strcmp(name + n - tail, suffix) == 0 &&
+	       str_copy(id, SPOOL_ID_MAX + 1, (struct str){name, n - tail}) && spool_id_valid(id);
+}
+
+static bool repair_name(void *arg, const char *name)
+{
+	struct repair *repair = arg;
+	char id[SPOOL_ID_MAX + 1];
+
+	if (strncmp(name, "tmp.", 4) == 0 && spool_id_valid(name + 4))
+		remove_name(repair, name);
+	else if (repair->dir == DIR_STATE && spool_id_valid(name))
+		repair_state(repair, name);
+	else if (repair->dir == DIR_FAILED && (split(name, ".state", id) || split(name, ".reason", id)) &&
+		 !has(repair, DIR_FAILED, id))
+		remove_name(repair, name);
+	return true;
+}
+
+static int repair_all(const int *dirs, const char *path, struct err *err)
+{
+	static const enum spool_dir order[] = {DIR_STATE, DIR_FAILED, DIR_QUEUE};
+	struct repair repair = {.dirs = dirs};
+
+	for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+		repair.dir = order[i];
+		if (fs_each_name(dirs[repair.dir], repair_name, &repair) < 0)
+			return err_sys(err, "%s/%s: reading the folder", path, spool_dir_names[repair.dir]);
+	}
+	for (int dir = 0; dir < DIR_COUNT; dir++)
+		if ((repair.changed & DIR_BIT(dir)) != 0 && fs_sync(dirs[dir]) < 0)
+			return err_sys(err, "%s/%s: syncing the folder to disk", path, spool_dir_names[dir]);
+	if (repair.changed != 0)
+		log_event(LOG_LEVEL_NOTICE, "spool-repaired", kv_u64("removed", repair.removed),
+		    kv_u64("moved", repair.moved));
+	return 0;
+}
+
+/* --- folders ---------------------------------------------------------------------------------- */
+
+static bool tag_is_there(int var)
+{
+	size_t n;
+	char *text = fs_read_file(var, "spool-id", 16, &n);
+	bool good = text != NULL && n == 5 && strspn(text, "0123456789abcdef") == 4 && text[4] == '\n';
+
+	free(text);
+	return good;
+}
+
+static int make_tag(int var, const char *path, struct err *err)
+{
+	unsigned char noise[2];
+	char text[8];
+
+	if (tag_is_there(var))
+		return 0;
+	if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
+		return err_sys(err, "asking for random bytes");
+	snprintf(text, sizeof text, "%02x%02x\n", noise[0], noise[1]);
+	if (fs_replace_file(var, "tmp.spool-id", "spool-id", text, 5) < 0)
+		return err_sys(err, "%s/var/spool-id: writing it", path);
+	return 0;
+}
+
+static int open_folder(int root, const char *path, const char *name, struct err *err)
+{
+	struct stat st;
+
+	if (mkdirat(root, name, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, "%s/%s: making the folder", path, name);
+	int fd = openat(root, name, FOLDER_FLAGS);
+	if (fd < 0)
+		return err_sys(err, "%s/%s: opening the folder", path, name);
+	if (fstat(fd, &st) == 0 && ((st.st_mode & 077) == 0 || fchmod(fd, 0700) == 0))
+		return fd;
+	close(fd);
+	return err_sys(err, "%s/%s: closing the folder to others", path, name);
+}
+
+static int prepare_root(int root, const char *path, int *dirs, uid_t uid, gid_t gid, struct err *err)
+{
+	if (is_disowned(root, uid) && !is_spool(root))
+		return err_set(
+		    err, "%s: this folder holds other files; give the spool a folder of its own", path);
+	for (int dir = 0; dir < DIR_COUNT; dir++) {
+		dirs[dir] = open_folder(root, path, spool_dir_names[dir], err);
+		if (dirs[dir] < 0)
+			return -1;
+	}
+	if (make_tag(dirs[DIR_VAR], path, err) < 0 || own_all(root, path, dirs, uid, gid, err) < 0 ||
+	    repair_all(dirs, path, err) < 0)
+		return -1;
+	/* The new folders' names. */
+	return fs_sync(root) < 0 ? err_sys(err, "%s: syncing the folder to disk", path) : 0;
+}
+
+int spool_prepare(const char *path, uid_t uid, gid_t gid, struct err *err)
+{
+	int dirs[DIR_COUNT] = {-1, -1, -1, -1};
+	int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0)
+		return err_sys(err, "%s: opening the spool folder", path);
+	int result = prepare_root(root, path, dirs, uid, gid, err);
+	for (int dir = 0; dir < DIR_COUNT; dir++)
+		if (dirs[dir] >= 0)
+			close(dirs[dir]);
+	close(root);
+	return result;
+}

@@ -1,0 +1,142 @@
+#include "spool/syncer.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fsutil.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+struct syncer {
+	struct work_pool *pool; /* NULL once the thread has been stopped */
+	const int *folders;
+	size_t folder_count;
+};
+
+static struct sync_job *of(struct work_job *work)
+{
+	return (struct sync_job *)work; /* its first member */
+}
+
+/* errno says why. undo is called here and nowhere else: once, before the descriptor and with it the lock
+ * goes. */
+static void fail_job(struct sync_job *job, const char *step)
+{
+	job->error = errno != 0 ? errno : EIO;
+	job->failed_step = step;
+	if (job->ops != NULL && job->ops->undo != NULL)
+		job->ops->undo(job);
+}
+
+static void write_all(struct work_job *const *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct sync_job *job = of(jobs[i]);
+		if (job->ops != NULL && job->ops->write != NULL && job->ops->write(job) < 0)
+			fail_job(job, "writing the file");
+		else if (job->fd >= 0 && n > 1)
+			fs_start_writeback(job->fd);
+	}
+}
+
+static void sync_files(struct work_job *const *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct sync_job *job = of(jobs[i]);
+		if (job->error == 0 && job->fd >= 0 && fs_sync(job->fd) < 0)
+			fail_job(job, "syncing the file to disk");
+	}
+}
+
+static void name_all(struct work_job *const *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct sync_job *job = of(jobs[i]);
+		if (job->error == 0 && job->ops != NULL && job->ops->name != NULL && job->ops->name(job) < 0)
+			fail_job(job, "giving the file its name");
+	}
+}
+
+/* Whether a job that has not failed touches that folder. */
+static bool is_touched(struct work_job *const *jobs, size_t n, unsigned folder)
+{
+	for (size_t i = 0; i < n; i++)
+		if (of(jobs[i])->error == 0 && (of(jobs[i])->folders & folder) != 0)
+			return true;
+	return false;
+}
+
+static void sync_folder(struct work_job *const *jobs, size_t n, int fd, unsigned folder)
+{
+	if (fs_sync(fd) == 0)
+		return;
+	int error = errno;
+	log_event(LOG_LEVEL_ERR, "spool-folder-sync-failed", kv_errno(), kv_u64("jobs", n),
+	    kv_str("consequence", "what shared this sync is not acknowledged"),
+	    kv_str("remedy", "look at the disk and the kernel's log"));
+	for (size_t i = 0; i < n; i++) {
+		if (of(jobs[i])->error == 0 && (of(jobs[i])->folders & folder) != 0) {
+			errno = error;
+			fail_job(of(jobs[i]), "syncing the folder to disk");
+		}
+	}
+}
+
+static void run_batch(struct work_job *const *jobs, size_t n, void *arg)
+{
+	const struct syncer *syncer = arg;
+
+	write_all(jobs, n);
+	sync_files(jobs, n);
+	name_all(jobs, n);
+	for (size_t i = 0; i < syncer->folder_count; i++)
+		if (is_touched(jobs, n, 1u << i))
+			sync_folder(jobs, n, syncer->folders[i], 1u << i);
+	for (size_t i = 0; i < n; i++) {
+		if (of(jobs[i])->fd >= 0)
+			close(of(jobs[i])->fd);
+		of(jobs[i])->fd = -1;
+	}
+}
+
+struct syncer *syncer_new(struct event_base *base, const int *folders, size_t folder_count)
+{
+	struct syncer *syncer = xcalloc(1, sizeof *syncer);
+
+	syncer->folders = folders;
+	syncer->folder_count = folder_count;
+	syncer->pool = work_pool_new(base, "mfd-syncer", 1, SYNCER_BATCH, run_batch, syncer);
+	return syncer;
+}
+
+void syncer_submit(struct syncer *syncer, struct sync_job *job)
+{
+	struct work_job *work = &job->work;
+
+	job->error = 0;
+	job->failed_step = NULL;
+	if (syncer->pool != NULL) {
+		work_submit(syncer->pool, work);
+		return;
+	}
+	run_batch(&work, 1, syncer);
+	work->done(work);
+}
+
+void syncer_finish(struct syncer *syncer)
+{
+	struct work_pool *pool = syncer->pool;
+
+	syncer->pool = NULL;
+	work_pool_free(pool);
+}
+
+void syncer_free(struct syncer *syncer)
+{
+	if (syncer == NULL)
+		return;
+	syncer_finish(syncer);
+	free(syncer);
+}
