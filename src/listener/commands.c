@@ -1,0 +1,510 @@
+#include "listener/commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/counters.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "listener/auth.h"
+#include "listener/session_inside.h"
+#include "listener/transaction.h"
+#include "smtp/command.h"
+#include "smtp/sasl.h"
+#include "spool/spool.h"
+
+#define UNKNOWN_MAX   10  /* probes by monitors send a few */
+#define CHATTER_MAX   100 /* between two messages */
+#define LOGINS_MAX    3	  /* failed ones of a session */
+#define RCPT_LIST_MAX 100 /* addresses in one RCPT */
+
+/* How far the transaction is. */
+enum { IN_READY = 1, IN_MAIL = 2, IN_RCPT = 4, ANYWHERE = IN_READY | IN_MAIL | IN_RCPT };
+
+enum {
+	CHATTER = 1,	     /* brings no mail nearer */
+	LOGGED = 2,	     /* a refusal is logged, with the arguments */
+	CONTENT_FOLLOWS = 4, /* a device that does not wait for the reply sends content next */
+};
+
+struct verb {
+	const char *name;
+	const char *(*run)(struct session *s, struct str args);
+	unsigned allowed, flags;
+	const char *otherwise; /* the reply where it is not allowed */
+};
+
+/* Why the present command is refused, where the log says more than the reply. */
+static struct err detail;
+
+/* A reply that is not a literal; there is one at a time. */
+static const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static const char *say(const char *format, ...)
+{
+	static char text[SESSION_REPLY_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	return text;
+}
+
+static void forget_mail(struct session *s)
+{
+	transaction_drop(s->mail);
+	s->mail = NULL;
+}
+
+/* --- greeting --- */
+
+/* Devices name themselves as they like, or not at all: it is shown, and decides nothing. */
+static void set_helo(struct session *s, struct str name)
+{
+	size_t n = name.n < HELO_MAX ? name.n : HELO_MAX;
+
+	free(s->helo);
+	s->helo = NULL;
+	if (n == 0)
+		return;
+	s->helo = xcalloc(n + 1, 1);
+	for (size_t i = 0; i < n; i++)
+		s->helo[i] = name.p[i] >= ' ' && name.p[i] <= '~' ? name.p[i] : '?';
+}
+
+static const char *on_helo(struct session *s, struct str args)
+{
+	forget_mail(s);
+	set_helo(s, args);
+	s->extended = false;
+	return say("250 %s", s->env->config->hostname);
+}
+
+static const char *on_ehlo(struct session *s, struct str args)
+{
+	const struct config *config = s->env->config;
+	bool offers_auth = s->env->auth != NULL;
+
+	forget_mail(s);
+	set_helo(s, args);
+	s->extended = true;
+	return say("250-%s\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n250%sENHANCEDSTATUSCODES%s",
+	    config->hostname, config->limits.message_size, offers_auth ? "-" : " ",
+	    offers_auth ? "\r\n250 AUTH LOGIN PLAIN" : "");
+}
+
+/* --- who may send, and where to --- */
+
+static const struct device *device_of(const struct session *s)
+{
+	return s->login != NULL ? s->login : config_device_by_address(s->env->config, &s->peer);
+}
+
+static const char *refuse_sender(const struct session *s)
+{
+	if (device_of(s) != NULL)
+		return NULL;
+	if (config_user_listed_at(s->env->config, &s->peer))
+		return "530 5.7.0 Authentication required";
+	return say("550 5.7.1 %s is not listed in devices of this relay (see mfdrelay.conf)%s", s->peer_text,
+	    config_user_from_anywhere(s->env->config) ? ", and has not logged in" : "");
+}
+
+static const char *refuse_args(enum args_result result, const char *what, const char *bad_address)
+{
+	switch (result) {
+	case ARGS_OK:
+		return NULL;
+	case ARGS_SYNTAX:
+		return say("501 5.5.4 Syntax: %s:<address>", what);
+	case ARGS_ADDRESS:
+		return bad_address;
+	case ARGS_RELAYED:
+		return "550 5.7.1 Addresses with % or ! in the local part are not relayed";
+	}
+	return NULL;
+}
+
+static const char *refuse_size(const struct mail_args *mail, uint64_t limit)
+{
+	if (!mail->has_size || mail->size <= limit)
+		return NULL;
+	return say("552 5.3.4 Message of %" PRIu64 " bytes is larger than limits.message_size (%" PRIu64
+		   " bytes)",
+	    mail->size, limit);
+}
+
+static const char *refuse_no_room(const struct session *s, uint64_t bytes)
+{
+	if (spool_has_room(s->env->spool, bytes, &detail))
+		return NULL;
+	return "452 4.3.1 The relay's disk is too full: try again later";
+}
+
+/* A device need not have said HELO: some never do. */
+static const char *on_mail(struct session *s, struct str args)
+{
+	struct mail_args mail;
+	const char *refusal =
+	    refuse_args(command_mail(args, &mail), "MAIL FROM", "501 5.1.7 That is no sender's address");
+
+	if (refusal == NULL)
+		refusal = refuse_size(&mail, s->env->config->limits.message_size);
+	if (refusal == NULL)
+		refusal = refuse_no_room(s, mail.has_size ? mail.size : 0);
+	if (refusal != NULL)
+		return refusal;
+	s->mail = transaction_new(s->env, &mail.sender);
+	return "250 2.1.0 Ok";
+}
+
+/* All or none: a device that puts several addresses into one command understands one answer. */
+static bool is_among(const struct address *address, const struct address *others, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(address->text, others[i].text) == 0)
+			return true;
+	return false;
+}
+
+static const char *refuse_recipients(const struct session *s, const struct address *found, size_t n)
+{
+	const struct config *config = s->env->config;
+	size_t total = transaction_recipients(s->mail);
+
+	for (size_t i = 0; i < n; i++) {
+		if (config_route(config, found[i].text) < 0)
+			return say("550 5.7.1 No route for %s (see routes in mfdrelay.conf)", found[i].text);
+		if (!transaction_has(s->mail, &found[i]) && !is_among(&found[i], found, i))
+			total++;
+	}
+	if (total > config->limits.recipients)
+		return say(
+		    "452 4.5.3 More recipients than limits.recipients (%u)", config->limits.recipients);
+	return NULL;
+}
+
+static const char *on_rcpt(struct session *s, struct str args)
+{
+	static struct address found[RCPT_LIST_MAX];
+	size_t n = 0;
+	const char *refusal = refuse_sender(s);
+
+	if (refusal == NULL)
+		refusal = refuse_args(command_rcpt(args, found, RCPT_LIST_MAX, &n), "RCPT TO",
+		    "501 5.1.3 That is no recipient's address");
+	if (refusal == NULL)
+		refusal = refuse_recipients(s, found, n);
+	if (refusal != NULL) {
+		count(&s->env->counters->recipients_refused, 1);
+		return refusal;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!transaction_has(s->mail, &found[i]))
+			transaction_add(s->mail, &found[i]);
+		else if (++s->chatter > CHATTER_MAX)
+			return "421 4.7.0 The same recipients over and over, closing";
+	}
+	return "250 2.1.5 Ok";
+}
+
+static const char *on_data(struct session *s, struct str args)
+{
+	struct origin origin = {
+	    .device = device_of(s),
+	    .user = s->login != NULL ? s->login->user : "",
+	    .peer = s->peer_text,
+	    .helo = s->helo != NULL ? s->helo : "",
+	    .extended = s->extended,
+	};
+	const char *refusal = refuse_no_room(s, 0);
+
+	(void)args;
+	if (refusal != NULL)
+		return refusal;
+	if (transaction_begin(s->mail, &origin, &detail) < 0)
+		return errno == ENOSPC || errno == EDQUOT
+			   ? "452 4.3.1 The relay's disk is full: try again later"
+			   : "451 4.3.0 The relay could not begin the message: try again later, its log says "
+			     "why";
+	s->state = S_DATA;
+	return "354 End with <CR><LF>.<CR><LF>";
+}
+
+/* --- AUTH --- */
+
+void commands_auth_reset(struct session *s)
+{
+	if (s->sasl == NULL)
+		return;
+	sasl_login_wipe(s->sasl);
+	free(s->sasl);
+	s->sasl = NULL;
+}
+
+static const char *auth_give_up(struct session *s, const char *reply)
+{
+	commands_auth_reset(s);
+	s->state = S_COMMAND;
+	return reply;
+}
+
+static void login_failed(struct session *s)
+{
+	count(&s->env->counters->auth_failures, 1);
+	log_event(LOG_LEVEL_WARNING, "login-failed", kv_str("peer", s->peer_text),
+	    kv_str("user", s->sasl->user),
+	    kv_str("why", "no device has that user and password, from that address"));
+	s->failed_logins++;
+	s->state = S_PENALTY;
+}
+
+const char *commands_login_refused(const struct session *s)
+{
+	return s->failed_logins < LOGINS_MAX
+		   ? "535 5.7.8 User or password is wrong"
+		   : "535 5.7.8 User or password is wrong\r\n421 4.7.0 Too many failed logins, closing";
+}
+
+static void on_login_checked(void *arg, const struct device *device)
+{
+	struct session *s = arg;
+	const char *reply = NULL;
+
+	s->check = NULL;
+	s->state = S_COMMAND;
+	if (device != NULL) {
+		s->login = device;
+		reply = "235 2.7.0 Authentication successful";
+		log_event(
+		    LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
+	} else {
+		login_failed(s);
+	}
+	commands_auth_reset(s);
+	session_resume(s, reply);
+}
+
+static const char *auth_check_login(struct session *s)
+{
+	s->check = auth_check(s->env->auth, s->sasl, &s->peer, on_login_checked, s);
+	s->state = S_CHECK;
+	return NULL;
+}
+
+static const char *auth_plain(struct session *s, struct str base64)
+{
+	if (!sasl_decode_plain(base64, s->sasl))
+		return auth_give_up(s, "501 5.5.2 That is not base64 of a PLAIN login");
+	return auth_check_login(s);
+}
+
+static const char *auth_login_user(struct session *s, struct str base64)
+{
+	if (!sasl_decode_login(base64, s->sasl->user, sizeof s->sasl->user))
+		return auth_give_up(s, "501 5.5.2 That is not base64 of a user");
+	s->state = S_AUTH_PASSWORD;
+	return "334 UGFzc3dvcmQ6";
+}
+
+static const char *auth_login_password(struct session *s, struct str base64)
+{
+	if (!sasl_decode_login(base64, s->sasl->password, sizeof s->sasl->password))
+		return auth_give_up(s, "501 5.5.2 That is not base64 of a password");
+	return auth_check_login(s);
+}
+
+/* The prompts are what some devices compare with, to the letter. */
+static const char *on_auth(struct session *s, struct str args)
+{
+	struct command mechanism = command_split(args);
+	bool plain = str_ieq(mechanism.verb, "PLAIN");
+
+	if (s->env->auth == NULL)
+		return "502 5.5.1 AUTH is not offered: no entry in devices has a user (see mfdrelay.conf)";
+	if (s->login != NULL)
+		return "503 5.5.1 Already logged in";
+	if (!plain && !str_ieq(mechanism.verb, "LOGIN"))
+		return "504 5.5.4 Mechanisms: LOGIN PLAIN";
+	s->sasl = xcalloc(1, sizeof *s->sasl);
+	if (mechanism.args.n > 0)
+		return plain ? auth_plain(s, mechanism.args) : auth_login_user(s, mechanism.args);
+	s->state = plain ? S_AUTH_PLAIN : S_AUTH_USER;
+	return plain ? "334 " : "334 VXNlcm5hbWU6";
+}
+
+const char *commands_auth_line(struct session *s, struct str line)
+{
+	line = str_trim(line);
+	if (str_eq(line, "*"))
+		return auth_give_up(s, "501 5.7.0 Authentication cancelled");
+	if (s->state == S_AUTH_PLAIN)
+		return auth_plain(s, line);
+	if (s->state == S_AUTH_USER)
+		return auth_login_user(s, line);
+	return auth_login_password(s, line);
+}
+
+/* --- the rest --- */
+
+static const char *on_rset(struct session *s, struct str args)
+{
+	(void)args;
+	forget_mail(s);
+	return "250 2.0.0 Ok";
+}
+
+static const char *on_noop(struct session *s, struct str args)
+{
+	(void)s;
+	(void)args;
+	return "250 2.0.0 Ok";
+}
+
+static const char *on_quit(struct session *s, struct str args)
+{
+	(void)s;
+	(void)args;
+	return "221 2.0.0 Bye";
+}
+
+static const char *on_vrfy(struct session *s, struct str args)
+{
+	(void)s;
+	(void)args;
+	return "252 2.0.0 Send mail to find out";
+}
+
+static const char *on_help(struct session *s, struct str args)
+{
+	(void)s;
+	(void)args;
+	return "214 2.0.0 Commands: HELO EHLO AUTH MAIL RCPT DATA RSET NOOP VRFY QUIT; the rest is in "
+	       "mfdrelay(8)";
+}
+
+static const char *on_not_offered(struct session *s, struct str args)
+{
+	(void)s;
+	(void)args;
+	return "502 5.5.1 Not offered here";
+}
+
+static const struct verb verbs[] = {
+    {"EHLO", on_ehlo, ANYWHERE, CHATTER, NULL},
+    {"HELO", on_helo, ANYWHERE, CHATTER, NULL},
+    {"MAIL", on_mail, IN_READY, LOGGED, "503 5.5.1 A message has been begun: RSET to begin anew"},
+    {"RCPT", on_rcpt, IN_MAIL | IN_RCPT, LOGGED, "503 5.5.1 MAIL first"},
+    {"DATA", on_data, IN_RCPT, LOGGED | CONTENT_FOLLOWS, "503 5.5.1 No recipient has been accepted"},
+    {"AUTH", on_auth, IN_READY, 0, "503 5.5.1 Not within a message"},
+    {"RSET", on_rset, ANYWHERE, CHATTER, NULL},
+    {"NOOP", on_noop, ANYWHERE, CHATTER, NULL},
+    {"QUIT", on_quit, ANYWHERE, 0, NULL},
+    {"VRFY", on_vrfy, ANYWHERE, CHATTER, NULL},
+    {"HELP", on_help, ANYWHERE, CHATTER, NULL},
+    {"STARTTLS", on_not_offered, ANYWHERE, 0, NULL},
+    {"BDAT", on_not_offered, ANYWHERE, CONTENT_FOLLOWS, NULL},
+    {"EXPN", on_not_offered, ANYWHERE, 0, NULL},
+    {"ETRN", on_not_offered, ANYWHERE, 0, NULL},
+    {"TURN", on_not_offered, ANYWHERE, 0, NULL},
+    {"SEND", on_not_offered, ANYWHERE, 0, NULL},
+    {"SOML", on_not_offered, ANYWHERE, 0, NULL},
+    {"SAML", on_not_offered, ANYWHERE, 0, NULL},
+    {"XEXCH50", on_not_offered, ANYWHERE, CONTENT_FOLLOWS, NULL},
+};
+
+static const struct verb *verb_find(struct str name)
+{
+	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+		if (str_ieq(name, verbs[i].name))
+			return &verbs[i];
+	}
+	return NULL;
+}
+
+static unsigned phase_of(const struct session *s)
+{
+	if (s->mail == NULL)
+		return IN_READY;
+	return transaction_recipients(s->mail) == 0 ? IN_MAIL : IN_RCPT;
+}
+
+/* A web page that makes a browser talk to port 25 (the cross-protocol attack), or a lost health check. */
+static bool is_http(struct str verb)
+{
+	static const char *const methods[] = {
+	    "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE", "PRI"};
+
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+		if (str_eq(verb, methods[i]))
+			return true;
+	}
+	return false;
+}
+
+static const char *on_unknown(struct session *s, struct str verb)
+{
+	if (s->commands == 1 && is_http(verb)) {
+		log_event(
+		    LOG_LEVEL_NOTICE, "not-smtp", kv_str("peer", s->peer_text), kv_bytes("request", verb));
+		s->state = S_ENDED;
+		return NULL;
+	}
+	if (s->content_refused)
+		return "421 4.7.0 No command followed the refused DATA, closing";
+	if (++s->unknown > UNKNOWN_MAX)
+		return "421 4.7.0 Too many unknown commands, closing";
+	return "500 5.5.2 Unknown command";
+}
+
+static void log_refusal(const struct session *s, const struct verb *verb, struct str args, const char *reply)
+{
+	const struct device *device = device_of(s);
+	const struct kv none = {0};
+
+	log_event(LOG_LEVEL_WARNING, "refused", kv_str("peer", s->peer_text),
+	    kv_str("device", device != NULL ? device->name : ""), kv_str("helo", s->helo),
+	    kv_str("from", s->mail != NULL ? transaction_sender(s->mail) : ""), kv_str("command", verb->name),
+	    kv_bytes("args", args), kv_str("reply", reply),
+	    detail.text[0] != '\0' ? kv_str("why", detail.text) : none);
+}
+
+static bool is_refusal(const char *reply)
+{
+	return reply != NULL && (reply[0] == '4' || reply[0] == '5');
+}
+
+static const char *run_verb(struct session *s, const struct verb *verb, struct str args)
+{
+	bool allowed = (verb->allowed & phase_of(s)) != 0;
+	const char *reply;
+
+	if ((verb->flags & CHATTER) && ++s->chatter > CHATTER_MAX)
+		return "421 4.7.0 Too many commands without a message, closing";
+	detail.text[0] = '\0';
+	reply = allowed ? verb->run(s, args) : verb->otherwise;
+	if (allowed && is_refusal(reply) && (verb->flags & LOGGED))
+		log_refusal(s, verb, args, reply);
+	s->content_refused = is_refusal(reply) && (verb->flags & CONTENT_FOLLOWS);
+	return reply;
+}
+
+const char *commands_run(struct session *s, struct str line)
+{
+	struct command command = command_split(line);
+	const struct verb *verb = verb_find(command.verb);
+
+	if (command.verb.n == 0)
+		return ++s->chatter > CHATTER_MAX ? "421 4.7.0 Too many empty lines, closing" : NULL;
+	s->commands++;
+	if (s->env->draining && s->mail == NULL && (verb == NULL || verb->run != on_quit))
+		return say("421 4.3.2 %s is shutting down, try again", s->env->config->hostname);
+	return verb != NULL ? run_verb(s, verb, command.args) : on_unknown(s, command.verb);
+}

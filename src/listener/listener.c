@@ -1,0 +1,378 @@
+/* The process that faces the LAN: it accepts, bounds how much of the machine strangers can have, and ends in
+ * order. It holds no secret of the tenant, and writes nowhere but the spool. */
+#include "supervisor/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timer.h"
+#include "config/config.h"
+#include "listener/auth.h"
+#include "listener/peers.h"
+#include "listener/session.h"
+#include "net/conn.h"
+#include "net/listen.h"
+#include "spool/spool.h"
+
+#define ACCEPT_ROUND	 64   /* connections taken before the sessions have their turn again */
+#define ACCEPT_PAUSE_MS	 100  /* when descriptors or memory are short */
+#define TROUBLE_EVERY_MS 5000 /* of one kind of trouble, a line in so long */
+#define GOODBYE_MS	 100  /* for the last replies to leave */
+#define EXPIRE_MS	 300  /* for the 421s to devices in the middle of their content */
+#define WAKE_IDS	 64   /* in one packet */
+#define LOGIN_PENALTY_MS 3200 /* ten guesses a second from the 32 sessions of one address */
+#define SPARE_FILES	 (64 + CONN_FINISHING_MAX) /* descriptors beside the sessions' */
+
+struct listener {
+	struct worker *worker;
+	const struct worker_input *input;
+	struct session_env env;
+	struct peers *peers;
+	struct event **accepts; /* one a listening socket */
+	struct event *resume, *wake, *goodbye;
+	int64_t trouble_ms, refused_ms; /* of the last such line in the log */
+	char wake_ids[WAKE_IDS][SPOOL_ID_MAX + 1];
+	size_t wake_count;
+	bool ending;
+};
+
+/* --- wake-ups for the sender --- */
+
+/* A lost one costs a rescan: nothing is done about errors. */
+static void send_wake(struct listener *l)
+{
+	if (l->wake_count > 0)
+		send(l->input->peer_fd, l->wake_ids, l->wake_count * sizeof l->wake_ids[0],
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+	l->wake_count = 0;
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	send_wake(cookie);
+}
+
+/* The messages of one batch of the spool become one packet: it goes when this round of the loop is done. */
+static void queue_wake(struct listener *l, const char *id)
+{
+	char *slot = l->wake_ids[l->wake_count++];
+
+	memset(slot, 0, sizeof l->wake_ids[0]);
+	memcpy(slot, id, strnlen(id, SPOOL_ID_MAX));
+	if (l->wake_count == WAKE_IDS)
+		send_wake(l);
+	else
+		event_active(l->wake, EV_TIMEOUT, 0);
+}
+
+/* --- the end --- */
+
+static void end_in(struct listener *l, unsigned ms)
+{
+	if (l->ending)
+		return;
+	l->ending = true;
+	timer_set(l->goodbye, ms);
+}
+
+static void on_goodbye(evutil_socket_t fd, short what, void *cookie)
+{
+	struct listener *l = cookie;
+
+	(void)fd;
+	(void)what;
+	worker_finished(l->worker);
+}
+
+static void look_for_end(struct listener *l)
+{
+	if (l->env.draining && l->env.session_count == 0 && l->env.commits == 0)
+		end_in(l, GOODBYE_MS);
+}
+
+static void on_committed(void *arg, const char *id)
+{
+	struct listener *l = arg;
+
+	if (id != NULL)
+		queue_wake(l, id);
+	look_for_end(l);
+}
+
+static void on_ended(void *arg, const struct in6_addr *peer)
+{
+	struct listener *l = arg;
+
+	peers_leave(l->peers, peer);
+	look_for_end(l);
+}
+
+/* --- accepting --- */
+
+static struct in6_addr peer_of(const struct sockaddr_storage *address)
+{
+	struct in6_addr peer = IN6ADDR_ANY_INIT;
+
+	if (address->ss_family == AF_INET6) {
+		peer = ((const struct sockaddr_in6 *)address)->sin6_addr;
+	} else if (address->ss_family == AF_INET) {
+		peer.s6_addr[10] = peer.s6_addr[11] = 0xff;
+		memcpy(&peer.s6_addr[12], &((const struct sockaddr_in *)address)->sin_addr, 4);
+	}
+	return peer;
+}
+
+/* Whether the log may have a line of this kind again. */
+static bool log_due(int64_t *last_ms)
+{
+	int64_t now = clock_mono_ms();
+
+	if (*last_ms != 0 && now - *last_ms < TROUBLE_EVERY_MS)
+		return false;
+	*last_ms = now;
+	return true;
+}
+
+/* Without a session: under a flood this must cost next to nothing. What the device has said already is read,
+ * so that closing does not reset the connection before it has seen the reply. */
+static void refuse(struct listener *l, int fd, const char *peer, const char *reply)
+{
+	char line[256], early[4096];
+	int n = snprintf(line, sizeof line, "%s\r\n", reply);
+
+	count(&l->env.counters->sessions_refused, 1);
+	if (log_due(&l->refused_ms))
+		log_event(LOG_LEVEL_WARNING, "session-refused", kv_str("peer", peer), kv_str("reply", reply));
+	if (send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0 && shutdown(fd, SHUT_WR) == 0) {
+		while (recv(fd, early, sizeof early, MSG_DONTWAIT) > 0)
+			;
+	}
+	close(fd);
+}
+
+/* A quarter of the places is kept for those who may send: strangers can not shut them out. */
+static unsigned places_for(const struct config *config, const struct in6_addr *peer)
+{
+	unsigned all = config->limits.sessions;
+
+	if (config_device_by_address(config, peer) != NULL || config_user_listed_at(config, peer) ||
+	    config_user_from_anywhere(config))
+		return all;
+	return all - all / 4;
+}
+
+static void admit(struct listener *l, int fd, const struct sockaddr_storage *address)
+{
+	const struct config *config = l->env.config;
+	struct in6_addr peer = peer_of(address);
+	char host[64], reply[200];
+
+	sockaddr_host(host, sizeof host, (const struct sockaddr *)address);
+	if (l->env.session_count >= places_for(config, &peer)) {
+		snprintf(reply, sizeof reply,
+		    "421 4.7.0 Too many sessions (limits.sessions is %u): try again later",
+		    config->limits.sessions);
+		refuse(l, fd, host, reply);
+	} else if (!peers_enter(l->peers, &peer, config->limits.sessions_per_address)) {
+		snprintf(reply, sizeof reply,
+		    "421 4.7.0 Too many sessions from %s (limits.sessions_per_address is %u): try again "
+		    "later",
+		    host, config->limits.sessions_per_address);
+		refuse(l, fd, host, reply);
+	} else if (!session_new(&l->env, fd, &peer)) {
+		log_event(LOG_LEVEL_ERR, "session-failed", kv_str("peer", host), kv_errno());
+		peers_leave(l->peers, &peer);
+	}
+}
+
+static void pause_accepting(struct listener *l, int error)
+{
+	errno = error;
+	if (log_due(&l->trouble_ms))
+		log_event(LOG_LEVEL_ERR, "accept-failed", kv_errno(),
+		    kv_u64("sessions", l->env.session_count),
+		    kv_str("remedy", error == EMFILE || error == ENFILE
+					 ? "raise LimitNOFILE= of the unit, or lower limits.sessions"
+					 : "devices are accepted again as soon as the system lets us"));
+	for (size_t i = 0; i < l->input->listen_count; i++)
+		event_del(l->accepts[i]);
+	timer_set(l->resume, ACCEPT_PAUSE_MS);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *cookie)
+{
+	struct listener *l = cookie;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < l->input->listen_count; i++)
+		event_add(l->accepts[i], NULL);
+}
+
+/* accept(2): these are about the connection that was waiting, or about nothing. */
+static bool is_passing(int error)
+{
+	return error == EINTR || error == ECONNABORTED || error == EPROTO || error == ENETDOWN ||
+	       error == ENETUNREACH || error == EHOSTDOWN || error == EHOSTUNREACH || error == ENONET ||
+	       error == EOPNOTSUPP || error == EPERM;
+}
+
+static void on_accept(evutil_socket_t listen_fd, short what, void *cookie)
+{
+	struct listener *l = cookie;
+
+	(void)what;
+	for (int i = 0; i < ACCEPT_ROUND; i++) {
+		struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+		socklen_t length = sizeof address;
+		int fd =
+		    accept4(listen_fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			admit(l, fd, &address);
+		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+			return;
+		} else if (!is_passing(errno)) {
+			pause_accepting(l, errno);
+			return;
+		}
+	}
+}
+
+/* --- the role --- */
+
+/* Each session may hold a socket and a draft. */
+static void raise_file_limit(const struct config *config)
+{
+	rlim_t want = (rlim_t)config->limits.sessions * 2 + SPARE_FILES;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < want)
+		log_event(LOG_LEVEL_WARNING, "few-descriptors", kv_u64("limit", limit.rlim_cur),
+		    kv_u64("wanted", want),
+		    kv_str("remedy", "raise LimitNOFILE= of the unit, or lower limits.sessions"));
+}
+
+static int make_events(struct listener *l, struct event_base *base, struct err *err)
+{
+	size_t n = l->input->listen_count;
+	bool fine;
+
+	l->resume = evtimer_new(base, on_resume, l);
+	l->wake = event_new(base, -1, 0, on_wake, l);
+	l->goodbye = evtimer_new(base, on_goodbye, l);
+	l->accepts = xcalloc(n > 0 ? n : 1, sizeof *l->accepts);
+	fine = l->resume != NULL && l->wake != NULL && l->goodbye != NULL;
+	for (size_t i = 0; i < n && fine; i++) {
+		l->accepts[i] = event_new(base, l->input->listen_fds[i], EV_READ | EV_PERSIST, on_accept, l);
+		fine = l->accepts[i] != NULL && event_add(l->accepts[i], NULL) == 0;
+	}
+	return fine ? 0 : err_sys(err, "setting up the listening sockets on the event loop");
+}
+
+static void free_accepts(struct listener *l)
+{
+	for (size_t i = 0; l->accepts != NULL && i < l->input->listen_count; i++) {
+		if (l->accepts[i] != NULL)
+			event_free(l->accepts[i]);
+		l->accepts[i] = NULL;
+	}
+}
+
+static void free_event(struct event *event)
+{
+	if (event != NULL)
+		event_free(event);
+}
+
+static void listener_stop(void *state)
+{
+	struct listener *l = state;
+
+	l->ending = true;
+	free_accepts(l);
+	/* In this order: the commits under way are finished and answered, by sessions that do nothing else
+	 * any more. */
+	sessions_close(&l->env);
+	spool_close(l->env.spool);
+	send_wake(l);
+	auth_free(l->env.auth);
+	conn_drop_finishing();
+	free_event(l->resume);
+	free_event(l->wake);
+	free_event(l->goodbye);
+	peers_free(l->peers);
+	free(l->accepts);
+	free(l);
+}
+
+static void *listener_start(struct worker *worker, struct err *err)
+{
+	const struct worker_input *input = worker_input(worker);
+	struct event_base *base = worker_base(worker);
+	struct listener *l = xcalloc(1, sizeof *l);
+
+	l->worker = worker;
+	l->input = input;
+	l->peers = peers_new();
+	l->env.base = base;
+	l->env.config = input->config;
+	l->env.counters = input->counters;
+	l->env.login_penalty_ms = LOGIN_PENALTY_MS;
+	l->env.committed = on_committed;
+	l->env.ended = on_ended;
+	l->env.arg = l;
+	raise_file_limit(input->config);
+	l->env.spool = spool_open(input->config->spool, base, input->config->limits.free_space, err);
+	if (l->env.spool == NULL || make_events(l, base, err) < 0) {
+		listener_stop(l);
+		return NULL;
+	}
+	l->env.auth = auth_new(base, input->config);
+	return l;
+}
+
+static void listener_drain(void *state)
+{
+	struct listener *l = state;
+
+	free_accepts(l);
+	evtimer_del(l->resume);
+	/* Ours only: the supervisor and the next listener have their own descriptors of these sockets. */
+	for (size_t i = 0; i < l->input->listen_count; i++)
+		close(l->input->listen_fds[i]);
+	sessions_drain(&l->env);
+	look_for_end(l);
+}
+
+static void listener_deadline(void *state)
+{
+	struct listener *l = state;
+
+	sessions_expire(&l->env);
+	end_in(l, EXPIRE_MS);
+}
+
+const struct worker_role listener_role = {
+    .name = "listener",
+    .start = listener_start,
+    .drain = listener_drain,
+    .deadline = listener_deadline,
+    .stop = listener_stop,
+};

@@ -1,0 +1,87 @@
+#include "listener/peers.h"
+
+#include <assert.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct peer {
+	struct in6_addr address;
+	unsigned sessions;
+};
+
+struct peers {
+	void *tree; /* tsearch(3): balanced, so no choice of addresses makes it slow */
+	size_t count;
+};
+
+static int compare(const void *a, const void *b)
+{
+	const struct peer *left = a, *right = b;
+
+	return memcmp(&left->address, &right->address, sizeof left->address);
+}
+
+struct peers *peers_new(void)
+{
+	return xcalloc(1, sizeof(struct peers));
+}
+
+void peers_free(struct peers *peers)
+{
+	if (peers == NULL)
+		return;
+	tdestroy(peers->tree, free);
+	free(peers);
+}
+
+static struct peer *find(const struct peers *peers, const struct in6_addr *address)
+{
+	struct peer key = {.address = *address};
+	struct peer *const *found = tfind(&key, &peers->tree, compare);
+
+	return found != NULL ? *found : NULL;
+}
+
+static struct peer *add(struct peers *peers, const struct in6_addr *address)
+{
+	struct peer *peer = xcalloc(1, sizeof *peer);
+
+	peer->address = *address;
+	/* NULL is tsearch's out of memory. */
+	if (tsearch(peer, &peers->tree, compare) == NULL)
+		abort();
+	peers->count++;
+	return peer;
+}
+
+bool peers_enter(struct peers *peers, const struct in6_addr *address, unsigned max)
+{
+	struct peer *peer = find(peers, address);
+
+	if (peer == NULL)
+		peer = add(peers, address);
+	else if (peer->sessions >= max)
+		return false;
+	peer->sessions++;
+	return true;
+}
+
+void peers_leave(struct peers *peers, const struct in6_addr *address)
+{
+	struct peer *peer = find(peers, address);
+
+	assert(peer != NULL && peer->sessions > 0);
+	if (--peer->sessions > 0)
+		return;
+	tdelete(peer, &peers->tree, compare);
+	free(peer);
+	peers->count--;
+}
+
+size_t peers_count(const struct peers *peers)
+{
+	return peers->count;
+}

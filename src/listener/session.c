@@ -1,0 +1,456 @@
+/* Who frees a session: the callbacks of the loop (on_event, session_resume, the sessions_ functions), as
+ * their last act, in settle(). Everything below them only sets S_ENDED. */
+#include "listener/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "listener/auth.h"
+#include "listener/commands.h"
+#include "listener/session_inside.h"
+#include "listener/transaction.h"
+#include "net/conn.h"
+#include "net/listen.h"
+#include "smtp/sasl.h"
+
+#define FIRST_COMMAND_MS 60000 /* scanners connect first and talk later; RFC 5321 would give 5 minutes */
+#define LEAVE_MS	 2000  /* for QUIT, while draining */
+#define COMMAND_MAX	 4096  /* octets of a command line; RFC 5321 4.5.3.1.4 says 512 */
+#define OVERLONG_MAX	 (1024 * 1024) /* octets dropped of a line that is longer */
+#define OUTPUT_MAX	 8192	       /* octets of replies that wait before nothing more is read */
+#define ERRORS_MAX	 20
+#define DEFERRALS_MAX	 1000 /* a long list of recipients meets many 452 */
+
+/* --- state and answers --- */
+
+static unsigned data_timeout(const struct session *s)
+{
+	int64_t left = transaction_deadline_ms(s->mail) - clock_mono_ms();
+	unsigned idle = s->env->config->limits.idle_ms;
+
+	if (left < 1)
+		return 1;
+	return left < idle ? (unsigned)left : idle;
+}
+
+static unsigned timeout_of(const struct session *s)
+{
+	unsigned idle = s->env->config->limits.idle_ms;
+
+	if (s->state == S_DATA)
+		return data_timeout(s);
+	if (s->state == S_CHECK || s->state == S_COMMIT || s->state == S_ENDED)
+		return 0;
+	if (s->state == S_PENALTY)
+		return s->env->login_penalty_ms;
+	if (s->env->draining && s->mail == NULL)
+		return LEAVE_MS;
+	return s->commands == 0 && idle > FIRST_COMMAND_MS ? FIRST_COMMAND_MS : idle;
+}
+
+static void set_reading(struct session *s, bool on)
+{
+	if (s->reading == on)
+		return;
+	s->reading = on;
+	conn_set_reading(s->conn, on);
+}
+
+/* The state with all that it implies. A handler only names the next state; this follows before anything is
+ * read. */
+static void enter(struct session *s, enum session_state state)
+{
+	s->state = state;
+	if (s->broken)
+		return;
+	set_reading(s, state < S_CHECK && !s->choked);
+	conn_set_timeout(s->conn, timeout_of(s));
+}
+
+static void write_reply(struct session *s, const char *reply)
+{
+	char line[SESSION_REPLY_MAX + 3];
+	int n = snprintf(line, sizeof line, "%.*s\r\n", SESSION_REPLY_MAX, reply);
+
+	/* In one write, so in one segment: some devices take a segment for a reply. */
+	s->choked = conn_write(s->conn, line, (size_t)n) > OUTPUT_MAX;
+}
+
+/* RFC 5321 section 3.8: these two announce the end. */
+static bool is_last(const char *reply)
+{
+	return strncmp(reply, "421", 3) == 0 || strncmp(reply, "221", 3) == 0;
+}
+
+/* The one place where a reply is counted and sent, and where the session ends after it. */
+static void answer(struct session *s, const char *reply)
+{
+	if ((reply[0] == '5' && ++s->errors > ERRORS_MAX) ||
+	    (reply[0] == '4' && ++s->deferrals > DEFERRALS_MAX))
+		reply = "421 4.7.0 Too many errors, closing";
+	write_reply(s, reply);
+	enter(s, is_last(reply) || s->env->closing ? S_ENDED : s->state);
+}
+
+static void answer_shutdown(struct session *s)
+{
+	char reply[SESSION_REPLY_MAX];
+
+	snprintf(reply, sizeof reply, "421 4.3.2 %s is shutting down, try again", s->env->config->hostname);
+	answer(s, reply);
+}
+
+/* The session ends without a message that was begun. */
+static void lost(struct session *s, const char *reason)
+{
+	if (s->state == S_DATA)
+		transaction_log_lost(s->mail, reason);
+	else
+		log_event(
+		    LOG_LEVEL_DEBUG, "session-lost", kv_str("peer", s->peer_text), kv_str("reason", reason));
+}
+
+/* --- reading --- */
+
+static void begin_overlong(struct session *s)
+{
+	commands_auth_reset(s);
+	s->dropped = 0;
+	s->state = S_OVERLONG;
+	answer(s, "500 5.5.2 Line too long");
+}
+
+static bool take_line(struct session *s)
+{
+	size_t max = s->state == S_COMMAND ? COMMAND_MAX : SASL_LINE_MAX;
+	struct str line;
+	const char *reply;
+
+	switch (conn_read_line(s->conn, max, &line)) {
+	case CONN_NO_LINE:
+		return false;
+	case CONN_LINE_TOO_LONG:
+		begin_overlong(s);
+		return true;
+	case CONN_LINE:
+		break;
+	}
+	reply = s->state == S_COMMAND ? commands_run(s, line) : commands_auth_line(s, line);
+	if (reply != NULL)
+		answer(s, reply);
+	else
+		enter(s, s->state);
+	return true;
+}
+
+static bool drop_overlong(struct session *s)
+{
+	struct str in = conn_peek(s->conn);
+	const char *lf = in.n > 0 ? memchr(in.p, '\n', in.n) : NULL;
+	size_t n = lf != NULL ? (size_t)(lf - in.p) + 1 : in.n;
+
+	if (n == 0)
+		return false;
+	conn_consume(s->conn, n);
+	s->dropped += n;
+	if (lf != NULL)
+		enter(s, S_COMMAND);
+	else if (s->dropped > OVERLONG_MAX)
+		answer(s, "421 4.7.0 A line without end, closing");
+	return true;
+}
+
+static void on_stored(void *arg, const char *reply)
+{
+	struct session *s = arg;
+
+	s->mail = NULL;
+	s->state = S_COMMAND;
+	if (reply[0] == '2')
+		s->errors = s->deferrals = s->unknown = s->chatter = 0;
+	session_resume(s, reply);
+}
+
+static void end_message(struct session *s)
+{
+	struct transaction *mail = s->mail;
+	const char *refusal = transaction_end(mail, on_stored, s);
+
+	if (refusal == NULL) {
+		enter(s, S_COMMIT);
+		return;
+	}
+	s->mail = NULL;
+	s->state = S_COMMAND;
+	answer(s, refusal);
+	transaction_drop(mail);
+}
+
+static bool take_content(struct session *s)
+{
+	struct str in = conn_peek(s->conn);
+	enum feed feed;
+	size_t used;
+
+	if (in.n == 0)
+		return false;
+	feed = transaction_feed(s->mail, in, &used);
+	conn_consume(s->conn, used);
+	if (feed == FEED_ENDED) {
+		end_message(s);
+	} else if (feed == FEED_HOPELESS) {
+		lost(s, "more than twice limits.message_size");
+		answer(s, "421 4.3.4 Message is far larger than limits.message_size, closing");
+	}
+	return true;
+}
+
+/* One line or one piece of content. Returns false when there is none, or nothing is to be read now. */
+static bool step(struct session *s)
+{
+	switch (s->state) {
+	case S_COMMAND:
+	case S_AUTH_PLAIN:
+	case S_AUTH_USER:
+	case S_AUTH_PASSWORD:
+		return take_line(s);
+	case S_OVERLONG:
+		return drop_overlong(s);
+	case S_DATA:
+		return take_content(s);
+	case S_CHECK:
+	case S_COMMIT:
+	case S_PENALTY:
+	case S_ENDED:
+		return false;
+	}
+	return false;
+}
+
+/* Once the peer has closed, no CONN_DRAINED comes: then the little input that is left is answered all the
+ * same. */
+static void run(struct session *s)
+{
+	while ((!s->choked || s->peer_closed) && step(s))
+		;
+	if (s->peer_closed && s->state < S_CHECK) {
+		lost(s, "closed by the device before its end");
+		enter(s, S_ENDED);
+	}
+}
+
+static void session_free(struct session *s)
+{
+	struct session_env *env = s->env;
+	struct in6_addr peer = s->peer;
+
+	LIST_REMOVE(s, entry);
+	env->session_count--;
+	atomic_fetch_sub_explicit(&env->counters->sessions_now, 1, memory_order_relaxed);
+	auth_cancel(s->check);
+	commands_auth_reset(s);
+	transaction_drop(s->mail);
+	/* While closing, the loop does not run any more: what is written has left, or will not. */
+	if (s->broken)
+		conn_free(s->conn);
+	else if (env->closing)
+		conn_close(s->conn);
+	else
+		conn_finish(s->conn);
+	free(s->helo);
+	free(s);
+	env->ended(env->arg, &peer);
+}
+
+static void settle(struct session *s)
+{
+	if (s->state == S_ENDED)
+		session_free(s);
+}
+
+void session_resume(struct session *s, const char *reply)
+{
+	if (reply != NULL)
+		answer(s, reply);
+	else
+		enter(s, s->state);
+	/* No timer runs for a peer that has closed. */
+	if (s->state == S_PENALTY && s->peer_closed)
+		s->state = S_ENDED;
+	run(s);
+	settle(s);
+}
+
+/* --- events --- */
+
+static void end_penalty(struct session *s)
+{
+	const char *reply = commands_login_refused(s);
+
+	s->state = strstr(reply, "421") != NULL ? S_ENDED : S_COMMAND;
+	answer(s, reply);
+	run(s);
+}
+
+static void on_timeout(struct session *s)
+{
+	if (s->state == S_PENALTY) {
+		end_penalty(s);
+		return;
+	}
+	if (s->env->draining && s->mail == NULL) {
+		answer_shutdown(s);
+		return;
+	}
+	lost(s, "too slow");
+	answer(s, s->state == S_DATA ? "421 4.4.2 The content took too long, closing"
+				     : "421 4.4.2 Idle for too long, closing");
+}
+
+static void on_data(struct session *s)
+{
+	run(s);
+	/* Content may pause between any two pieces; a command line has the time of one line. */
+	if (s->state != S_DATA)
+		return;
+	if (clock_mono_ms() >= transaction_deadline_ms(s->mail))
+		on_timeout(s);
+	else
+		enter(s, S_DATA);
+}
+
+static void on_event(void *arg, enum conn_event event)
+{
+	struct session *s = arg;
+
+	switch (event) {
+	case CONN_DATA:
+		on_data(s);
+		break;
+	case CONN_DRAINED:
+		if (s->choked) {
+			s->choked = false;
+			enter(s, s->state);
+			on_data(s);
+		}
+		break;
+	case CONN_TIMEOUT:
+		on_timeout(s);
+		break;
+	case CONN_CLOSED:
+		s->peer_closed = true;
+		if (s->state == S_PENALTY)
+			s->state = S_ENDED;
+		run(s);
+		break;
+	case CONN_ERROR:
+		lost(s, conn_error(s->conn));
+		s->broken = true;
+		s->state = S_ENDED;
+		break;
+	case CONN_CONNECTED:
+	case CONN_TLS_READY:
+		break;
+	}
+	settle(s);
+}
+
+/* --- all sessions --- */
+
+static void set_peer(struct session *s, const struct in6_addr *peer)
+{
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = *peer};
+
+	s->peer = *peer;
+	sockaddr_host(s->peer_text, sizeof s->peer_text, (const struct sockaddr *)&address);
+}
+
+static void greet(struct session *s)
+{
+	char banner[SESSION_REPLY_MAX];
+
+	snprintf(banner, sizeof banner, "220 %s ESMTP mfdrelay", s->env->config->hostname);
+	answer(s, banner);
+}
+
+bool session_new(struct session_env *env, int fd, const struct in6_addr *peer)
+{
+	struct session *s = xcalloc(1, sizeof *s);
+
+	s->env = env;
+	s->reading = true;
+	s->conn = conn_accept(env->base, fd, on_event, s);
+	if (s->conn == NULL) {
+		int saved = errno;
+		free(s);
+		errno = saved;
+		return false;
+	}
+	set_peer(s, peer);
+	LIST_INSERT_HEAD(&env->sessions, s, entry);
+	env->session_count++;
+	count(&env->counters->sessions, 1);
+	count(&env->counters->sessions_now, 1);
+	log_event(LOG_LEVEL_DEBUG, "connect", kv_str("peer", s->peer_text));
+	greet(s);
+	return true;
+}
+
+static void for_each(struct session_env *env, void (*fn)(struct session *s))
+{
+	struct session *s = LIST_FIRST(&env->sessions);
+
+	while (s != NULL) {
+		struct session *next = LIST_NEXT(s, entry);
+		fn(s);
+		settle(s);
+		s = next;
+	}
+}
+
+static void drain_one(struct session *s)
+{
+	if (s->mail == NULL && s->state < S_CHECK)
+		answer_shutdown(s);
+}
+
+static void expire_one(struct session *s)
+{
+	if (s->state == S_COMMIT)
+		return;
+	lost(s, "shutting down");
+	answer_shutdown(s);
+}
+
+static void close_one(struct session *s)
+{
+	if (s->state == S_COMMIT)
+		return;
+	lost(s, "shutting down");
+	enter(s, S_ENDED);
+}
+
+void sessions_drain(struct session_env *env)
+{
+	env->draining = true;
+	for_each(env, drain_one);
+}
+
+void sessions_expire(struct session_env *env)
+{
+	env->draining = true;
+	for_each(env, expire_one);
+}
+
+void sessions_close(struct session_env *env)
+{
+	env->closing = true;
+	for_each(env, close_one);
+}

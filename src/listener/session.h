@@ -1,0 +1,55 @@
+/* One device's connection: the SMTP server's side of it. The dialog is in commands.c, a message under way in
+ * transaction.c; here are the states, the timeouts, and the reading of lines and content. */
+#ifndef MFDRELAY_LISTENER_SESSION_H
+#define MFDRELAY_LISTENER_SESSION_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+struct auth;
+struct config;
+struct counters;
+struct event_base;
+struct session;
+struct spool;
+
+/* What the sessions of a listener share. The first part is the listener's, borrowed, set before the first
+ * session; the rest begins as zero and is the sessions' own. */
+struct session_env {
+	struct event_base *base;
+	const struct config *config;
+	struct counters *counters;
+	struct spool *spool;
+	struct auth *auth;	/* NULL: AUTH is not offered */
+	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back */
+	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
+	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */
+	void *arg;
+
+	LIST_HEAD(session_list, session) sessions;
+	size_t session_count;
+	size_t commits;		/* under way, their session still there or not */
+	bool draining;		/* no new message is begun */
+	bool closing;		/* a session ends after the answer it owes */
+};
+
+/* Serve a device on fd (accepted, non-blocking; taken over) and greet it. peer is its address, IPv4 as
+ * v4-mapped. Returns false with errno, nothing called back and fd closed, when the loop has no room for
+ * it. */
+bool session_new(struct session_env *env, int fd, const struct in6_addr *peer);
+
+/* Begin no new message: sessions without one are told 421 and end, now or at their next command; a message
+ * that has been begun may be finished. */
+void sessions_drain(struct session_env *env);
+
+/* The time is over: every session but those whose commit is under way is told 421 and ends; what was not
+ * acknowledged is dropped. */
+void sessions_expire(struct session_env *env);
+
+/* Before spool_close: as sessions_expire, without a word, and the commits that spool_close finishes are
+ * still answered; their sessions end with that answer. */
+void sessions_close(struct session_env *env);
+
+#endif

@@ -1,0 +1,65 @@
+/* The inside of a session, for session.c and commands.c alone. */
+#ifndef MFDRELAY_LISTENER_SESSION_INSIDE_H
+#define MFDRELAY_LISTENER_SESSION_INSIDE_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+#include "base/str.h"
+#include "listener/session.h"
+
+struct auth_check;
+struct conn;
+struct device;
+struct sasl_login;
+struct transaction;
+
+#define HELO_MAX 255		/* octets kept of a device's name for itself */
+#define SESSION_REPLY_MAX 1024	/* octets of a reply; only EHLO's has more than one line */
+
+/* What a session waits for. */
+enum session_state {
+	S_COMMAND,		/* a command line */
+	S_AUTH_PLAIN,		/* the line that AUTH PLAIN has asked for */
+	S_AUTH_USER,		/* AUTH LOGIN: the user */
+	S_AUTH_PASSWORD,	/* AUTH LOGIN: the password */
+	S_OVERLONG,		/* the end of a line that was too long */
+	S_DATA,			/* content */
+	S_CHECK,		/* the password check; nothing is read */
+	S_COMMIT,		/* the spool's sync; nothing is read */
+	S_PENALTY,		/* the time a wrong password costs; nothing is read */
+	S_ENDED,		/* nothing: the outermost callback frees it */
+};
+
+struct session {
+	struct session_env *env;
+	LIST_ENTRY(session) entry;
+	struct conn *conn;
+	struct transaction *mail;	/* NULL: no MAIL given */
+	const struct device *login;	/* the entry of the user that has logged in; NULL: none */
+	struct sasl_login *sasl;	/* while AUTH is under way */
+	struct auth_check *check;	/* in S_CHECK */
+	char *helo;			/* NULL: none; printable ASCII */
+	struct in6_addr peer;
+	char peer_text[INET6_ADDRSTRLEN];
+	enum session_state state;
+	bool extended;			/* EHLO was said */
+	bool content_refused;		/* what comes next may be the content that we did not ask for */
+	bool peer_closed;		/* no more input will come */
+	bool broken;			/* no output can be sent either */
+	bool reading;			/* as the connection knows it */
+	bool choked;			/* the peer does not read its replies: neither do we read on */
+	unsigned commands;
+	unsigned errors, deferrals, unknown;	/* since the last accepted message */
+	unsigned chatter;		/* commands that bring no mail nearer, likewise */
+	unsigned failed_logins;
+	size_t dropped;			/* in S_OVERLONG */
+};
+
+/* Write reply (or nothing, where it is NULL), then go on with what has come meanwhile. The last act of a
+ * callback that brings the answer which S_CHECK or S_COMMIT waited for: the session may be gone
+ * afterwards. */
+void session_resume(struct session *session, const char *reply);
+
+#endif

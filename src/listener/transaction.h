@@ -1,0 +1,60 @@
+/* A message on its way in, from MAIL to the answer after its end. */
+#ifndef MFDRELAY_LISTENER_TRANSACTION_H
+#define MFDRELAY_LISTENER_TRANSACTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/str.h"
+
+struct address;
+struct device;
+struct session_env;
+struct transaction;
+
+/* Who sends it, as far as the envelope, the trace header and the log want to know. Borrowed for the time
+ * of the call. */
+struct origin {
+	const struct device *device;
+	const char *user;	/* "" without a login */
+	const char *peer;
+	const char *helo;	/* printable ASCII; "" when there was none */
+	bool extended;		/* EHLO was said, or AUTH used */
+};
+
+struct transaction *transaction_new(struct session_env *env, const struct address *sender);
+
+/* Whether it has that recipient already: the domain in any case, the local part as it is. */
+bool transaction_has(const struct transaction *transaction, const struct address *recipient);
+void transaction_add(struct transaction *transaction, const struct address *recipient);
+size_t transaction_recipients(const struct transaction *transaction);
+const char *transaction_sender(const struct transaction *transaction);	/* "" is the null one */
+
+/* DATA: take an id, open the draft, write the trace header. Returns 0, or -1 with err and the transaction
+ * as before. */
+int transaction_begin(struct transaction *transaction, const struct origin *origin, struct err *err);
+
+/* Content as it comes from the wire, up to its end. Returns how many bytes of in belong to it. What makes
+ * the message unacceptable is remembered, and the rest is read and dropped: a device that is answered
+ * early sees a network fault. */
+enum feed { FEED_MORE, FEED_ENDED, FEED_HOPELESS };	/* the last: not worth reading on */
+enum feed transaction_feed(struct transaction *transaction, struct str in, size_t *used);
+
+/* When the time for all of the content is over (monotonic). */
+int64_t transaction_deadline_ms(const struct transaction *transaction);
+
+/* The reply to give, without its line end, borrowed for the time of the call. */
+typedef void transaction_fn(void *arg, const char *reply);
+
+/* After FEED_ENDED. Returns the reply that refuses it, borrowed until transaction_drop. Or begins to make
+ * it durable and returns NULL: fn is called once, later, from the loop, and the transaction is gone then. */
+const char *transaction_end(struct transaction *transaction, transaction_fn *fn, void *arg);
+
+/* Drop it. Where it is being made durable that goes on by itself, and fn will not be called. NULL is fine. */
+void transaction_drop(struct transaction *transaction);
+
+/* Log that it is dropped in the middle of its content. */
+void transaction_log_lost(const struct transaction *transaction, const char *reason);
+
+#endif
