@@ -1,0 +1,75 @@
+#include "sender/attempt.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct attempt *attempt_new(struct message *owner, unsigned road, struct spool_message *message, size_t room)
+{
+	struct attempt *attempt = xcalloc(1, sizeof *attempt);
+
+	attempt->owner = owner;
+	attempt->road = road;
+	attempt->message = message;
+	attempt->recipients = xcalloc(room, sizeof *attempt->recipients);
+	attempt->begun_ms = clock_mono_ms();
+	return attempt;
+}
+
+void attempt_reset(struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->count; i++) {
+		free(attempt->recipients[i].failure);
+		attempt->recipients[i].failure = NULL;
+		attempt->recipients[i].accepted = false;
+	}
+}
+
+void attempt_fail_one(struct recipient_result *recipient, const struct failure *failure)
+{
+	if (recipient->failure != NULL)
+		return;
+	recipient->failure = xcalloc(1, sizeof *recipient->failure);
+	*recipient->failure = *failure;
+}
+
+void attempt_fail(struct attempt *attempt, const struct failure *failure, bool only_accepted)
+{
+	for (size_t i = 0; i < attempt->count; i++)
+		if (!only_accepted || attempt->recipients[i].accepted)
+			attempt_fail_one(&attempt->recipients[i], failure);
+}
+
+const struct failure *attempt_road_failure(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->count; i++) {
+		const struct failure *failure = attempt->recipients[i].failure;
+		if (failure != NULL &&
+		    (failure->cause->outcome == OUTCOME_S || failure->cause->outcome == OUTCOME_C ||
+			failure->cause->outcome == OUTCOME_A))
+			return failure;
+	}
+	return NULL;
+}
+
+bool attempt_proves_road(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->count; i++) {
+		const struct failure *failure = attempt->recipients[i].failure;
+		if (failure == NULL || failure->cause->outcome == OUTCOME_P ||
+		    failure->cause->outcome == OUTCOME_N)
+			return true;
+	}
+	return false;
+}
+
+void attempt_free(struct attempt *attempt)
+{
+	if (attempt == NULL)
+		return;
+	for (size_t i = 0; i < attempt->count; i++)
+		free(attempt->recipients[i].failure);
+	free(attempt->recipients);
+	free(attempt);
+}

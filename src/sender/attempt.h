@@ -1,0 +1,50 @@
+/* One attempt to bring recipients of a message to an upstream, which is one mail transaction there (RFC 5321 section 3.3): the
+ * unit that a client carries and delivery.c judges. */
+#ifndef MFDRELAY_SENDER_ATTEMPT_H
+#define MFDRELAY_SENDER_ATTEMPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "sender/catalogue.h"
+
+struct message;
+struct spool_message;
+
+/* What became of one recipient. */
+struct recipient_result {
+	size_t index;			/* in the envelope */
+	bool accepted;			/* its RCPT was */
+	struct failure *failure;	/* malloc'ed; NULL: delivered (once the attempt is done) */
+};
+
+struct attempt {
+	struct message *owner;		/* the queue's view of it */
+	unsigned road;
+	struct spool_message *message;	/* borrowed from owner, held for as long as the attempt lives */
+	struct recipient_result *recipients;
+	size_t count;
+	int64_t begun_ms;		/* monotonic */
+	bool not_begun;			/* the connection was lost before the upstream answered anything: as if never tried */
+	char reply[FAILURE_TEXT_MAX];	/* the upstream's last 250 */
+};
+
+/* An attempt with room for count recipients; the caller adds them. */
+struct attempt *attempt_new(struct message *owner, unsigned road, struct spool_message *message, size_t room);
+
+/* Forget what became of the recipients: the transaction begins anew. */
+void attempt_reset(struct attempt *attempt);
+
+/* Give the same failure to every recipient that has none yet; with only_accepted, to those whose RCPT was accepted. */
+void attempt_fail(struct attempt *attempt, const struct failure *failure, bool only_accepted);
+void attempt_fail_one(struct recipient_result *recipient, const struct failure *failure);
+
+/* The first failure that is about the road (class S, C or A), or NULL: such an attempt charges nobody with it. Borrowed. */
+const struct failure *attempt_road_failure(const struct attempt *attempt);
+
+/* Whether the upstream took a message, or judged one for what it is: then the road is in order. */
+bool attempt_proves_road(const struct attempt *attempt);
+
+void attempt_free(struct attempt *attempt);
+
+#endif

@@ -1,0 +1,71 @@
+/* The catalogue: what went wrong on the way out, as cause, remedy and class of outcome. One table, as data, in
+ * catalogue.c; the classes are those of Microsoft's replies as this project sorts them:
+ *
+ *   T  transient, this attempt: try again later        C  configuration: hold the road, tell the admin
+ *   S  slow down: hold the road for a while            N  the next upstream of the route may succeed
+ *   A  a new token, once; then C                       P  permanent for this recipient or message
+ *
+ * A failure is a value: made here, acted on in delivery.c and upstream.c; nobody else looks at a code's digits. */
+#ifndef MFDRELAY_SENDER_CATALOGUE_H
+#define MFDRELAY_SENDER_CATALOGUE_H
+
+#include "base/str.h"
+
+struct reply;
+
+enum outcome { OUTCOME_T, OUTCOME_S, OUTCOME_A, OUTCOME_C, OUTCOME_N, OUTCOME_P };
+
+/* One row. Static, never freed. */
+struct cause {
+	const char *name;		/* short stable word for the log: "send-as-denied" */
+	enum outcome outcome;
+	unsigned hold_s;		/* S, C: seconds to hold the road before the next look; 0: the retry schedule */
+	const char *cause;		/* one sentence: what is the matter */
+	const char *remedy;		/* one sentence: who changes what, where; "" when there is nothing to do */
+};
+
+#define FAILURE_TEXT_MAX 600
+
+struct failure {
+	const struct cause *cause;
+	long retry_after_s;		/* of the server, or 0 */
+	char text[FAILURE_TEXT_MAX];	/* the other side's own words, one line: "535 5.7.3 Authentication unsuccessful [..]" */
+};
+
+/* Where in the dialogue a reply came. */
+enum smtp_phase {
+	PHASE_BANNER, PHASE_EHLO, PHASE_STARTTLS, PHASE_AUTH, PHASE_MAIL, PHASE_RCPT, PHASE_DATA, PHASE_CONTENT,
+};
+
+/* Classify a 4xx or 5xx reply. Enhanced code and a fragment of the text decide; a row without a match falls to its class by
+ * the first digit (in phases up to AUTH a 5xx is C), where an enhanced code of another class wins over the digit as the
+ * table says. Never fails. */
+void failure_from_reply(struct failure *out, const struct reply *reply, enum smtp_phase phase);
+
+/* What is not a reply. */
+enum road_trouble {
+	ROAD_DNS,		/* the host's name can't be resolved */
+	ROAD_CONNECT,		/* refused, unreachable, timed out */
+	ROAD_TLS,		/* the handshake failed other than by the certificate */
+	ROAD_CERTIFICATE,	/* chain or name not verified */
+	ROAD_NO_STARTTLS,	/* the upstream does not offer it */
+	ROAD_NO_AUTH,		/* the mechanism needed is not offered */
+	ROAD_CUT,		/* connection lost */
+	ROAD_TIMEOUT,		/* no answer in time */
+	ROAD_GARBAGE,		/* the answer is not SMTP */
+	ROAD_SECRET,		/* a secret's file can't be used */
+	ROAD_LOGIN_HOST,	/* the login host gave no answer, 429 or 5xx */
+	ROAD_LOGIN_ANSWER,	/* it answered what is not a token answer */
+	ROAD_TOO_LARGE,		/* the message is larger than the SIZE the upstream offers: P */
+	ROAD_NO_ROUTE,		/* no route of the config matches the recipient: C */
+	ROAD_EXPIRED,		/* retry.give_up is over: P */
+};
+void failure_from_trouble(struct failure *out, enum road_trouble trouble, const char *text);
+
+/* An error answer of the login host: error and error_description of its JSON, the first of error_codes (0: none). */
+void failure_from_login(struct failure *out, const char *error, const char *description, long aadsts, int http_status);
+
+/* "T".. "P". */
+const char *outcome_name(enum outcome outcome);
+
+#endif

@@ -1,0 +1,493 @@
+#include "sender/client.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "sender/attempt.h"
+#include "sender/client_private.h"
+#include "sender/token.h"
+
+/* Until login, where nothing is at stake, much less than RFC 5321's five minutes. */
+#define CONNECT_TIMEOUT_MS 30000
+#define LOGIN_TIMEOUT_MS   60000
+
+#define FINAL_TIMEOUT_MS 600000
+#define IDLE_TIMEOUT_MS	 20000
+#define QUIT_TIMEOUT_MS	 2000
+
+static const char *const state_names[] = {"RESOLVE", "CONNECT", "TLS", "BANNER", "EHLO", "STARTTLS", "TLS",
+    "EHLO", "TOKEN", "AUTH", "IDLE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "RSET", "QUIT", "OVER"};
+
+static const struct upstream_config *upstream_of(const struct client *c)
+{
+	return c->settings->upstream;
+}
+
+void client_conclude(struct client *c)
+{
+	struct attempt *attempt = c->attempt;
+
+	c->attempt = NULL;
+	c->fn(c->arg, c, CLIENT_DONE, attempt);
+}
+
+static void on_ended(evutil_socket_t fd, short what, void *cookie)
+{
+	struct client *c = cookie;
+
+	(void)fd;
+	(void)what;
+	c->fn(c->arg, c, CLIENT_ENDED, NULL);
+}
+
+/* The connection is over. Idempotent; the owner hears of it from the loop. */
+void client_end(struct client *c)
+{
+	if (c->state == ST_OVER)
+		return;
+	c->state = ST_OVER;
+	conn_free(c->conn);
+	c->conn = NULL;
+	resolver_cancel(c->query);
+	c->query = NULL;
+	token_cancel(c->token_wait);
+	c->token_wait = NULL;
+	client_wipe_login(c);
+	event_active(c->ended, EV_TIMEOUT, 0);
+}
+
+/* Trouble with an attempt under way is the attempt's, before that the road's. */
+void client_fail(struct client *c, const struct failure *why)
+{
+	if (c->attempt != NULL) {
+		/* An idle connection that the upstream had closed as we began to use it proves nothing. */
+		c->attempt->not_begun = c->state == ST_ENVELOPE && c->answered == 0 && c->attempts > 1;
+		attempt_fail(c->attempt, why, false);
+		c->state = ST_ENVELOPE;
+		client_conclude(c);
+	} else if (c->state != ST_IDLE && c->state != ST_QUIT && c->state != ST_RSET) {
+		c->failure = *why;
+		c->has_failure = true;
+	}
+	client_end(c);
+}
+
+void client_fail_trouble(struct client *c, enum road_trouble trouble, const char *text)
+{
+	struct failure why;
+	char line[FAILURE_TEXT_MAX];
+
+	snprintf(line, sizeof line, "%s:%u: %s: %s", upstream_of(c)->host, upstream_of(c)->port,
+	    state_names[c->state], text);
+	failure_from_trouble(&why, trouble, line);
+	client_fail(c, &why);
+}
+
+void client_fail_reply(struct client *c, enum smtp_phase phase)
+{
+	struct failure why;
+
+	failure_from_reply(&why, &c->reply, phase);
+	if (c->challenge[0] != '\0')
+		log_event(LOG_LEVEL_WARNING, "auth-challenge", kv_str("upstream", upstream_of(c)->name),
+		    kv_str("text", c->challenge));
+	if (phase == PHASE_AUTH && why.cause->outcome == OUTCOME_A && c->settings->tokens != NULL &&
+	    c->token.n > 0)
+		c->token_was_stale = !token_refused(c->settings->tokens, &c->token);
+	client_fail(c, &why);
+}
+
+void client_send_line(struct client *c, const char *format, ...)
+{
+	char line[1200];
+	va_list args;
+
+	va_start(args, format);
+	int n = vsnprintf(line, sizeof line - 2, format, args);
+	va_end(args);
+	assert(n >= 0 && (size_t)n < sizeof line - 2);
+	memcpy(line + n, "\r\n", 2);
+	conn_write(c->conn, line, (size_t)n + 2);
+}
+
+/* --- the states
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void on_conn(void *arg, enum conn_event event);
+
+static void connect_next(struct client *c)
+{
+	const struct net_address *address = &c->addresses[c->address_next++];
+
+	c->conn = conn_connect(
+	    c->settings->base, (const struct sockaddr *)&address->address, address->length, on_conn, c);
+	if (c->conn == NULL) {
+		client_fail_trouble(c, ROAD_CONNECT, strerror(errno));
+		return;
+	}
+	conn_set_timeout(c->conn, CONNECT_TIMEOUT_MS);
+}
+
+static void on_resolved(void *arg, const struct net_address *addresses, size_t n, const char *why)
+{
+	struct client *c = arg;
+
+	c->query = NULL;
+	if (n == 0) {
+		client_fail_trouble(c, ROAD_DNS, why);
+		return;
+	}
+	memcpy(c->addresses, addresses, n * sizeof *addresses);
+	c->address_count = n;
+	c->address_next = 0;
+	client_enter(c, ST_CONNECT);
+}
+
+static void begin_tls(struct client *c)
+{
+	if (!conn_tls_connect(c->conn, c->settings->tls, upstream_of(c)->host))
+		client_fail_trouble(c, ROAD_GARBAGE,
+		    "text was sent before the TLS handshake (an attack, or a broken server)");
+}
+
+/* How long each state waits for what it waits for. ST_RESOLVE has the resolver's own limit, ST_CONNECT one
+ * for each address, and ST_CONTENT one for each block. */
+static const unsigned state_timeout_ms[] = {
+    [ST_TLS_IMPLICIT] = CONNECT_TIMEOUT_MS,
+    [ST_BANNER] = LOGIN_TIMEOUT_MS,
+    [ST_EHLO] = LOGIN_TIMEOUT_MS,
+    [ST_STARTTLS] = LOGIN_TIMEOUT_MS,
+    [ST_TLS] = CONNECT_TIMEOUT_MS,
+    [ST_EHLO_TLS] = LOGIN_TIMEOUT_MS,
+    [ST_TOKEN] = LOGIN_TIMEOUT_MS,
+    [ST_AUTH] = LOGIN_TIMEOUT_MS,
+    [ST_IDLE] = IDLE_TIMEOUT_MS,
+    [ST_ENVELOPE] = COMMAND_TIMEOUT_MS,
+    [ST_FINAL] = FINAL_TIMEOUT_MS,
+    [ST_RSET] = COMMAND_TIMEOUT_MS,
+    [ST_RSET_RETRY] = COMMAND_TIMEOUT_MS,
+    [ST_QUIT] = QUIT_TIMEOUT_MS,
+    [ST_OVER] = 0,
+};
+
+/* What a state does as it is entered. */
+static void begin(struct client *c)
+{
+	switch (c->state) {
+	case ST_RESOLVE:
+		c->query = resolver_lookup(
+		    c->settings->resolver, upstream_of(c)->host, upstream_of(c)->port, on_resolved, c);
+		break;
+	case ST_CONNECT:
+		connect_next(c);
+		break;
+	case ST_TLS_IMPLICIT:
+	case ST_TLS:
+		begin_tls(c);
+		break;
+	case ST_EHLO:
+	case ST_EHLO_TLS:
+		client_send_line(c, "EHLO %s", c->settings->hostname);
+		break;
+	case ST_STARTTLS:
+		client_send_line(c, "STARTTLS");
+		break;
+	case ST_TOKEN:
+		client_begin_token(c);
+		break;
+	case ST_AUTH:
+		client_send_auth(c);
+		break;
+	case ST_IDLE:
+		c->fn(c->arg, c, CLIENT_IDLE, NULL);
+		break;
+	case ST_ENVELOPE:
+		client_begin_envelope(c);
+		break;
+	case ST_CONTENT:
+		client_begin_content(c);
+		break;
+	case ST_RSET:
+	case ST_RSET_RETRY:
+		client_send_line(c, "RSET");
+		break;
+	case ST_QUIT:
+		client_send_line(c, "QUIT");
+		break;
+	case ST_BANNER:
+	case ST_FINAL:
+	case ST_OVER:
+		break;
+	}
+}
+
+void client_enter(struct client *c, enum client_state state)
+{
+	log_event(LOG_LEVEL_DEBUG, "client", kv_str("upstream", upstream_of(c)->name),
+	    kv_str("from", state_names[c->state]), kv_str("to", state_names[state]));
+	c->state = state;
+	c->reply = (struct reply){0};
+	if (c->conn != NULL && state_timeout_ms[state] != 0)
+		conn_set_timeout(c->conn, state_timeout_ms[state]);
+	begin(c);
+}
+
+static void on_ehlo_reply(struct client *c)
+{
+	bool in_clear = c->state == ST_EHLO;
+
+	if (c->reply.code != 250) {
+		client_fail_reply(c, PHASE_EHLO);
+		return;
+	}
+	ehlo_parse(&c->reply, &c->ehlo);
+	if (!in_clear || upstream_of(c)->tls == UPSTREAM_TLS_NONE)
+		client_begin_login(c);
+	else if (!c->ehlo.starttls)
+		client_fail_trouble(c, ROAD_NO_STARTTLS, "STARTTLS is not offered");
+	else
+		client_enter(c, ST_STARTTLS);
+}
+
+static void on_banner(struct client *c)
+{
+	if (c->reply.code != 220)
+		client_fail_reply(c, PHASE_BANNER);
+	else
+		client_enter(c, upstream_of(c)->tls == UPSTREAM_TLS_IMPLICIT ? ST_EHLO_TLS : ST_EHLO);
+}
+
+/* What a complete reply means in each state. */
+static void on_reply(struct client *c)
+{
+	switch (c->state) {
+	case ST_BANNER:
+		on_banner(c);
+		break;
+	case ST_EHLO:
+	case ST_EHLO_TLS:
+		on_ehlo_reply(c);
+		break;
+	case ST_STARTTLS:
+		if (c->reply.code == 220)
+			client_enter(c, ST_TLS);
+		else
+			client_fail_reply(c, PHASE_STARTTLS);
+		break;
+	case ST_AUTH:
+		client_on_auth_reply(c);
+		break;
+	case ST_ENVELOPE:
+		client_on_envelope_reply(c);
+		break;
+	case ST_CONTENT:
+		client_on_early_reply(c);
+		break;
+	case ST_FINAL:
+		client_on_final_reply(c);
+		break;
+	case ST_RSET:
+		if (c->reply.code == 250)
+			client_enter(c, ST_IDLE);
+		else
+			client_end(c);
+		break;
+	case ST_RSET_RETRY:
+		if (c->reply.code == 250)
+			client_enter(c, ST_ENVELOPE);
+		else
+			client_fail_reply(c, PHASE_MAIL);
+		break;
+	case ST_IDLE:
+		/* 421: the upstream closes an idle connection. */
+	case ST_QUIT:
+		if (c->reply.code == 421)
+			client_end(c);
+		break;
+	default:
+		client_fail_trouble(c, ROAD_GARBAGE, "a reply that nothing asked for");
+	}
+}
+
+static void on_line(struct client *c, struct str line)
+{
+	switch (reply_feed(&c->reply, line)) {
+	case REPLY_MORE:
+		break;
+	case REPLY_DONE:
+		on_reply(c);
+		c->reply = (struct reply){0};
+		break;
+	case REPLY_GARBAGE:
+		client_fail_trouble(c, ROAD_GARBAGE, "the answer is not an SMTP reply");
+		break;
+	}
+}
+
+static void on_input(struct client *c)
+{
+	struct conn *conn = c->conn;
+	struct str line;
+	enum conn_line got = CONN_NO_LINE;
+
+	/* A TLS handshake and a new address replace or end the dialogue. */
+	while (c->state != ST_OVER && c->state != ST_TLS && c->conn == conn) {
+		got = conn_read_line(conn, REPLY_LINE_MAX, &line);
+		if (got != CONN_LINE)
+			break;
+		on_line(c, line);
+	}
+	if (got == CONN_LINE_TOO_LONG && c->state != ST_OVER)
+		client_fail_trouble(c, ROAD_GARBAGE, "a reply line without an end");
+}
+
+static void on_lost(struct client *c, enum road_trouble trouble, const char *text)
+{
+	if (c->state == ST_CONNECT && c->address_next < c->address_count) {
+		conn_free(c->conn);
+		c->conn = NULL;
+		connect_next(c);
+		return;
+	}
+	client_fail_trouble(c, trouble, text);
+}
+
+static enum road_trouble trouble_of(const struct client *c)
+{
+	if (conn_error_is_tls(c->conn))
+		return strncmp(conn_error(c->conn), "certificate", 11) == 0 ? ROAD_CERTIFICATE : ROAD_TLS;
+	return c->state == ST_CONNECT				   ? ROAD_CONNECT
+	       : c->state == ST_TLS || c->state == ST_TLS_IMPLICIT ? ROAD_TLS
+								   : ROAD_CUT;
+}
+
+static void on_timeout(struct client *c)
+{
+	if (c->state == ST_IDLE)
+		client_quit(c);
+	else if (c->state == ST_QUIT)
+		client_end(c);
+	else
+		on_lost(c, c->state == ST_CONNECT ? ROAD_CONNECT : ROAD_TIMEOUT, "no answer in time");
+}
+
+static void on_connected(struct client *c)
+{
+	client_enter(c, upstream_of(c)->tls == UPSTREAM_TLS_IMPLICIT ? ST_TLS_IMPLICIT : ST_BANNER);
+}
+
+static void on_conn(void *arg, enum conn_event event)
+{
+	struct client *c = arg;
+
+	switch (event) {
+	case CONN_CONNECTED:
+		on_connected(c);
+		break;
+	case CONN_TLS_READY:
+		client_enter(c, c->state == ST_TLS_IMPLICIT ? ST_BANNER : ST_EHLO_TLS);
+		break;
+	case CONN_DATA:
+		on_input(c);
+		break;
+	case CONN_DRAINED:
+		if (c->state == ST_CONTENT)
+			client_go_on_with_content(c);
+		break;
+	case CONN_TIMEOUT:
+		on_timeout(c);
+		break;
+	case CONN_CLOSED:
+		on_lost(c, ROAD_CUT, "the upstream closed the connection");
+		break;
+	case CONN_ERROR:
+		on_lost(c, trouble_of(c), conn_error(c->conn));
+		break;
+	}
+}
+
+/* --- for the owner
+ * --------------------------------------------------------------------------------------------------- */
+
+struct client *client_new(struct client_settings *settings, client_fn *fn, void *arg)
+{
+	struct client *c = xcalloc(1, sizeof *c);
+
+	c->settings = settings;
+	c->fn = fn;
+	c->arg = arg;
+	c->login_end_ms = INT64_MAX;
+	c->ended = evtimer_new(settings->base, on_ended, c);
+	client_enter(c, ST_RESOLVE);
+	return c;
+}
+
+void client_send(struct client *c, struct attempt *attempt)
+{
+	assert(c->state == ST_IDLE && c->attempt == NULL);
+	c->attempt = attempt;
+	c->attempts++;
+	client_enter(c, ST_ENVELOPE);
+}
+
+void client_quit(struct client *c)
+{
+	assert(c->state == ST_IDLE);
+	client_enter(c, ST_QUIT);
+}
+
+void client_abort(struct client *c)
+{
+	struct failure why;
+
+	if (c->attempt != NULL) {
+		failure_from_trouble(&why, ROAD_CUT, "mfdrelay was stopped");
+		attempt_fail(c->attempt, &why, false);
+		c->attempt->not_begun = true;
+		client_conclude(c);
+	}
+	client_end(c);
+}
+
+bool client_is_idle(const struct client *c)
+{
+	return c->state == ST_IDLE;
+}
+
+bool client_is_stale(const struct client *c)
+{
+	return c->login_end_ms != INT64_MAX && clock_mono_ms() >= c->login_end_ms;
+}
+
+bool client_token_was_stale(const struct client *c)
+{
+	return c->token_was_stale;
+}
+
+bool client_is_connecting(const struct client *c)
+{
+	return c->state < ST_IDLE;
+}
+
+const struct failure *client_failure(const struct client *c)
+{
+	return c->has_failure ? &c->failure : NULL;
+}
+
+void client_free(struct client *c)
+{
+	if (c == NULL)
+		return;
+	client_end(c);
+	event_free(c->ended);
+	free(c);
+}

@@ -1,0 +1,62 @@
+/* One connection to one upstream, from the look-up of its name to QUIT: a state machine that carries attempts. */
+#ifndef MFDRELAY_SENDER_CLIENT_H
+#define MFDRELAY_SENDER_CLIENT_H
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include "sender/catalogue.h"
+
+struct client;
+struct event_base;
+struct resolver;
+struct token_source;
+struct attempt;
+struct upstream_config;
+
+/* What all connections to one upstream share. Borrowed. */
+struct client_settings {
+	struct event_base *base;
+	struct resolver *resolver;
+	const struct upstream_config *upstream;
+	const char *hostname;		/* for EHLO */
+	SSL_CTX *tls;			/* NULL where the upstream's tls is "none" */
+	struct token_source *tokens;	/* NULL without OAuth */
+	bool no_bdat;			/* out: it refused BDAT where it takes DATA */
+};
+
+enum client_event {
+	CLIENT_IDLE,		/* an attempt can be given to it */
+	CLIENT_DONE,		/* its attempt is concluded: every recipient has its result */
+	CLIENT_ENDED,		/* the connection is over; client_failure() says why. The owner frees it from here */
+};
+/* From the loop. CLIENT_DONE may come from where the client is still at work: the client is not to be freed there. */
+typedef void client_fn(void *arg, struct client *client, enum client_event event, struct attempt *attempt);
+
+/* Begin to connect, start TLS and log in. */
+struct client *client_new(struct client_settings *settings, client_fn *fn, void *arg);
+
+/* Carry an attempt (only after CLIENT_IDLE). It is given back by CLIENT_DONE. */
+void client_send(struct client *client, struct attempt *attempt);
+
+/* Say QUIT and end; CLIENT_ENDED follows. Only while idle. */
+void client_quit(struct client *client);
+
+/* Break off now: an attempt under way is concluded with class T (its CLIENT_DONE comes from inside this call), CLIENT_ENDED
+ * follows. */
+void client_abort(struct client *client);
+
+bool client_is_idle(const struct client *client);
+bool client_is_connecting(const struct client *client);	/* not logged in yet */
+
+/* Whether its login's token has ended: it is to be replaced before it carries more. */
+bool client_is_stale(const struct client *client);
+
+/* Whether the login was refused for a token that had been replaced meanwhile: that says nothing about the new one. */
+bool client_token_was_stale(const struct client *client);
+
+/* Why the connection ended outside an attempt's fate, or NULL: in order. Valid from CLIENT_ENDED on. */
+const struct failure *client_failure(const struct client *client);
+
+void client_free(struct client *client);
+
+#endif

@@ -1,0 +1,291 @@
+#include "sender/client_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sender/attempt.h"
+#include "spool/spool.h"
+
+/* RFC 5321 section 4.5.3.2. */
+#define BLOCK_TIMEOUT_MS 180000
+
+#define CHUNK_BYTES	  32768
+#define OUTPUT_HIGH_WATER 65536
+
+static const struct upstream_config *upstream_of(const struct client *c)
+{
+	return c->settings->upstream;
+}
+
+static size_t envelope_commands(const struct client *c)
+{
+	/* BDAT goes out when the recipients are known, DATA with them. */
+	return c->attempt->count + 1 + (c->bdat ? 0 : 1);
+}
+
+/* An upstream that knows us as a mailbox takes nothing from the null sender (550 5.7.60): what has none,
+ * reports above all, goes out in the mailbox's name. */
+static const char *sender_of(const struct client *c)
+{
+	const char *sender = spool_envelope(c->attempt->message)->sender;
+
+	return sender[0] == '\0' && upstream_of(c)->mailbox != NULL ? upstream_of(c)->mailbox : sender;
+}
+
+static void send_mail(struct client *c)
+{
+	const struct envelope *envelope = spool_envelope(c->attempt->message);
+	const struct ehlo *ehlo = &c->ehlo;
+	char size[40] = "";
+
+	if (ehlo->has_size)
+		snprintf(size, sizeof size, " SIZE=%" PRIu64, envelope->content_bytes);
+	client_send_line(c, "MAIL FROM:<%s>%s%s", sender_of(c), size,
+	    envelope->has_8bit && ehlo->eightbitmime ? " BODY=8BITMIME" : "");
+}
+
+static void send_envelope_command(struct client *c, size_t i)
+{
+	const struct attempt *t = c->attempt;
+
+	if (i == 0)
+		send_mail(c);
+	else if (i <= t->count)
+		client_send_line(
+		    c, "RCPT TO:<%s>", spool_envelope(t->message)->recipients[t->recipients[i - 1].index]);
+	else
+		client_send_line(c, "DATA");
+}
+
+/* With PIPELINING everything at once (RFC 2920), else one after the other. */
+static void send_envelope(struct client *c)
+{
+	size_t until = c->ehlo.pipelining ? envelope_commands(c) : c->answered + 1;
+
+	while (c->sent < until)
+		send_envelope_command(c, c->sent++);
+	conn_set_timeout(c->conn, COMMAND_TIMEOUT_MS);
+}
+
+void client_begin_envelope(struct client *c)
+{
+	const struct ehlo *ehlo = &c->ehlo;
+	uint64_t bytes = spool_envelope(c->attempt->message)->content_bytes;
+	char text[120];
+
+	if (ehlo->has_size && ehlo->size > 0 && bytes > ehlo->size) {
+		struct failure why;
+		snprintf(text, sizeof text, "the message has %" PRIu64 " bytes, the upstream takes %" PRIu64,
+		    bytes, ehlo->size);
+		failure_from_trouble(&why, ROAD_TOO_LARGE, text);
+		attempt_fail(c->attempt, &why, false);
+		client_conclude(c);
+		/* A round trip, not a recursion: a line of such messages may be long. */
+		client_enter(c, ST_RSET);
+		return;
+	}
+	c->bdat = ehlo->chunking && !c->settings->no_bdat;
+	c->sent = c->answered = c->accepted = 0;
+	c->mail_refused = false;
+	c->offset = 0;
+	c->stuffer = (struct data_stuffer){false, false};
+	attempt_reset(c->attempt);
+	c->state = ST_ENVELOPE;
+	send_envelope(c);
+}
+
+/* The attempt has its results; the session is brought back to where the next one can begin. */
+static void finish_attempt(struct client *c)
+{
+	client_conclude(c);
+	if (c->reply.code == 421)
+		client_end(c);
+	else
+		client_enter(c, ST_IDLE);
+}
+
+/* Nobody is left to send to, and no content has been begun. */
+static void give_up_envelope(struct client *c)
+{
+	client_conclude(c);
+	client_enter(c, ST_RSET);
+}
+
+static void on_data_reply(struct client *c)
+{
+	struct failure why;
+
+	if (c->reply.code == 354 && c->accepted > 0) {
+		client_enter(c, ST_CONTENT);
+	} else if (c->reply.code == 354) {
+		/* It wants content for nobody: an empty one ends it (RFC 2920 section 3.1). */
+		conn_write(c->conn, ".\r\n", 3);
+		client_enter(c, ST_FINAL);
+	} else if (c->accepted > 0) {
+		failure_from_reply(&why, &c->reply, PHASE_DATA);
+		attempt_fail(c->attempt, &why, true);
+		give_up_envelope(c);
+	} else {
+		give_up_envelope(c);
+	}
+}
+
+static void on_recipient_reply(struct client *c, struct recipient_result *recipient)
+{
+	struct failure why;
+
+	if (c->reply.code / 100 == 2) {
+		recipient->accepted = true;
+		c->accepted++;
+	} else {
+		failure_from_reply(&why, &c->reply, PHASE_RCPT);
+		attempt_fail_one(recipient, &why);
+	}
+}
+
+static void on_mail_reply(struct client *c)
+{
+	struct failure why;
+
+	if (c->reply.code / 100 == 2)
+		return;
+	failure_from_reply(&why, &c->reply, PHASE_MAIL);
+	attempt_fail(c->attempt, &why, false);
+	c->mail_refused = true;
+}
+
+void client_on_envelope_reply(struct client *c)
+{
+	size_t i = c->answered++;
+	size_t count = c->attempt->count;
+	struct failure why;
+
+	if (c->reply.code == 421) {
+		/* The upstream was closing an idle session as we began to use it. */
+		if (i == 0)
+			c->answered = 0;
+		failure_from_reply(&why, &c->reply, i == 0 ? PHASE_MAIL : PHASE_RCPT);
+		client_fail(c, &why);
+		return;
+	}
+	if (i == 0)
+		on_mail_reply(c);
+	else if (i <= count)
+		on_recipient_reply(c, &c->attempt->recipients[i - 1]);
+	if (i == count + 1)
+		on_data_reply(c);
+	else if (c->answered < c->sent)
+		return;
+	else if (c->mail_refused || (c->answered == count + 1 && c->accepted == 0))
+		give_up_envelope(c);
+	else if (c->answered == count + 1 && c->bdat)
+		client_enter(c, ST_CONTENT);
+	else
+		send_envelope(c);
+}
+
+/* --- the content
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void finish_content(struct client *c)
+{
+	if (!c->bdat) {
+		const char *tail = data_stuff_end(&c->stuffer);
+		conn_write(c->conn, tail, strlen(tail));
+	}
+	client_enter(c, ST_FINAL);
+}
+
+/* One process, one loop, one chunk at a time: the buffers are shared by all clients. */
+static size_t send_chunk(struct client *c, const char *bytes, size_t n)
+{
+	static char stuffed[2 * CHUNK_BYTES];
+
+	if (c->bdat)
+		return conn_write(c->conn, bytes, n);
+	return conn_write(c->conn, stuffed, data_stuff(&c->stuffer, bytes, n, stuffed));
+}
+
+void client_go_on_with_content(struct client *c)
+{
+	static char chunk[CHUNK_BYTES];
+	uint64_t total = spool_envelope(c->attempt->message)->content_bytes;
+
+	while (c->offset < total) {
+		uint64_t left = total - c->offset;
+		ssize_t n = spool_read(
+		    c->attempt->message, c->offset, chunk, left < sizeof chunk ? (size_t)left : sizeof chunk);
+		if (n <= 0) {
+			/* A half-sent message must not end in order: the connection is cut. */
+			client_fail_trouble(
+			    c, ROAD_CUT, n < 0 ? strerror(errno) : "the queue file is shorter than it says");
+			return;
+		}
+		c->offset += (uint64_t)n;
+		conn_set_timeout(c->conn, BLOCK_TIMEOUT_MS);
+		if (send_chunk(c, chunk, (size_t)n) > OUTPUT_HIGH_WATER)
+			return;
+	}
+	finish_content(c);
+}
+
+void client_begin_content(struct client *c)
+{
+	if (c->bdat)
+		client_send_line(
+		    c, "BDAT %" PRIu64 " LAST", spool_envelope(c->attempt->message)->content_bytes);
+	client_go_on_with_content(c);
+}
+
+/* Some servers announce CHUNKING and refuse it (502, 503), or count headers otherwise in it (552 5.3.4 Header
+ * size). */
+static bool bdat_is_refused(const struct client *c)
+{
+	int code = c->reply.code;
+
+	if (!c->bdat)
+		return false;
+	return (code >= 500 && code <= 504) ||
+	       (code == 552 && strcasestr(c->reply.text, "header size") != NULL);
+}
+
+void client_on_final_reply(struct client *c)
+{
+	struct failure why;
+
+	if (c->accepted == 0) {
+		finish_attempt(c);
+		return;
+	}
+	if (bdat_is_refused(c)) {
+		log_event(LOG_LEVEL_WARNING, "bdat-refused", kv_str("upstream", upstream_of(c)->name),
+		    kv_str("reply", c->reply.text), kv_str("consequence", "DATA is used instead"));
+		c->settings->no_bdat = true;
+		client_enter(c, ST_RSET_RETRY);
+		return;
+	}
+	reply_format(c->attempt->reply, sizeof c->attempt->reply, &c->reply);
+	if (c->reply.code / 100 != 2) {
+		failure_from_reply(&why, &c->reply, PHASE_CONTENT);
+		attempt_fail(c->attempt, &why, true);
+	}
+	finish_attempt(c);
+}
+
+/* A verdict before the content has gone out: whatever it is, the dialogue cannot be brought in step again. */
+void client_on_early_reply(struct client *c)
+{
+	struct failure why;
+
+	if (c->reply.code / 100 == 2 || c->reply.code / 100 == 3) {
+		client_fail_trouble(c, ROAD_GARBAGE, "a reply came before the content had been sent");
+		return;
+	}
+	if (bdat_is_refused(c))
+		c->settings->no_bdat = true;
+	failure_from_reply(&why, &c->reply, PHASE_CONTENT);
+	client_fail(c, &why);
+}

@@ -1,0 +1,106 @@
+/* The inside of a client, shared by client.c (the connection and its states), client_login.c (AUTH) and client_mail.c (the
+ * transaction). */
+#ifndef MFDRELAY_SENDER_CLIENT_PRIVATE_H
+#define MFDRELAY_SENDER_CLIENT_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/secret.h"
+#include "config/config.h"
+#include "net/conn.h"
+#include "net/resolver.h"
+#include "sender/catalogue.h"
+#include "sender/client.h"
+#include "smtp/data.h"
+#include "smtp/reply.h"
+
+struct event;
+struct token_wait;
+
+/* RFC 5321 section 4.5.3.2: how long MAIL and RCPT may take. */
+#define COMMAND_TIMEOUT_MS 300000
+
+/* What we wait for. */
+enum client_state {
+	ST_RESOLVE,	 /* the host's addresses */
+	ST_CONNECT,
+	ST_TLS_IMPLICIT, /* the handshake, before the banner */
+	ST_BANNER,
+	ST_EHLO,	 /* its reply, in the clear */
+	ST_STARTTLS,
+	ST_TLS,		 /* the handshake */
+	ST_EHLO_TLS,	 /* the reply to the EHLO that counts */
+	ST_TOKEN,
+	ST_AUTH,	 /* 235, or a 334 that asks for what follows */
+	ST_IDLE,
+	ST_ENVELOPE,	 /* replies to MAIL, RCPT ..., DATA */
+	ST_CONTENT,	 /* room to send more */
+	ST_FINAL,	 /* the reply to the content */
+	ST_RSET,
+	ST_RSET_RETRY,	 /* then the same attempt by DATA */
+	ST_QUIT,
+	ST_OVER,
+};
+
+struct client {
+	struct client_settings *settings;
+	client_fn *fn;
+	void *arg;
+	enum client_state state;
+	struct conn *conn;
+	struct resolver_query *query;
+	struct net_address addresses[RESOLVER_ADDRESSES_MAX];
+	size_t address_count, address_next;
+	struct token_wait *token_wait;
+	struct secret token;		/* the one in use for this login */
+	struct secret answers[2];	/* what the next 334s are answered with */
+	size_t answer_next;
+	int64_t login_end_ms;		/* monotonic; the session is not used beyond it */
+	char challenge[256];		/* JSON of a 334 that reports an error */
+	struct reply reply;
+	struct ehlo ehlo;		/* of the EHLO that counts: after TLS, where there is TLS */
+	bool token_was_stale;
+	struct event *ended;		/* CLIENT_ENDED is told from the loop */
+	struct failure failure;
+	bool has_failure;
+	/* the attempt */
+	struct attempt *attempt;
+	size_t attempts;		/* so far, on this connection */
+	size_t sent, answered;		/* commands of the envelope: MAIL 0, RCPT 1..n, DATA n+1 */
+	size_t accepted;
+	bool bdat, mail_refused;
+	uint64_t offset;
+	struct data_stuffer stuffer;
+};
+
+/* client.c: what a state sends, and how long it waits. */
+void client_enter(struct client *c, enum client_state state);
+
+/* The connection is over, because of why: a transaction under way is concluded with it, before that it is the road's. */
+void client_fail(struct client *c, const struct failure *why);
+void client_fail_trouble(struct client *c, enum road_trouble trouble, const char *text);
+void client_fail_reply(struct client *c, enum smtp_phase phase);
+void client_end(struct client *c);
+
+/* Hand the attempt back: it has its results. */
+void client_conclude(struct client *c);
+
+void client_send_line(struct client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* client_login.c: from the EHLO that counts to ST_IDLE. */
+void client_begin_login(struct client *c);
+void client_begin_token(struct client *c);
+void client_send_auth(struct client *c);
+void client_on_auth_reply(struct client *c);
+void client_wipe_login(struct client *c);
+
+/* client_mail.c: one mail transaction. */
+void client_begin_envelope(struct client *c);
+void client_on_envelope_reply(struct client *c);
+void client_begin_content(struct client *c);
+void client_go_on_with_content(struct client *c);
+void client_on_early_reply(struct client *c);
+void client_on_final_reply(struct client *c);
+
+#endif

@@ -1,0 +1,524 @@
+#include "sender/queue.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "sender/attempt.h"
+#include "sender/scheduler.h"
+
+/* Open files kept between planning and sending: a message that goes out at once is opened once. */
+#define HELD_MAX	128
+#define BUSY_WAIT_MS	1000
+#define TROUBLE_WAIT_MS 30000
+
+TAILQ_HEAD(message_line, message);
+
+struct queue {
+	const struct config *config;
+	struct spool *spool;
+	struct scheduler *scheduler;
+	void *by_id; /* tsearch(3) tree */
+	size_t count;
+	void (*settle)(void *arg, struct message *message);
+	void *settle_arg;
+	struct message_line unread;
+	size_t unread_count, held_count;
+};
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct message *)a)->id, ((const struct message *)b)->id);
+}
+
+static struct message *find(const struct queue *queue, const char *id)
+{
+	struct message key;
+
+	if (!str_copy(key.id, sizeof key.id, str_of(id)))
+		return NULL;
+	void *node = tfind(&key, &queue->by_id, compare);
+	return node != NULL ? *(struct message **)node : NULL;
+}
+
+struct queue *queue_new(const struct config *config, struct spool *spool, struct scheduler *scheduler)
+{
+	struct queue *queue = xcalloc(1, sizeof *queue);
+
+	queue->config = config;
+	queue->spool = spool;
+	queue->scheduler = scheduler;
+	TAILQ_INIT(&queue->unread);
+	return queue;
+}
+
+void queue_set_settle(struct queue *queue, void (*settle)(void *arg, struct message *message), void *arg)
+{
+	queue->settle = settle;
+	queue->settle_arg = arg;
+}
+
+static void make_unread(struct queue *queue, struct message *message)
+{
+	message->stage = MESSAGE_UNREAD;
+	TAILQ_INSERT_TAIL(&queue->unread, message, line);
+	queue->unread_count++;
+}
+
+void queue_learn(struct queue *queue, const char *id)
+{
+	if (!spool_id_valid(id) || find(queue, id) != NULL)
+		return;
+	struct message *message = xcalloc(1, sizeof *message);
+	str_copy(message->id, sizeof message->id, str_of(id));
+	SLIST_INIT(&message->parts);
+	if (tsearch(message, &queue->by_id, compare) == NULL) {
+		/* The tree has no memory left; the next scan finds the message again. */
+		free(message);
+		return;
+	}
+	queue->count++;
+	make_unread(queue, message);
+}
+
+struct found {
+	struct queue *queue;
+	char (*ids)[SPOOL_ID_MAX + 1];
+	size_t count, room;
+};
+
+static bool collect(void *arg, const char *id)
+{
+	struct found *found = arg;
+
+	if (find(found->queue, id) != NULL)
+		return true;
+	if (found->count == found->room) {
+		found->room = found->room == 0 ? 256 : found->room * 2;
+		found->ids = xrealloc(found->ids, found->room * sizeof *found->ids);
+	}
+	str_copy(found->ids[found->count++], sizeof *found->ids, str_of(id));
+	return true;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+void queue_scan(struct queue *queue)
+{
+	struct found found = {.queue = queue};
+	struct err err = {""};
+
+	if (spool_scan(queue->spool, collect, &found, &err) < 0)
+		log_event(LOG_LEVEL_ERR, "scan-failed", kv_str("why", err.text));
+	if (found.count > 0)
+		qsort(found.ids, found.count, sizeof *found.ids, compare_ids);
+	for (size_t i = 0; i < found.count; i++)
+		queue_learn(queue, found.ids[i]);
+	free(found.ids);
+}
+
+/* --- holding
+ * -------------------------------------------------------------------------------------------------------- */
+
+static void let_go(struct queue *queue, struct message *message)
+{
+	if (message->held == NULL)
+		return;
+	spool_release(message->held);
+	message->held = NULL;
+	queue->held_count--;
+}
+
+struct spool_message *queue_surrender(struct queue *queue, struct message *message)
+{
+	struct spool_message *held = message->held;
+
+	message->held = NULL;
+	queue->held_count--;
+	return held;
+}
+
+void queue_forget(struct queue *queue, struct message *message)
+{
+	queue_unplan(queue, message);
+	if (message->stage == MESSAGE_UNREAD) {
+		TAILQ_REMOVE(&queue->unread, message, line);
+		queue->unread_count--;
+	}
+	let_go(queue, message);
+	tdelete(message, &queue->by_id, compare);
+	queue->count--;
+	free(message);
+}
+
+/* Own the message, or say when to look again: 0 when it is owned, a wait in ms, or -1 when it is gone and
+ * forgotten. */
+static int64_t hold(struct queue *queue, struct message *message)
+{
+	struct err err = {""};
+
+	if (message->held != NULL)
+		return 0;
+	switch (spool_take(queue->spool, message->id, &message->held, &err)) {
+	case SPOOL_TAKEN:
+		queue->held_count++;
+		return 0;
+	case SPOOL_BUSY:
+		return BUSY_WAIT_MS;
+	case SPOOL_TROUBLE:
+		log_event(
+		    LOG_LEVEL_ERR, "message-unreadable", kv_str("id", message->id), kv_str("why", err.text));
+		return TROUBLE_WAIT_MS;
+	case SPOOL_DAMAGED:
+	case SPOOL_GONE:
+		break;
+	}
+	message->held = NULL;
+	queue_forget(queue, message);
+	return -1;
+}
+
+/* --- planning
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* Recipients without a route, and messages that could not be read, stand here until they are looked at again.
+ */
+static unsigned no_road(const struct queue *queue)
+{
+	return (unsigned)queue->config->upstream_count;
+}
+
+static unsigned road_of(const struct queue *queue, const char *recipient)
+{
+	int route = config_route(queue->config, recipient);
+
+	return route < 0 ? no_road(queue) : (unsigned)queue->config->routes[route].via[0];
+}
+
+/* What is left of the wait: the wall clock tells how much has passed, and cannot make it longer than it was.
+ */
+static int64_t wait_left_ms(const struct message *message, const struct recipient_state *recipient)
+{
+	int64_t left_ms = recipient->next_ms - clock_wall_ms();
+
+	if (message->forced || left_ms < 0)
+		return 0;
+	return left_ms < recipient->wait_ms ? left_ms : recipient->wait_ms;
+}
+
+static struct part *part_on(struct message *message, unsigned road)
+{
+	struct part *part;
+
+	SLIST_FOREACH(part, &message->parts, of_message)
+		if (part->road == road)
+			return part;
+	part = xcalloc(1, sizeof *part);
+	part->message = message;
+	part->road = road;
+	part->timer.key = INT64_MAX;
+	SLIST_INSERT_HEAD(&message->parts, part, of_message);
+	return part;
+}
+
+static void plan_later(struct queue *queue, struct message *message, int64_t wait_ms)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	struct part *part = part_on(message, no_road(queue));
+
+	message->stage = MESSAGE_PLANNED;
+	/* It may stand there already, for another recipient or another try. */
+	scheduler_remove(queue->scheduler, part);
+	scheduler_add(queue->scheduler, part, now_ms, now_ms + wait_ms);
+}
+
+static void log_no_route(const struct message *message, const char *recipient)
+{
+	struct failure why;
+
+	failure_from_trouble(&why, ROAD_NO_ROUTE, recipient);
+	log_event(LOG_LEVEL_ERR, "no-route", kv_str("id", message->id), kv_str("to", recipient),
+	    kv_str("cause", why.cause->cause), kv_str("remedy", why.cause->remedy));
+}
+
+/* Recipients pending become parts whose due time stands in timer.key for now. */
+static void make_parts(struct queue *queue, struct message *message, int64_t now_ms)
+{
+	const struct envelope *envelope = spool_envelope(message->held);
+	const struct state *state = spool_state(message->held);
+
+	for (size_t i = 0; i < state->count; i++) {
+		if (state->recipients[i].status != RECIPIENT_PENDING)
+			continue;
+		struct part *part = part_on(message, road_of(queue, envelope->recipients[i]));
+		int64_t due_ms = now_ms + wait_left_ms(message, &state->recipients[i]);
+		if (part->road == no_road(queue)) {
+			log_no_route(message, envelope->recipients[i]);
+			due_ms = now_ms + queue->config->retry.max_ms;
+		}
+		if (due_ms < part->timer.key)
+			part->timer.key = due_ms;
+	}
+}
+
+/* A crash can leave a message whose recipients are all given up or delivered, and not yet settled. */
+static bool is_unsettled(const struct state *state)
+{
+	bool any_pending = false;
+
+	for (size_t i = 0; i < state->count; i++) {
+		if (state->recipients[i].status == RECIPIENT_FAILED)
+			return true;
+		any_pending = any_pending || state->recipients[i].status == RECIPIENT_PENDING;
+	}
+	return !any_pending;
+}
+
+void queue_plan(struct queue *queue, struct message *message)
+{
+	int64_t now_ms = clock_mono_ms();
+	struct part *part;
+	bool any_ready = false;
+
+	message->stage = MESSAGE_PLANNED;
+	if (is_unsettled(spool_state(message->held))) {
+		queue->settle(queue->settle_arg, message);
+		return;
+	}
+	make_parts(queue, message, now_ms);
+	SLIST_FOREACH(part, &message->parts, of_message) {
+		int64_t due_ms = part->timer.key;
+		any_ready = any_ready || due_ms <= now_ms;
+		scheduler_add(queue->scheduler, part, now_ms, due_ms);
+	}
+	if (!any_ready || queue->held_count > HELD_MAX)
+		let_go(queue, message);
+}
+
+void queue_unplan(struct queue *queue, struct message *message)
+{
+	struct part *part;
+
+	while ((part = SLIST_FIRST(&message->parts)) != NULL) {
+		scheduler_remove(queue->scheduler, part);
+		SLIST_REMOVE_HEAD(&message->parts, of_message);
+		free(part);
+	}
+}
+
+/* A report waits until the state of what it is about says that it was made: else a crash in between would
+ * have it made again after it has left. */
+static bool is_early_report(const struct queue *queue, const struct message *message)
+{
+	char id[SPOOL_ID_MAX + 1];
+	const struct message *reported = spool_report_of(id, message->id) ? find(queue, id) : NULL;
+
+	return reported != NULL && reported->stage != MESSAGE_PLANNED;
+}
+
+bool queue_read_one(struct queue *queue)
+{
+	struct message *message = TAILQ_FIRST(&queue->unread);
+
+	if (message == NULL)
+		return false;
+	int64_t wait_ms = is_early_report(queue, message) ? BUSY_WAIT_MS : hold(queue, message);
+	if (wait_ms < 0)
+		return true;
+	TAILQ_REMOVE(&queue->unread, message, line);
+	queue->unread_count--;
+	if (wait_ms > 0)
+		plan_later(queue, message, wait_ms);
+	else
+		queue_plan(queue, message);
+	return true;
+}
+
+void queue_put_off(struct queue *queue, struct message *message)
+{
+	plan_later(queue, message, TROUBLE_WAIT_MS);
+}
+
+void queue_revisit(struct queue *queue)
+{
+	struct part *part;
+
+	while ((part = scheduler_take(queue->scheduler, no_road(queue))) != NULL) {
+		struct message *message = part->message;
+		SLIST_REMOVE(&message->parts, part, part, of_message);
+		free(part);
+		if (message->under_way > 0 || message->stage != MESSAGE_PLANNED)
+			continue;
+		queue_unplan(queue, message);
+		let_go(queue, message);
+		make_unread(queue, message);
+	}
+}
+
+/* --- taking
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Recipients whose waits end at about the same time go together: one transaction, not one for each. */
+static bool is_due(const struct message *message, const struct recipient_state *recipient)
+{
+	return wait_left_ms(message, recipient) <= recipient->wait_ms / 8;
+}
+
+static struct attempt *make_attempt(struct queue *queue, struct message *message, unsigned road)
+{
+	const struct envelope *envelope = spool_envelope(message->held);
+	const struct state *state = spool_state(message->held);
+	struct attempt *attempt = attempt_new(message, road, message->held, state->count);
+
+	for (size_t i = 0; i < state->count; i++)
+		if (state->recipients[i].status == RECIPIENT_PENDING &&
+		    road_of(queue, envelope->recipients[i]) == road && is_due(message, &state->recipients[i]))
+			attempt->recipients[attempt->count++].index = i;
+	return attempt;
+}
+
+/* The part is used up: the message is planned again when its attempts have come back. */
+static struct attempt *take_part(struct queue *queue, struct part *part)
+{
+	struct message *message = part->message;
+	unsigned road = part->road;
+
+	SLIST_REMOVE(&message->parts, part, part, of_message);
+	free(part);
+	int64_t wait_ms = hold(queue, message);
+	if (wait_ms < 0)
+		return NULL;
+	if (wait_ms > 0) {
+		plan_later(queue, message, wait_ms);
+		return NULL;
+	}
+	struct attempt *attempt = make_attempt(queue, message, road);
+	if (attempt->count > 0) {
+		message->under_way++;
+		return attempt;
+	}
+	attempt_free(attempt);
+	if (message->under_way == 0) {
+		queue_unplan(queue, message);
+		queue_plan(queue, message);
+	}
+	return NULL;
+}
+
+struct attempt *queue_take(struct queue *queue, unsigned road)
+{
+	struct attempt *attempt = NULL;
+	struct part *part;
+
+	/* Bounded: a part that gives no attempt is either gone or waits at least a moment. */
+	for (int i = 0; attempt == NULL && i < 64 && (part = scheduler_take(queue->scheduler, road)) != NULL;
+	     i++)
+		attempt = take_part(queue, part);
+	return attempt;
+}
+
+/* --- a person's wishes
+ * ---------------------------------------------------------------------------------------------- */
+
+static void force(struct queue *queue, struct message *message)
+{
+	struct part *part;
+	int64_t now_ms = clock_mono_ms();
+
+	message->forced = true;
+	if (message->stage != MESSAGE_PLANNED)
+		return;
+	SLIST_FOREACH(part, &message->parts, of_message) {
+		scheduler_remove(queue->scheduler, part);
+		scheduler_add(queue->scheduler, part, now_ms, now_ms);
+	}
+}
+
+bool queue_force(struct queue *queue, const char *id)
+{
+	struct message *message = find(queue, id);
+
+	if (message == NULL)
+		return false;
+	force(queue, message);
+	return true;
+}
+
+static void force_node(const void *node, VISIT visit, void *cookie)
+{
+	if (visit == postorder || visit == leaf)
+		force(cookie, *(struct message *const *)node);
+}
+
+size_t queue_force_all(struct queue *queue)
+{
+	twalk_r(queue->by_id, force_node, queue);
+	return queue->count;
+}
+
+/* --- counting, and the end
+ * ------------------------------------------------------------------------------------------- */
+
+struct counting {
+	struct queue_counts *out;
+	int64_t now_ms;
+};
+
+static void count_node(const void *node, VISIT visit, void *cookie)
+{
+	struct counting *counting = cookie;
+
+	if (visit != postorder && visit != leaf)
+		return;
+	int64_t age_ms = counting->now_ms - spool_id_time_ms((*(struct message *const *)node)->id);
+	if (age_ms > 24 * 3600 * 1000LL)
+		counting->out->older++;
+	else if (age_ms > 3600 * 1000LL)
+		counting->out->day++;
+	else
+		counting->out->hour++;
+	if (age_ms > counting->out->oldest_ms)
+		counting->out->oldest_ms = age_ms;
+}
+
+void queue_count(const struct queue *queue, struct queue_counts *out)
+{
+	struct counting counting = {out, clock_wall_ms()};
+
+	*out = (struct queue_counts){.messages = queue->count, .unread = queue->unread_count};
+	twalk_r(queue->by_id, count_node, &counting);
+}
+
+static void free_message(void *node)
+{
+	free(node);
+}
+
+static void release_node(const void *node, VISIT visit, void *cookie)
+{
+	struct queue *queue = cookie;
+	struct message *message = *(struct message *const *)node;
+
+	if (visit != postorder && visit != leaf)
+		return;
+	queue_unplan(queue, message);
+	let_go(queue, message);
+}
+
+void queue_free(struct queue *queue)
+{
+	if (queue == NULL)
+		return;
+	twalk_r(queue->by_id, release_node, queue);
+	tdestroy(queue->by_id, free_message);
+	free(queue);
+}

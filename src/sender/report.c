@@ -1,0 +1,198 @@
+#include "sender/report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "smtp/address.h"
+#include "spool/spool.h"
+
+#define HEADERS_SHOWN 4096 /* bytes of the message's own head that the report quotes */
+
+struct text {
+	char *bytes;
+	size_t n, room;
+};
+
+/* One line of the report, CRLF added. */
+static void put(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void put(struct text *text, const char *format, ...)
+{
+	char line[2048];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof line - 2, format, args);
+	va_end(args);
+	strcat(line, "\r\n");
+	size_t n = strlen(line);
+	if (text->n + n > text->room) {
+		text->room = (text->n + n) * 2;
+		text->bytes = xrealloc(text->bytes, text->room);
+	}
+	memcpy(text->bytes + text->n, line, n);
+	text->n += n;
+}
+
+static bool can_be_told(const struct config *config, const char *address)
+{
+	struct address parsed;
+
+	return address_parse(str_of(address), &parsed) && address_domain(&parsed)[0] != '\0' &&
+	       config_route(config, address) >= 0;
+}
+
+const char *report_recipient(const struct config *config, const struct spool_message *message)
+{
+	const struct envelope *envelope = spool_envelope(message);
+
+	if (envelope->is_report)
+		return NULL;
+	if (can_be_told(config, envelope->sender))
+		return envelope->sender;
+	if (config->report_to != NULL && can_be_told(config, config->report_to))
+		return config->report_to;
+	return NULL;
+}
+
+/* What the upstream lets us be: the mailbox of the road that the report takes. */
+static void put_from(struct text *text, const struct config *config, const char *recipient)
+{
+	int route = config_route(config, recipient);
+	const struct upstream_config *upstream = &config->upstreams[config->routes[route].via[0]];
+
+	if (upstream->mailbox != NULL)
+		put(text, "From: \"Mail relay %s\" <%s>", config->hostname, upstream->mailbox);
+	else
+		put(text, "From: \"Mail relay\" <postmaster@%s>", config->hostname);
+}
+
+static void put_head(struct text *text, const struct config *config, const struct envelope *envelope,
+    const char *id, const char *recipient)
+{
+	char date[40];
+
+	put_from(text, config, recipient);
+	put(text, "To: <%s>", recipient);
+	put(text, "Subject: Not delivered: your message from %s",
+	    envelope->device[0] != '\0' ? envelope->device : "a device");
+	put(text, "Date: %s", clock_rfc5322(date, sizeof date, clock_wall_ms()));
+	put(text, "Message-ID: <%s@%s>", id, config->hostname);
+	put(text, "Auto-Submitted: auto-replied");
+	put(text, "X-Auto-Response-Suppress: All");
+	put(text, "MIME-Version: 1.0");
+	put(text, "Content-Type: text/plain; charset=utf-8");
+	put(text, "Content-Transfer-Encoding: 8bit");
+	put(text, "%s", "");
+}
+
+/* The reason as delivery.c wrote it: reply | cause | remedy. */
+static void put_reason(struct text *text, const char *reason)
+{
+	static const char *const labels[] = {"Answer", "Cause", "Remedy"};
+	const char *end;
+
+	for (int i = 0; i < 3; i++, reason = end + 3) {
+		end = strstr(reason, " | ");
+		int n = end != NULL ? (int)(end - reason) : (int)strlen(reason);
+		if (n > 0)
+			put(text, "      %s: %.*s", labels[i], n > 800 ? 800 : n, reason);
+		if (end == NULL)
+			return;
+	}
+}
+
+static void put_recipients(struct text *text, struct spool_message *message)
+{
+	const struct envelope *envelope = spool_envelope(message);
+	const struct state *state = spool_state(message);
+
+	put(text, "It could not be delivered to:");
+	for (size_t i = 0; i < state->count; i++) {
+		if (state->recipients[i].status != RECIPIENT_FAILED)
+			continue;
+		put(text, "%s", "");
+		put(text, "  <%s>", envelope->recipients[i]);
+		put(text, "      By way of: %s, after %u temporary failure(s)", state->recipients[i].upstream,
+		    state->recipients[i].attempts);
+		put_reason(text, state->recipients[i].reason);
+	}
+}
+
+/* Quoted with a bar, so that nothing in it can be taken for a part of the report. */
+static void put_headers(struct text *text, const struct spool_message *message)
+{
+	char headers[HEADERS_SHOWN + 1];
+	ssize_t n = spool_read(message, 0, headers, HEADERS_SHOWN);
+
+	headers[n > 0 ? n : 0] = '\0';
+	char *end = strstr(headers, "\r\n\r\n");
+	if (end != NULL)
+		*end = '\0';
+	put(text, "%s", "");
+	put(text, "The head of the message was:");
+	put(text, "%s", "");
+	char *rest = NULL;
+	for (char *line = strtok_r(headers, "\r\n", &rest); line != NULL;
+	     line = strtok_r(NULL, "\r\n", &rest))
+		put(text, "  | %.900s", line);
+}
+
+static void compose(struct text *text, const struct config *config, struct spool_message *message,
+    const char *id, const char *recipient)
+{
+	const struct envelope *envelope = spool_envelope(message);
+	char date[40];
+
+	put_head(text, config, envelope, id, recipient);
+	put(text, "This is the mail relay %s. It had accepted this message, and has given it up:",
+	    config->hostname);
+	put(text, "%s", "");
+	put(text, "  Queue id: %s", envelope->id);
+	put(text, "  Accepted: %s", clock_rfc5322(date, sizeof date, envelope->accepted_ms));
+	put(text, "  Device:   %s (%s)", envelope->device, envelope->peer);
+	put(text, "  Sender:   <%s>", envelope->sender);
+	put(text, "%s", "");
+	put_recipients(text, message);
+	put_headers(text, message);
+	put(text, "%s", "");
+	put(text, "The message itself is kept on the relay until somebody removes it. Whoever looks after "
+		  "the relay");
+	put(text, "can send it again, once the cause is gone, with: mfdrelay queue retry %s", envelope->id);
+}
+
+struct spool_draft *report_begin(const struct config *config, struct spool *spool,
+    struct spool_message *message, const char *recipient, struct err *err)
+{
+	char id[SPOOL_ID_MAX + 1];
+	char *recipients[] = {xstrdup(recipient)};
+	char empty[] = "";
+	struct envelope envelope = {.accepted_ms = clock_wall_ms(),
+	    .is_report = true,
+	    .device = empty,
+	    .peer = empty,
+	    .helo = empty,
+	    .user = empty,
+	    .sender = empty,
+	    .recipients = recipients,
+	    .recipient_count = 1};
+	struct text text = {NULL, 0, 0};
+
+	spool_report_id(id, spool_envelope(message)->id, spool_state(message)->reports);
+	struct spool_draft *draft = spool_begin(spool, &envelope, id, err);
+	if (draft != NULL) {
+		compose(&text, config, message, id, recipient);
+		if (spool_append(draft, text.bytes, text.n, err) < 0) {
+			spool_abort(draft);
+			draft = NULL;
+		}
+	}
+	free(text.bytes);
+	free(recipients[0]);
+	return draft;
+}

@@ -1,0 +1,39 @@
+/* The health of one road (an upstream): open, held until a time, or probed by a single connection after a hold. Pure; the clock
+ * is an argument (monotonic milliseconds). */
+#ifndef MFDRELAY_SENDER_ROAD_H
+#define MFDRELAY_SENDER_ROAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "sender/catalogue.h"
+
+#define ROAD_ALARM_MS 900000	/* trouble that lasts this long raises the alarm; class C raises it at once */
+
+struct road {
+	enum { ROAD_OPEN, ROAD_HELD, ROAD_PROBING } health;
+	int64_t held_until_ms;
+	int64_t wait_ms;	/* the present hold, doubled by the next trouble */
+	int64_t trouble_since_ms;
+	struct failure why;	/* while not ROAD_OPEN */
+};
+
+/* Hold the road because of why. The wait is the server's Retry-After, or what the cause asks, or else first_ms doubling from
+ * hold to hold; max_ms caps all but Retry-After. Further trouble while it is held changes only the reason. Returns how long it
+ * is held, in ms from now. */
+int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms, int64_t now_ms,
+    unsigned random);
+
+/* A message has gone through: unless the road is held just now (then it was under way before), all is well. Returns whether
+ * that ended a trouble. */
+bool road_proved(struct road *road);
+
+/* Whether it may carry anything now; a hold whose time is over becomes a probe. */
+bool road_usable(struct road *road, int64_t now_ms);
+
+/* End a hold now, at a person's wish: the next connection is a probe. */
+void road_release(struct road *road);
+
+/* Whether a person must look: class C, or trouble for ROAD_ALARM_MS. */
+bool road_alarm(const struct road *road, int64_t now_ms);
+
+#endif

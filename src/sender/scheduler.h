@@ -1,0 +1,53 @@
+/* When which part of which message is tried next. Pure: no I/O, and the clock is an argument (monotonic milliseconds).
+ *
+ * A part is the recipients of one message that go by the same road, an upstream by its index in the config. It waits for
+ * its time in a heap, then stands ready in its road's line until an upstream's connection takes it. */
+#ifndef MFDRELAY_SENDER_SCHEDULER_H
+#define MFDRELAY_SENDER_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include "base/heap.h"
+
+struct message;
+struct scheduler;
+
+struct part {
+	struct heap_item timer;		/* the scheduler's own; first, so that an item is its part */
+	TAILQ_ENTRY(part) ready;	/* the scheduler's own */
+	SLIST_ENTRY(part) of_message;	/* the message's list */
+	struct message *message;
+	unsigned road;
+	bool is_ready;
+};
+
+/* One line for each road. The caller frees with scheduler_free. */
+struct scheduler *scheduler_new(unsigned roads);
+
+/* The part becomes ready at `due_ms`; one that is due already goes to the end of the line at once. */
+void scheduler_add(struct scheduler *scheduler, struct part *part, int64_t now_ms, int64_t due_ms);
+
+/* Take it out, wherever it is. */
+void scheduler_remove(struct scheduler *scheduler, struct part *part);
+
+/* The first part that is ready on a road, taken out; NULL when there is none. */
+struct part *scheduler_take(struct scheduler *scheduler, unsigned road);
+
+/* Move what has become due to its line. Returns whether any part was. */
+bool scheduler_advance(struct scheduler *scheduler, int64_t now_ms);
+
+/* When the next part becomes due (monotonic ms), or -1. */
+int64_t scheduler_next_ms(const struct scheduler *scheduler);
+
+size_t scheduler_ready(const struct scheduler *scheduler, unsigned road);
+size_t scheduler_waiting(const struct scheduler *scheduler, unsigned road);
+
+void scheduler_free(struct scheduler *scheduler);	/* the parts stay the caller's */
+
+/* The wait after the attempt that follows a wait of last_ms (0: the first): first_ms, doubled each time, at most max_ms, with
+ * 10 % of jitter (random: any number) taken off so that max_ms is never passed. */
+int64_t retry_wait_ms(int64_t first_ms, int64_t max_ms, int64_t last_ms, unsigned random);
+
+#endif

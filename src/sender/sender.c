@@ -1,0 +1,383 @@
+/* The sender process: looks for what is in the spool, gives it to the upstreams, answers the control socket.
+ * It holds the tenant's secrets and never sees a connection from the LAN. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timer.h"
+#include "config/config.h"
+#include "net/http.h"
+#include "net/resolver.h"
+#include "sender/attempt.h"
+#include "sender/control.h"
+#include "sender/delivery.h"
+#include "sender/queue.h"
+#include "sender/scheduler.h"
+#include "sender/status.h"
+#include "sender/upstream.h"
+#include "spool/spool.h"
+#include "supervisor/worker.h"
+
+#define RESCAN_S       30 /* a wake-up that was lost costs no more than this */
+#define READ_PER_ROUND 64 /* messages read from the disk before the loop looks at its connections again */
+#define WAKE_BYTES     65536
+
+struct sender {
+	struct worker *worker;
+	const struct config *config;
+	struct counters *counters;
+	struct spool *spool;
+	struct scheduler *scheduler;
+	struct queue *queue;
+	struct delivery *delivery;
+	struct resolver *resolver;
+	struct http *http;
+	struct upstream_owner owner;
+	struct upstream **upstreams;
+	struct control *control;
+	struct event *wake, *rescan, *pump, *due;
+	bool draining, done;
+};
+
+/* By a timer, not by activation: between two rounds the loop looks at its connections. */
+static void pump_soon(struct sender *s)
+{
+	timer_set(s->pump, 0);
+}
+
+static void set_due_timer(struct sender *s)
+{
+	int64_t due_ms = scheduler_next_ms(s->scheduler);
+
+	if (due_ms >= 0)
+		timer_set(s->due, due_ms - clock_mono_ms());
+}
+
+static void finish_if_done(struct sender *s)
+{
+	if (!s->draining || s->done || delivery_settling(s->delivery) > 0)
+		return;
+	for (size_t i = 0; i < s->config->upstream_count; i++)
+		if (upstream_connections(s->upstreams[i]) > 0)
+			return;
+	s->done = true;
+	worker_finished(s->worker);
+}
+
+/* --- the upstreams' side
+ * --------------------------------------------------------------------------------------------- */
+
+static size_t ready_on(void *arg, unsigned road)
+{
+	const struct sender *s = arg;
+
+	return scheduler_ready(s->scheduler, road);
+}
+
+static struct attempt *take_for(void *arg, unsigned road)
+{
+	struct sender *s = arg;
+	struct attempt *attempt = queue_take(s->queue, road);
+
+	/* The line has become shorter, so more may be read; or a part was put off, and is due before any
+	 * other. */
+	if (attempt != NULL)
+		pump_soon(s);
+	else
+		set_due_timer(s);
+	return attempt;
+}
+
+static void on_attempt_done(void *arg, struct attempt *attempt)
+{
+	struct sender *s = arg;
+	struct upstream *upstream = s->upstreams[attempt->road];
+	const struct failure *about_road = attempt_road_failure(attempt);
+
+	if (about_road != NULL)
+		upstream_hold(upstream, about_road);
+	else if (attempt_proves_road(attempt))
+		upstream_proved(upstream);
+	delivery_judge(s->delivery, attempt);
+}
+
+static void on_upstream_idle(void *arg, unsigned road)
+{
+	(void)road;
+	finish_if_done(arg);
+}
+
+static void on_upstream_open(void *arg)
+{
+	pump_soon(arg);
+}
+
+static void on_delivery_changed(void *arg)
+{
+	struct sender *s = arg;
+
+	pump_soon(s);
+	finish_if_done(s);
+}
+
+/* --- the pump
+ * -------------------------------------------------------------------------------------------------------- */
+
+static bool any_hungry(struct sender *s)
+{
+	for (size_t i = 0; i < s->config->upstream_count; i++)
+		if (upstream_hungry(s->upstreams[i]))
+			return true;
+	return false;
+}
+
+/* Bring due parts to their lines, read from the disk what the roads can take, give it to them. */
+static void on_pump(evutil_socket_t fd, short what, void *cookie)
+{
+	struct sender *s = cookie;
+	bool more = true;
+
+	(void)fd;
+	(void)what;
+	if (s->draining)
+		return;
+	scheduler_advance(s->scheduler, clock_mono_ms());
+	queue_revisit(s->queue);
+	for (int i = 0; i < READ_PER_ROUND && more && any_hungry(s); i++)
+		more = queue_read_one(s->queue);
+	for (size_t i = 0; i < s->config->upstream_count; i++)
+		upstream_pump(s->upstreams[i]);
+	if (more && any_hungry(s))
+		pump_soon(s);
+	set_due_timer(s);
+}
+
+static void on_rescan(evutil_socket_t fd, short what, void *cookie)
+{
+	struct sender *s = cookie;
+
+	(void)fd;
+	(void)what;
+	queue_scan(s->queue);
+	timer_set(s->rescan, RESCAN_S * 1000);
+	pump_soon(s);
+}
+
+/* A packet is one or more ids of fixed size. The listener is on the other end; a form that is not its own is
+ * dropped, as a lost wake-up would be. */
+static void on_wake(evutil_socket_t fd, short what, void *cookie)
+{
+	static char packet[WAKE_BYTES];
+	struct sender *s = cookie;
+	ssize_t n;
+
+	(void)what;
+	while ((n = recv((int)fd, packet, sizeof packet, MSG_DONTWAIT)) > 0) {
+		for (size_t at = 0; at + SPOOL_ID_MAX + 1 <= (size_t)n; at += SPOOL_ID_MAX + 1) {
+			packet[at + SPOOL_ID_MAX] = '\0';
+			queue_learn(s->queue, packet + at);
+		}
+	}
+	/* The supervisor keeps both ends open: an end of file would come for ever. */
+	if (n == 0)
+		event_del(s->wake);
+	pump_soon(s);
+}
+
+/* --- control
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *refuse(const char *error)
+{
+	return json_pack("{s:b, s:s}", "ok", 0, "error", error);
+}
+
+static json_t *retry(struct sender *s, const char *id)
+{
+	struct err err = {""};
+	size_t messages = 1;
+
+	if (id == NULL)
+		return refuse("retry needs an id, or \"all\"");
+	if (strcmp(id, "all") == 0) {
+		messages = queue_force_all(s->queue);
+	} else if (!spool_id_valid(id)) {
+		return refuse("that is not a queue id; see: mfdrelay queue list");
+	} else if (!queue_force(s->queue, id)) {
+		if (spool_requeue(s->spool, id, &err) < 0)
+			return refuse(err.text);
+		queue_learn(s->queue, id);
+	}
+	for (size_t i = 0; i < s->config->upstream_count; i++)
+		upstream_release(s->upstreams[i]);
+	pump_soon(s);
+	return json_pack("{s:b, s:I}", "ok", 1, "messages", (json_int_t)messages);
+}
+
+static json_t *on_control(void *arg, const char *command, const json_t *request)
+{
+	struct sender *s = arg;
+
+	if (strcmp(command, "status") == 0)
+		return status_json(s->config, s->counters, s->queue, s->scheduler, s->upstreams, s->spool);
+	if (strcmp(command, "retry") == 0)
+		return retry(s, json_string_value(json_object_get(request, "id")));
+	return refuse("this daemon does not know that command; is it older than the mfdrelay you typed?");
+}
+
+/* --- the role
+ * -------------------------------------------------------------------------------------------------------- */
+
+static int start_upstreams(struct sender *s, struct err *err)
+{
+	s->owner = (struct upstream_owner){
+	    .base = worker_base(s->worker),
+	    .config = s->config,
+	    .counters = s->counters,
+	    .http = s->http,
+	    .resolver = s->resolver,
+	    .arg = s,
+	    .ready = ready_on,
+	    .take = take_for,
+	    .done = on_attempt_done,
+	    .idle = on_upstream_idle,
+	    .open = on_upstream_open,
+	};
+	s->upstreams = xcalloc(s->config->upstream_count, sizeof(struct upstream *));
+	for (unsigned i = 0; i < s->config->upstream_count; i++) {
+		s->upstreams[i] = upstream_new(&s->owner, i, err);
+		if (s->upstreams[i] == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+static int start_parts(struct sender *s, struct err *err)
+{
+	struct event_base *base = worker_base(s->worker);
+
+	s->resolver = resolver_new(base, err);
+	if (s->resolver == NULL)
+		return -1;
+	s->http = http_new(base, s->resolver, err);
+	if (s->http == NULL || start_upstreams(s, err) < 0)
+		return -1;
+	s->control = control_new(base, s->config->spool, on_control, s, err);
+	if (s->control == NULL)
+		return -1;
+	s->spool = spool_open(s->config->spool, base, s->config->limits.free_space, err);
+	if (s->spool == NULL)
+		return -1;
+	s->scheduler = scheduler_new((unsigned)s->config->upstream_count + 1);
+	s->queue = queue_new(s->config, s->spool, s->scheduler);
+	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
+	return 0;
+}
+
+static int start_events(struct sender *s, struct err *err)
+{
+	struct event_base *base = worker_base(s->worker);
+
+	s->wake = event_new(base, worker_input(s->worker)->peer_fd, EV_READ | EV_PERSIST, on_wake, s);
+	s->rescan = evtimer_new(base, on_rescan, s);
+	s->pump = evtimer_new(base, on_pump, s);
+	s->due = evtimer_new(base, on_pump, s);
+	if (s->wake == NULL || s->rescan == NULL || s->pump == NULL || s->due == NULL ||
+	    event_add(s->wake, NULL) < 0)
+		return err_sys(err, "setting up the event loop");
+	/* The first look is the loop's first work: a large backlog keeps nobody waiting. */
+	timer_set(s->rescan, 0);
+	return 0;
+}
+
+static void stop(void *state);
+
+static void *start(struct worker *worker, struct err *err)
+{
+	struct sender *s = xcalloc(1, sizeof *s);
+
+	s->worker = worker;
+	s->config = worker_input(worker)->config;
+	s->counters = worker_input(worker)->counters;
+	if (start_parts(s, err) < 0 || start_events(s, err) < 0) {
+		stop(s);
+		return NULL;
+	}
+	return s;
+}
+
+static void drain_upstreams(struct sender *s, bool abort)
+{
+	for (size_t i = 0; i < s->config->upstream_count; i++)
+		upstream_drain(s->upstreams[i], abort);
+	finish_if_done(s);
+}
+
+static void drain(void *state)
+{
+	struct sender *s = state;
+
+	s->draining = true;
+	drain_upstreams(s, false);
+}
+
+static void deadline(void *state)
+{
+	struct sender *s = state;
+
+	s->draining = true;
+	drain_upstreams(s, true);
+	/* What the spool still has to write is waited for when it is closed. */
+	worker_finished(s->worker);
+}
+
+static void free_event(struct event *event)
+{
+	if (event != NULL)
+		event_free(event);
+}
+
+/* The upstreams go first, for they hold attempts of the queue's messages, and give them back; the spool then
+ * finishes what it has begun, which still calls the delivery; the queue releases the rest. */
+static void stop(void *state)
+{
+	struct sender *s = state;
+
+	s->draining = s->done = true;
+	control_free(s->control);
+	for (size_t i = 0; s->upstreams != NULL && i < s->config->upstream_count; i++) {
+		if (s->upstreams[i] != NULL)
+			upstream_drain(s->upstreams[i], true);
+		upstream_free(s->upstreams[i]);
+	}
+	free(s->upstreams);
+	http_free(s->http);
+	resolver_free(s->resolver);
+	if (s->spool != NULL)
+		spool_flush(s->spool);
+	delivery_free(s->delivery);
+	queue_free(s->queue);
+	spool_close(s->spool);
+	scheduler_free(s->scheduler);
+	free_event(s->wake);
+	free_event(s->rescan);
+	free_event(s->pump);
+	free_event(s->due);
+	free(s);
+}
+
+const struct worker_role sender_role = {
+    .name = "sender",
+    .start = start,
+    .drain = drain,
+    .deadline = deadline,
+    .stop = stop,
+};

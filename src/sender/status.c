@@ -1,0 +1,117 @@
+#include "sender/status.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "config/config.h"
+#include "sender/queue.h"
+#include "sender/scheduler.h"
+#include "sender/upstream.h"
+#include "spool/spool.h"
+
+static json_t *time_json(int64_t wall_ms)
+{
+	char text[40];
+
+	return json_string(clock_rfc3339(text, sizeof text, wall_ms));
+}
+
+static json_t *counters_json(const struct counters *c)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	    "sessions", (json_int_t)counted(&c->sessions), "sessions_now",
+	    (json_int_t)counted(&c->sessions_now), "sessions_refused",
+	    (json_int_t)counted(&c->sessions_refused), "messages_accepted",
+	    (json_int_t)counted(&c->messages_accepted), "bytes_accepted",
+	    (json_int_t)counted(&c->bytes_accepted), "messages_refused",
+	    (json_int_t)counted(&c->messages_refused), "recipients_refused",
+	    (json_int_t)counted(&c->recipients_refused), "auth_failures",
+	    (json_int_t)counted(&c->auth_failures), "messages_delivered",
+	    (json_int_t)counted(&c->messages_delivered), "recipients_delivered",
+	    (json_int_t)counted(&c->recipients_delivered), "recipients_failed",
+	    (json_int_t)counted(&c->recipients_failed), "reports", (json_int_t)counted(&c->reports),
+	    "deferrals", (json_int_t)counted(&c->deferrals), "upstream_connections",
+	    (json_int_t)counted(&c->upstream_connections), "tokens_fetched",
+	    (json_int_t)counted(&c->tokens_fetched));
+}
+
+static json_t *workers_json(const struct counters *c)
+{
+	return json_pack("{s:{s:i, s:I}, s:{s:i, s:I}}", "listener", "pid",
+	    (int)atomic_load(&c->listener_pid), "restarts", (json_int_t)counted(&c->listener_restarts),
+	    "sender", "pid", (int)atomic_load(&c->sender_pid), "restarts",
+	    (json_int_t)counted(&c->sender_restarts));
+}
+
+static json_t *queue_json(const struct config *config, const struct queue *queue,
+    const struct scheduler *scheduler, struct spool *spool)
+{
+	struct queue_counts counts;
+	unsigned no_road = (unsigned)config->upstream_count;
+
+	queue_count(queue, &counts);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "messages", (json_int_t)counts.messages,
+	    "unread", (json_int_t)counts.unread, "up_to_an_hour", (json_int_t)counts.hour, "up_to_a_day",
+	    (json_int_t)counts.day, "older", (json_int_t)counts.older, "oldest_s",
+	    (json_int_t)(counts.oldest_ms / 1000), "without_route",
+	    (json_int_t)(scheduler_ready(scheduler, no_road) + scheduler_waiting(scheduler, no_road)),
+	    "failed", (json_int_t)spool_failed_count(spool));
+}
+
+static const char *health_name(const struct road *road)
+{
+	return road->health == ROAD_OPEN ? "up" : road->health == ROAD_HELD ? "held" : "probing";
+}
+
+static json_t *upstream_json(
+    const struct upstream *upstream, const struct scheduler *scheduler, unsigned index)
+{
+	const struct upstream_config *config = upstream_config_of(upstream);
+	const struct road *road = upstream_road(upstream);
+	json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:i, s:I, s:I}", "name", config->name,
+	    "kind", upstream_kind_names[config->kind], "host", config->host, "port", (int)config->port,
+	    "health", health_name(road), "connections", (json_int_t)upstream_connections(upstream),
+	    "connections_max", (int)config->connections, "ready",
+	    (json_int_t)scheduler_ready(scheduler, index), "waiting",
+	    (json_int_t)scheduler_waiting(scheduler, index));
+
+	if (road->health == ROAD_OPEN)
+		return object;
+	int64_t left_ms = road->held_until_ms - clock_mono_ms();
+	json_object_set_new(object, "class", json_string(outcome_name(road->why.cause->outcome)));
+	json_object_set_new(object, "cause", json_string(road->why.cause->cause));
+	json_object_set_new(object, "remedy", json_string(road->why.cause->remedy));
+	json_object_set_new(object, "text", json_string(road->why.text));
+	json_object_set_new(object, "next_try_s", json_integer(left_ms > 0 ? left_ms / 1000 : 0));
+	return object;
+}
+
+static void add_alarms(json_t *alarms, struct upstream *const *upstreams, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct road *road = upstream_road(upstreams[i]);
+		if (road_alarm(road, clock_mono_ms()))
+			json_array_append_new(alarms,
+			    json_sprintf("upstream %s is held: %s %s", upstream_config_of(upstreams[i])->name,
+				road->why.cause->cause, road->why.cause->remedy));
+	}
+}
+
+json_t *status_json(const struct config *config, const struct counters *counters, const struct queue *queue,
+    const struct scheduler *scheduler, struct upstream *const *upstreams, struct spool *spool)
+{
+	json_t *roads = json_array(), *alarms = json_array();
+	struct err err = {""};
+
+	for (unsigned i = 0; i < config->upstream_count; i++)
+		json_array_append_new(roads, upstream_json(upstreams[i], scheduler, i));
+	add_alarms(alarms, upstreams, config->upstream_count);
+	if (!spool_has_room(spool, 0, &err))
+		json_array_append_new(alarms, json_sprintf("new mail is refused with 452: %s", err.text));
+	return json_pack("{s:b, s:s, s:o, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o}", "ok", 1, "version",
+	    MFDRELAY_VERSION, "started", time_json(atomic_load(&counters->started_ms)), "config", "file",
+	    config->file, "loaded", time_json(atomic_load(&counters->config_loaded_ms)), "workers",
+	    workers_json(counters), "counters", counters_json(counters), "queue",
+	    queue_json(config, queue, scheduler, spool), "upstreams", roads, "alarms", alarms);
+}

@@ -1,0 +1,58 @@
+/* OAuth access tokens by client_credentials: cached, one fetch in flight per credential, renewed before they end,
+ * dropped when an upstream refuses them. */
+#ifndef MFDRELAY_SENDER_TOKEN_H
+#define MFDRELAY_SENDER_TOKEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/secret.h"
+#include "sender/catalogue.h"
+
+struct counters;
+struct event_base;
+struct http;
+struct oauth_config;
+struct token_source;
+struct token_wait;
+
+/* Exactly one of token and why is NULL; both borrowed for the time of the call. */
+typedef void token_fn(void *arg, const struct secret *token, const struct failure *why);
+
+/* A cache for the tokens of one credential (borrowed; one per upstream). */
+struct token_source *token_source_new(struct event_base *base, struct http *http, const struct oauth_config *oauth,
+    const char *upstream_name, struct counters *counters);
+
+/* Call fn when a token that is good for a minute more (one that lives less than five minutes: for a fifth of that) is at
+ * hand: later, never from inside this call. The first waiter starts the fetch, the others wait for the same. After a refusal
+ * or trouble the next fetch is not begun before the wait is over that Microsoft's throttling rules ask for (Retry-After, or
+ * 60 s after a refusal, 1 s doubling to 5 min on trouble, 5 s after a secret's file that can't be used); until then fn is
+ * given that same failure at once. */
+struct token_wait *token_get(struct token_source *source, token_fn *fn, void *arg);
+void token_cancel(struct token_wait *wait);	/* fn will not be called; NULL is fine */
+
+/* The upstream refused this very token (535): drop it if it is still the cached one, so that the next token_get fetches.
+ * Returns whether it was. */
+bool token_refused(struct token_source *source, const struct secret *token);
+
+/* When the cached token ends (monotonic ms): a session that it opened is not used beyond that. 0 without a token. */
+int64_t token_end_ms(const struct token_source *source);
+
+/* Waits of ours before the next fetch are no longer than this (retry.max of the config; start: no cap). A server's Retry-After
+ * may be. */
+void token_cap_wait(struct token_source *source, int64_t max_ms);
+
+/* An admin asked for it: the next token_get may fetch at once. */
+void token_retry_now(struct token_source *source);
+
+/* For status: NULL when a token is at hand or has not been asked for, else the last failure (borrowed). */
+const struct failure *token_trouble(const struct token_source *source);
+
+/* Cancels and wipes; NULL is fine. Not from inside a token_fn. */
+void token_source_free(struct token_source *source);
+
+/* The pure part, for tests: one answer of the login host becomes a token with its lifetime in seconds, or a failure.
+ * expires_in may be a number or a string of digits. Returns 0 with token (freed by secret_free) and *lifetime_s, or -1 with
+ * why filled and token empty. A lifetime that is not said counts as 10 minutes, a longer one than 28 hours as those. */
+int token_read_answer(int status, struct str body, struct secret *token, long *lifetime_s, struct failure *why);
+
+#endif

@@ -1,0 +1,319 @@
+#include "sender/upstream.h"
+
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include <event2/event.h>
+#include <openssl/rand.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timer.h"
+#include "config/config.h"
+#include "net/tls.h"
+#include "sender/client.h"
+#include "sender/token.h"
+#include "sender/attempt.h"
+
+/* So many parts stand ready for each connection that may be open before no more are read from the disk. */
+#define READY_PER_CONNECTION 4
+
+struct connection {
+	struct client *client;
+	bool has_logged_in;
+	LIST_ENTRY(connection) next;
+};
+
+struct upstream {
+	const struct upstream_owner *owner;
+	const struct upstream_config *config;
+	unsigned index;
+	struct road road;
+	struct client_settings settings;
+	LIST_HEAD(, connection) connections;
+	size_t connection_count, busy;
+	struct event *hold_end;
+	bool token_retried; /* a refused token has been replaced once; the next refusal is the configuration's
+			     */
+	bool draining;
+};
+
+static unsigned random_number(void)
+{
+	unsigned number = 0;
+
+	/* Only jitter hangs on it. */
+	if (RAND_bytes((unsigned char *)&number, sizeof number) != 1)
+		return (unsigned)clock_mono_ms();
+	return number;
+}
+
+/* --- the road
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void on_hold_end(evutil_socket_t fd, short what, void *cookie)
+{
+	struct upstream *u = cookie;
+
+	(void)fd;
+	(void)what;
+	/* libevent counts from the time its round began: a timer may fire some ms before its time by the clock. */
+	if (road_usable(&u->road, clock_mono_ms()))
+		u->owner->open(u->owner->arg);
+	else
+		timer_set(u->hold_end, u->road.held_until_ms - clock_mono_ms() + 1);
+}
+
+/* The alarm is raised once for a trouble: at error level, and shown by status until a message has gone
+ * through. */
+int64_t upstream_hold(struct upstream *u, const struct failure *why)
+{
+	int64_t now_ms = clock_mono_ms();
+	bool was_held = u->road.health == ROAD_HELD;
+	int64_t ms = road_hold(&u->road, why, u->owner->config->retry.first_ms,
+	    u->owner->config->retry.max_ms, now_ms, random_number());
+
+	timer_set(u->hold_end, ms);
+	if (was_held)
+		return ms;
+	log_event(road_alarm(&u->road, now_ms) ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
+	    kv_str("upstream", u->config->name), kv_str("class", outcome_name(why->cause->outcome)),
+	    kv_str("cause", why->cause->cause), kv_str("remedy", why->cause->remedy),
+	    kv_str("text", why->text), kv_i64("for_ms", ms));
+	return ms;
+}
+
+void upstream_proved(struct upstream *u)
+{
+	if (road_proved(&u->road)) {
+		evtimer_del(u->hold_end);
+		log_event(LOG_LEVEL_NOTICE, "road-open", kv_str("upstream", u->config->name));
+	}
+}
+
+void upstream_release(struct upstream *u)
+{
+	if (u->settings.tokens != NULL)
+		token_retry_now(u->settings.tokens);
+	u->token_retried = false;
+	road_release(&u->road);
+	upstream_pump(u);
+}
+
+/* --- connections
+ * ---------------------------------------------------------------------------------------------------- */
+
+static struct connection *connection_of(struct upstream *u, const struct client *client)
+{
+	struct connection *connection;
+
+	LIST_FOREACH(connection, &u->connections, next)
+		if (connection->client == client)
+			return connection;
+	return NULL;
+}
+
+/* A token that was refused for the first time is replaced at once; everything else holds the road. */
+static void judge_end(struct upstream *u, const struct failure *why, bool token_was_stale)
+{
+	if (why == NULL)
+		return;
+	/* Another connection has had it replaced meanwhile: the next login uses the new one. */
+	if (why->cause->outcome == OUTCOME_A && token_was_stale)
+		return;
+	if (why->cause->outcome == OUTCOME_A && !u->token_retried) {
+		u->token_retried = true;
+		log_event(LOG_LEVEL_WARNING, "token-refused", kv_str("upstream", u->config->name),
+		    kv_str("text", why->text), kv_str("consequence", "a new token is fetched, once"));
+		return;
+	}
+	upstream_hold(u, why);
+}
+
+static void on_client_ended(struct upstream *u, struct client *client)
+{
+	struct connection *connection = connection_of(u, client);
+	const struct failure *failure = client_failure(client);
+	bool token_was_stale = client_token_was_stale(client);
+	struct failure why;
+
+	if (failure != NULL)
+		why = *failure;
+	LIST_REMOVE(connection, next);
+	u->connection_count--;
+	client_free(client);
+	free(connection);
+	judge_end(u, failure != NULL ? &why : NULL, token_was_stale);
+	if (u->connection_count == 0)
+		u->owner->idle(u->owner->arg, u->index);
+	upstream_pump(u);
+}
+
+static void use_connection(struct upstream *u, struct connection *connection)
+{
+	struct attempt *attempt = NULL;
+
+	if (u->draining || client_is_stale(connection->client)) {
+		client_quit(connection->client);
+		return;
+	}
+	/* One message at a time shows whether the road is open again. */
+	if (road_usable(&u->road, clock_mono_ms()) && (u->road.health != ROAD_PROBING || u->busy == 0))
+		attempt = u->owner->take(u->owner->arg, u->index);
+	if (attempt == NULL)
+		return;
+	u->busy++;
+	client_send(connection->client, attempt);
+}
+
+static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
+{
+	struct upstream *u = arg;
+	struct connection *connection;
+
+	switch (event) {
+	case CLIENT_IDLE:
+		connection = connection_of(u, client);
+		if (!connection->has_logged_in) {
+			connection->has_logged_in = true;
+			u->token_retried = false;
+		}
+		use_connection(u, connection);
+		break;
+	case CLIENT_DONE:
+		u->busy--;
+		u->owner->done(u->owner->arg, attempt);
+		break;
+	case CLIENT_ENDED:
+		on_client_ended(u, client);
+		break;
+	}
+}
+
+static void open_connection(struct upstream *u)
+{
+	struct connection *connection = xcalloc(1, sizeof *connection);
+
+	LIST_INSERT_HEAD(&u->connections, connection, next);
+	u->connection_count++;
+	count(&u->owner->counters->upstream_connections, 1);
+	connection->client = client_new(&u->settings, on_client, u);
+}
+
+static size_t connections_to_be(const struct upstream *u)
+{
+	const struct connection *connection;
+	size_t n = 0;
+
+	LIST_FOREACH(connection, &u->connections, next)
+		if (client_is_connecting(connection->client))
+			n++;
+	return n;
+}
+
+void upstream_pump(struct upstream *u)
+{
+	struct connection *connection, *following;
+	size_t limit = u->config->connections;
+
+	if (u->draining || !road_usable(&u->road, clock_mono_ms()))
+		return;
+	for (connection = LIST_FIRST(&u->connections); connection != NULL; connection = following) {
+		following = LIST_NEXT(connection, next);
+		if (client_is_idle(connection->client))
+			use_connection(u, connection);
+	}
+	if (u->road.health == ROAD_PROBING)
+		limit = 1;
+	while (u->connection_count < limit && u->owner->ready(u->owner->arg, u->index) > connections_to_be(u))
+		open_connection(u);
+}
+
+bool upstream_hungry(struct upstream *u)
+{
+	return !u->draining && road_usable(&u->road, clock_mono_ms()) &&
+	       u->owner->ready(u->owner->arg, u->index) <
+		   (size_t)u->config->connections * READY_PER_CONNECTION;
+}
+
+void upstream_drain(struct upstream *u, bool abort)
+{
+	struct connection *connection, *following;
+
+	u->draining = true;
+	for (connection = LIST_FIRST(&u->connections); connection != NULL; connection = following) {
+		following = LIST_NEXT(connection, next);
+		if (client_is_idle(connection->client))
+			client_quit(connection->client);
+		else if (abort || client_is_connecting(connection->client))
+			client_abort(connection->client);
+	}
+}
+
+/* --- life
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road, struct err *err)
+{
+	struct upstream *u = xcalloc(1, sizeof *u);
+
+	u->owner = owner;
+	u->config = &owner->config->upstreams[road];
+	u->index = road;
+	LIST_INIT(&u->connections);
+	u->hold_end = evtimer_new(owner->base, on_hold_end, u);
+	u->settings = (struct client_settings){
+	    .base = owner->base,
+	    .resolver = owner->resolver,
+	    .upstream = u->config,
+	    .hostname = owner->config->hostname,
+	};
+	if (u->config->tls != UPSTREAM_TLS_NONE) {
+		u->settings.tls = tls_client_context(u->config->ca, err);
+		if (u->settings.tls == NULL) {
+			upstream_free(u);
+			return NULL;
+		}
+	}
+	if (u->config->oauth != NULL) {
+		u->settings.tokens = token_source_new(
+		    owner->base, owner->http, u->config->oauth, u->config->name, owner->counters);
+		token_cap_wait(u->settings.tokens, owner->config->retry.max_ms);
+	}
+	return u;
+}
+
+size_t upstream_connections(const struct upstream *u)
+{
+	return u->connection_count;
+}
+
+const struct road *upstream_road(const struct upstream *u)
+{
+	return &u->road;
+}
+
+const struct upstream_config *upstream_config_of(const struct upstream *u)
+{
+	return u->config;
+}
+
+void upstream_free(struct upstream *u)
+{
+	struct connection *connection;
+
+	if (u == NULL)
+		return;
+	while ((connection = LIST_FIRST(&u->connections)) != NULL) {
+		LIST_REMOVE(connection, next);
+		client_free(connection->client);
+		free(connection);
+	}
+	token_source_free(u->settings.tokens);
+	SSL_CTX_free(u->settings.tls);
+	event_free(u->hold_end);
+	free(u);
+}

@@ -1,0 +1,62 @@
+/* One upstream: its road's health, its connections (never more than its send window allows), its tokens. Takes attempts
+ * from the queue as long as there are any and the road is open. */
+#ifndef MFDRELAY_SENDER_UPSTREAM_H
+#define MFDRELAY_SENDER_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "base/err.h"
+#include "sender/road.h"
+
+struct config;
+struct counters;
+struct event_base;
+struct http;
+struct resolver;
+struct attempt;
+struct upstream;
+struct upstream_config;
+
+/* What all upstreams share, and how they get their work. Borrowed. */
+struct upstream_owner {
+	struct event_base *base;
+	const struct config *config;
+	struct counters *counters;
+	struct http *http;
+	struct resolver *resolver;
+	void *arg;
+	size_t (*ready)(void *arg, unsigned road);			/* parts that stand ready */
+	struct attempt *(*take)(void *arg, unsigned road);		/* the next, or NULL */
+	void (*done)(void *arg, struct attempt *attempt);	/* concluded; the owner's again. Called from the loop */
+	void (*idle)(void *arg, unsigned road);				/* the last connection has ended */
+	void (*open)(void *arg);					/* a hold is over: work may be read and taken again */
+};
+
+/* Returns NULL with err when its CA file can't be used. */
+struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road, struct err *err);
+
+/* There may be work, or the road may be open again: use idle connections, open new ones. Cheap when there is nothing to do. */
+void upstream_pump(struct upstream *upstream);
+
+/* Whether it could take another part now: the road is open and its line is short. */
+bool upstream_hungry(struct upstream *upstream);
+
+/* Hold the road because of a failure (called by the owner for what an attempt brought back). Returns for how long, in ms. */
+int64_t upstream_hold(struct upstream *upstream, const struct failure *why);
+
+/* A attempt has gone through. */
+void upstream_proved(struct upstream *upstream);
+
+/* Try now, whatever the hold says. */
+void upstream_release(struct upstream *upstream);
+
+/* Begin nothing more; idle connections say QUIT. With abort, everything is broken off. */
+void upstream_drain(struct upstream *upstream, bool abort);
+
+size_t upstream_connections(const struct upstream *upstream);
+const struct road *upstream_road(const struct upstream *upstream);
+const struct upstream_config *upstream_config_of(const struct upstream *upstream);
+
+void upstream_free(struct upstream *upstream);	/* NULL is fine */
+
+#endif

@@ -1,0 +1,542 @@
+/* client.c against a scripted upstream on loopback: each test is the dialogue, line by line, and what became
+ * of the recipients. The spool and the token cache are stood in for, so that the client is alone with the
+ * script. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "config/config.h"
+#include "net/resolver.h"
+#include "sender/attempt.h"
+#include "sender/client.h"
+#include "sender/token.h"
+#include "smtp/sasl.h"
+#include "spool/spool.h"
+
+/* --- stand-ins
+ * ------------------------------------------------------------------------------------------------------- */
+
+static struct envelope envelope;
+static const char *content;
+
+const struct envelope *spool_envelope(const struct spool_message *message)
+{
+	(void)message;
+	return &envelope;
+}
+
+ssize_t spool_read(const struct spool_message *message, uint64_t offset, void *bytes, size_t n)
+{
+	size_t left = strlen(content) - (size_t)offset;
+
+	(void)message;
+	memcpy(bytes, content + offset, left < n ? left : n);
+	return (ssize_t)(left < n ? left : n);
+}
+
+static const char *token_text = "tok";
+static int tokens_refused;
+static struct {
+	token_fn *fn;
+	void *arg;
+	struct event *event;
+} waiting_for_token;
+
+static void give_token(evutil_socket_t fd, short what, void *cookie)
+{
+	struct secret token;
+
+	(void)fd;
+	(void)what;
+	(void)cookie;
+	secret_set(&token, str_of(token_text));
+	waiting_for_token.fn(waiting_for_token.arg, &token, NULL);
+	secret_free(&token);
+}
+
+struct token_wait *token_get(struct token_source *source, token_fn *fn, void *arg)
+{
+	waiting_for_token.fn = fn;
+	waiting_for_token.arg = arg;
+	event_base_once((struct event_base *)source, -1, EV_TIMEOUT, give_token, NULL, NULL);
+	return NULL;
+}
+
+int64_t token_end_ms(const struct token_source *source)
+{
+	(void)source;
+	return INT64_MAX;
+}
+
+void token_cancel(struct token_wait *wait)
+{
+	(void)wait;
+}
+
+bool token_refused(struct token_source *source, const struct secret *token)
+{
+	(void)source;
+	assert_string_equal(token->bytes, token_text);
+	tokens_refused++;
+	return true;
+}
+
+/* --- the scripted upstream
+ * ---------------------------------------------------------------------------------------------- */
+
+struct script {
+	const char *const *steps; /* "S: text" sends a line, "C: text" wants exactly that line, "X" closes */
+	int listen_fd;
+	char wrong[1200]; /* what did not fit, or "" */
+};
+
+static bool read_line(FILE *in, char *line, size_t size)
+{
+	if (fgets(line, (int)size, in) == NULL)
+		return false;
+	size_t n = strlen(line);
+	if (n < 2 || line[n - 2] != '\r')
+		return false;
+	line[n - 2] = '\0';
+	return true;
+}
+
+static void run_script(struct script *script, FILE *in, int fd)
+{
+	char line[4096];
+
+	for (const char *const *step = script->steps; *step != NULL && script->wrong[0] == '\0'; step++) {
+		if ((*step)[0] == 'X')
+			return;
+		if ((*step)[0] == 'S') {
+			dprintf(fd, "%s\r\n", *step + 3);
+			continue;
+		}
+		if (!read_line(in, line, sizeof line))
+			snprintf(
+			    script->wrong, sizeof script->wrong, "wanted \"%s\", got the end", *step + 3);
+		else if (strcmp(line, "QUIT") == 0 && strcmp(*step, "C: QUIT") == 0)
+			return;
+		else if (strcmp(line, *step + 3) != 0)
+			snprintf(script->wrong, sizeof script->wrong, "wanted \"%s\", got \"%.500s\"",
+			    *step + 3, line);
+	}
+	/* The client says QUIT or just goes. */
+	while (script->wrong[0] == '\0' && read_line(in, line, sizeof line))
+		if (strcmp(line, "QUIT") == 0)
+			return;
+}
+
+static void *serve(void *arg)
+{
+	struct script *script = arg;
+	int fd = accept(script->listen_fd, NULL, NULL);
+	FILE *in = fdopen(dup(fd), "r");
+
+	setvbuf(in, NULL, _IONBF, 0);
+	run_script(script, in, fd);
+	fclose(in);
+	close(fd);
+	return NULL;
+}
+
+/* --- the owner
+ * -------------------------------------------------------------------------------------------------------- */
+
+static struct {
+	struct event_base *base;
+	struct attempt *attempts[2]; /* to be sent one after the other */
+	int given, done;
+	bool ended;
+	struct failure failure;
+	bool has_failure;
+} owner;
+
+static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
+{
+	(void)arg;
+	(void)attempt;
+	if (event == CLIENT_DONE) {
+		owner.done++;
+	} else if (event == CLIENT_IDLE) {
+		if (owner.given < 2 && owner.attempts[owner.given] != NULL)
+			client_send(client, owner.attempts[owner.given++]);
+		else
+			client_quit(client);
+	} else {
+		owner.has_failure = client_failure(client) != NULL;
+		if (owner.has_failure)
+			owner.failure = *client_failure(client);
+		owner.ended = true;
+		client_free(client);
+		event_base_loopbreak(owner.base);
+	}
+}
+
+static struct oauth_config oauth = {.scope = NULL};
+
+struct set_up {
+	bool oauth;
+	const char *content;
+	size_t recipients;
+	size_t attempts;
+};
+
+static struct attempt *new_attempt(size_t recipients)
+{
+	struct attempt *attempt = attempt_new(NULL, 0, NULL, recipients);
+
+	for (size_t i = 0; i < recipients; i++)
+		attempt->recipients[attempt->count++].index = i;
+	return attempt;
+}
+
+static void run(const struct set_up *set_up, const char *const *steps)
+{
+	static char *recipients[] = {"a@x.test", "b@x.test", "c@x.test"};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof address;
+	struct script script = {.steps = steps, .listen_fd = socket(AF_INET, SOCK_STREAM, 0)};
+	struct upstream_config upstream = {.name = "up",
+	    .kind = UPSTREAM_SMTP,
+	    .host = "127.0.0.1",
+	    .tls = UPSTREAM_TLS_NONE,
+	    .mailbox = set_up->oauth ? "box@x.test" : NULL,
+	    .oauth = set_up->oauth ? &oauth : NULL};
+	struct err err;
+	pthread_t thread;
+
+	assert_int_equal(bind(script.listen_fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(listen(script.listen_fd, 1), 0);
+	getsockname(script.listen_fd, (struct sockaddr *)&address, &length);
+	upstream.port = ntohs(address.sin_port);
+	pthread_create(&thread, NULL, serve, &script);
+
+	memset(&owner, 0, sizeof owner);
+	tokens_refused = 0;
+	owner.base = event_base_new();
+	for (size_t i = 0; i < set_up->attempts; i++)
+		owner.attempts[i] = new_attempt(set_up->recipients);
+	content = set_up->content != NULL ? set_up->content : "Subject: x\r\n\r\nhello\r\n";
+	envelope = (struct envelope){.id = "id",
+	    .sender = "dev@x.test",
+	    .recipients = recipients,
+	    .recipient_count = set_up->recipients,
+	    .content_bytes = strlen(content)};
+	struct client_settings settings = {.base = owner.base,
+	    .resolver = resolver_new(owner.base, &err),
+	    .upstream = &upstream,
+	    .hostname = "relay.test",
+	    .tokens = set_up->oauth ? (struct token_source *)owner.base : NULL};
+	client_new(&settings, on_client, NULL);
+	event_base_dispatch(owner.base);
+	pthread_join(thread, NULL);
+	assert_true(owner.ended);
+	assert_string_equal(script.wrong, "");
+	resolver_free(settings.resolver);
+	event_base_free(owner.base);
+	close(script.listen_fd);
+}
+
+static int free_attempts(void **state)
+{
+	(void)state;
+	attempt_free(owner.attempts[0]);
+	attempt_free(owner.attempts[1]);
+	owner.attempts[0] = owner.attempts[1] = NULL;
+	return 0;
+}
+
+static const struct failure *result(size_t attempt, size_t recipient)
+{
+	return owner.attempts[attempt]->recipients[recipient].failure;
+}
+
+#define GREETING "S: 220 up ESMTP", "C: EHLO relay.test"
+#define RUN(set_up, ...)                                                                                     \
+	do {                                                                                                 \
+		const char *const steps[] = {__VA_ARGS__, NULL};                                             \
+		run(&set_up, steps);                                                                         \
+	} while (0)
+#define SETUP(...) ((const struct set_up){__VA_ARGS__})
+
+/* --- the dialogues
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void without_extensions_one_command_at_a_time(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 2, .attempts = 1), GREETING, "S: 250 up", "C: MAIL FROM:<dev@x.test>",
+	    "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: RCPT TO:<b@x.test>", "S: 250 ok",
+	    "C: DATA", "S: 354 go", "C: Subject: x", "C: ", "C: hello", "C: .", "S: 250 2.0.0 queued as 7",
+	    "C: QUIT");
+	assert_null(result(0, 0));
+	assert_null(result(0, 1));
+	assert_string_equal(owner.attempts[0]->reply, "250 2.0.0 queued as 7");
+	assert_false(owner.has_failure);
+}
+
+static void dots_are_stuffed_in_data(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1, .content = ".\r\n..a\r\nb.\r\n"), GREETING, "S: 250 up",
+	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA",
+	    "S: 354 go", "C: ..", "C: ...a", "C: b.", "C: .", "S: 250 ok", "C: QUIT");
+	assert_null(result(0, 0));
+}
+
+static void pipelining_sends_the_envelope_at_once_and_size_is_told(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 2, .attempts = 1), GREETING, "S: 250-up", "S: 250-PIPELINING",
+	    "S: 250 SIZE 1000", "C: MAIL FROM:<dev@x.test> SIZE=21", "C: RCPT TO:<a@x.test>",
+	    "C: RCPT TO:<b@x.test>", "C: DATA", "S: 250 ok",
+	    "S: 550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found", "S: 250 ok", "S: 354 go",
+	    "C: Subject: x", "C: ", "C: hello", "C: .", "S: 250 ok", "C: QUIT");
+	assert_non_null(result(0, 0));
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_P);
+	assert_null(result(0, 1));
+}
+
+static void bdat_sends_the_content_untouched(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1, .content = ".\r\nx\r\n"), GREETING, "S: 250-up",
+	    "S: 250-CHUNKING", "S: 250 PIPELINING", "C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>",
+	    "S: 250 ok", "S: 250 ok", "C: BDAT 6 LAST", "C: .", "C: x", "S: 250 ok", "C: QUIT");
+	assert_null(result(0, 0));
+}
+
+static void bdat_refused_falls_back_to_data_and_stays_there(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 2), GREETING, "S: 250-up", "S: 250 CHUNKING",
+	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: BDAT 21 LAST",
+	    "C: Subject: x", "C: ", "C: hello", "S: 552 5.3.4 Header size exceeds fixed maximum size",
+	    "C: RSET", "S: 250 ok", "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>",
+	    "S: 250 ok", "C: DATA", "S: 354 go", "C: Subject: x", "C: ", "C: hello", "C: .", "S: 250 ok",
+	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA",
+	    "S: 354 go", "C: Subject: x", "C: ", "C: hello", "C: .", "S: 250 ok", "C: QUIT");
+	assert_null(result(0, 0));
+	assert_null(result(1, 0));
+}
+
+static void a_354_for_nobody_is_ended_with_an_empty_message(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S: 250-up", "S: 250 PIPELINING",
+	    "C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>", "C: DATA", "S: 250 ok", "S: 550 5.1.10 no",
+	    "S: 354 go", "C: .", "S: 554 no recipients", "C: QUIT");
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_P);
+}
+
+static void a_refused_mail_fails_every_recipient_and_the_session_goes_on(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 2, .attempts = 2), GREETING, "S: 250 up", "C: MAIL FROM:<dev@x.test>",
+	    "S: 550 5.7.60 SMTP; Client does not have permissions to send as this sender", "C: RSET",
+	    "S: 250 ok", "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok",
+	    "C: RCPT TO:<b@x.test>", "S: 250 ok", "C: DATA", "S: 354 go", "C: Subject: x", "C: ", "C: hello",
+	    "C: .", "S: 250 ok", "C: QUIT");
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_P);
+	assert_int_equal(result(0, 1)->cause->outcome, OUTCOME_P);
+	assert_null(result(1, 0));
+}
+
+static void no_recipient_accepted_means_no_data(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S: 250 up", "C: MAIL FROM:<dev@x.test>",
+	    "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 451 4.7.500 Server busy. Please try again later",
+	    "C: RSET", "S: 250 ok", "C: QUIT");
+	assert_non_null(result(0, 0));
+}
+
+static void a_cut_after_the_dot_counts_as_not_delivered(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S: 250 up", "C: MAIL FROM:<dev@x.test>",
+	    "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA", "S: 354 go", "C: Subject: x",
+	    "C: ", "C: hello", "C: .", "X");
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_T);
+	assert_false(owner.attempts[0]->not_begun);
+}
+
+static void a_cut_as_an_idle_connection_is_used_again_charges_nobody(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 2), GREETING, "S: 250 up", "C: MAIL FROM:<dev@x.test>",
+	    "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA", "S: 354 go", "C: Subject: x",
+	    "C: ", "C: hello", "C: .", "S: 250 ok", "X");
+	assert_null(result(0, 0));
+	assert_true(owner.attempts[1]->not_begun);
+}
+
+static void a_reply_before_the_content_is_complete_ends_the_connection(void **state)
+{
+	static char big[4 * 1024 * 1024];
+
+	(void)state;
+	memset(big, 'x', sizeof big - 3);
+	memcpy(big + sizeof big - 3, "\r\n", 3);
+	RUN(SETUP(.recipients = 1, .attempts = 1, .content = big), GREETING, "S: 250 up",
+	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA",
+	    "S: 354 go", "S: 552 5.3.4 Message size exceeds fixed maximum message size", "X");
+	assert_non_null(result(0, 0));
+}
+
+static void too_large_for_the_size_offered_is_permanent_and_not_tried(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S: 250-up", "S: 250 SIZE 20", "C: RSET",
+	    "S: 250 ok", "C: QUIT");
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_P);
+}
+
+static void a_421_banner_is_the_roads_trouble(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), "S: 421 4.3.2 Service not available", "X");
+	assert_true(owner.has_failure);
+	assert_int_equal(owner.failure.cause->outcome, OUTCOME_T);
+	assert_int_equal(owner.done, 0);
+}
+
+static void garbage_is_the_roads_trouble(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), "S: HTTP/1.1 400 Bad Request", "X");
+	assert_true(owner.has_failure);
+}
+
+static void a_reply_line_of_100_kb_is_the_roads_trouble(void **state)
+{
+	static char line[100 * 1024];
+
+	(void)state;
+	memset(line, 'x', sizeof line - 1);
+	memcpy(line, "S: 220 ", 7);
+	RUN(SETUP(.recipients = 1, .attempts = 1), line, "X");
+	assert_true(owner.has_failure);
+}
+
+#define CAPS "S: 250-up", "S: 250 AUTH LOGIN XOAUTH2"
+/* base64("user=box@x.test\1auth=Bearer tok\1\1") */
+#define XOAUTH2_TOK "dXNlcj1ib3hAeC50ZXN0AWF1dGg9QmVhcmVyIHRvawEB"
+
+static void xoauth2_goes_with_the_command_when_it_fits(void **state)
+{
+	(void)state;
+	token_text = "tok";
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 0), GREETING, CAPS,
+	    "C: AUTH XOAUTH2 " XOAUTH2_TOK, "S: 235 2.7.0 Authentication successful", "C: QUIT");
+	assert_false(owner.has_failure);
+}
+
+static void a_long_token_waits_for_the_334(void **state)
+{
+	static char token[2000], line[4200], base64[4096];
+
+	(void)state;
+	memset(token, 't', sizeof token - 1);
+	token_text = token;
+	struct secret secret, answer;
+	secret_set(&secret, str_of(token));
+	sasl_xoauth2(&answer, "box@x.test", &secret);
+	snprintf(base64, sizeof base64, "%s", answer.bytes);
+	snprintf(line, sizeof line, "C: %s", base64);
+	secret_free(&secret);
+	secret_free(&answer);
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 0), GREETING, CAPS, "C: AUTH XOAUTH2",
+	    "S: 334 ", line, "S: 235 2.7.0 Authentication successful", "C: QUIT");
+	token_text = "tok";
+	assert_false(owner.has_failure);
+}
+
+static void a_direct_535_drops_the_token(void **state)
+{
+	(void)state;
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, CAPS,
+	    "C: AUTH XOAUTH2 " XOAUTH2_TOK,
+	    "S: 535 5.7.3 Authentication unsuccessful [SN2PR00CA0018.namprd00.prod.outlook.com]");
+	assert_true(owner.has_failure);
+	assert_int_equal(owner.failure.cause->outcome, OUTCOME_A);
+	assert_int_equal(tokens_refused, 1);
+	assert_int_equal(owner.done, 0);
+}
+
+static void the_334_json_form_is_answered_with_an_empty_line(void **state)
+{
+	(void)state;
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, CAPS,
+	    "C: AUTH XOAUTH2 " XOAUTH2_TOK,
+	    "S: 334 eyJzdGF0dXMiOiI0MDAifQ==", "C: ", "S: 535 5.7.3 Authentication unsuccessful");
+	assert_int_equal(owner.failure.cause->outcome, OUTCOME_A);
+	assert_int_equal(tokens_refused, 1);
+}
+
+static void a_mailbox_switch_that_is_off_is_configuration_and_keeps_the_token(void **state)
+{
+	(void)state;
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, CAPS,
+	    "C: AUTH XOAUTH2 " XOAUTH2_TOK,
+	    "S: 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the "
+	    "Mailbox.");
+	assert_int_equal(owner.failure.cause->outcome, OUTCOME_C);
+	assert_int_equal(tokens_refused, 0);
+}
+
+static void no_xoauth2_offered_is_configuration(void **state)
+{
+	(void)state;
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, "S: 250 up");
+	assert_int_equal(owner.failure.cause->outcome, OUTCOME_C);
+}
+
+int main(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_teardown(without_extensions_one_command_at_a_time, free_attempts),
+	    cmocka_unit_test_teardown(dots_are_stuffed_in_data, free_attempts),
+	    cmocka_unit_test_teardown(pipelining_sends_the_envelope_at_once_and_size_is_told, free_attempts),
+	    cmocka_unit_test_teardown(bdat_sends_the_content_untouched, free_attempts),
+	    cmocka_unit_test_teardown(bdat_refused_falls_back_to_data_and_stays_there, free_attempts),
+	    cmocka_unit_test_teardown(a_354_for_nobody_is_ended_with_an_empty_message, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_refused_mail_fails_every_recipient_and_the_session_goes_on, free_attempts),
+	    cmocka_unit_test_teardown(no_recipient_accepted_means_no_data, free_attempts),
+	    cmocka_unit_test_teardown(a_cut_after_the_dot_counts_as_not_delivered, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_cut_as_an_idle_connection_is_used_again_charges_nobody, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_reply_before_the_content_is_complete_ends_the_connection, free_attempts),
+	    cmocka_unit_test_teardown(
+		too_large_for_the_size_offered_is_permanent_and_not_tried, free_attempts),
+	    cmocka_unit_test_teardown(a_421_banner_is_the_roads_trouble, free_attempts),
+	    cmocka_unit_test_teardown(garbage_is_the_roads_trouble, free_attempts),
+	    cmocka_unit_test_teardown(a_reply_line_of_100_kb_is_the_roads_trouble, free_attempts),
+	    cmocka_unit_test_teardown(xoauth2_goes_with_the_command_when_it_fits, free_attempts),
+	    cmocka_unit_test_teardown(a_long_token_waits_for_the_334, free_attempts),
+	    cmocka_unit_test_teardown(a_direct_535_drops_the_token, free_attempts),
+	    cmocka_unit_test_teardown(the_334_json_form_is_answered_with_an_empty_line, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_mailbox_switch_that_is_off_is_configuration_and_keeps_the_token, free_attempts),
+	    cmocka_unit_test_teardown(no_xoauth2_offered_is_configuration, free_attempts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
