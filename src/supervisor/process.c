@@ -1,0 +1,179 @@
+#include "supervisor/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timer.h"
+#include "supervisor/channel.h"
+#include "supervisor/worker.h"
+
+/* For the spool to write what it has begun, on a slow disk too. */
+#define KILL_AFTER_DEADLINE_MS 5000
+
+struct process {
+	const struct worker_role *role;
+	process_fn *fn;
+	void *arg;
+	pid_t pid;
+	int fd;
+	int status;
+	bool draining;
+	int64_t started_ms;
+	int64_t asked_ms; /* when the ping was sent that is not answered yet; 0: none is */
+	unsigned ticks;	  /* since then */
+	struct event *channel, *kill_timer;
+};
+
+static void on_kill_time(evutil_socket_t fd, short what, void *cookie)
+{
+	struct process *process = cookie;
+
+	(void)fd;
+	(void)what;
+	log_event(LOG_LEVEL_WARNING, "worker-killed", kv_str("worker", process->role->name),
+	    kv_i64("pid", process->pid), kv_str("why", "still there after its deadline"));
+	process_kill(process, SIGKILL);
+}
+
+static void on_word(evutil_socket_t fd, short what, void *cookie)
+{
+	struct process *process = cookie;
+	struct word word;
+	int got;
+
+	(void)what;
+	while ((got = channel_receive((int)fd, &word)) > 0) {
+		process->asked_ms = 0;
+		if (word.kind == WORD_READY)
+			process->fn(process->arg, process, PROCESS_READY);
+	}
+	/* Its end is learnt from SIGCHLD. */
+	if (got < 0)
+		event_del(process->channel);
+}
+
+static struct process *watch(struct event_base *base, struct process *process)
+{
+	process->channel = event_new(base, process->fd, EV_READ | EV_PERSIST, on_word, process);
+	process->kill_timer = evtimer_new(base, on_kill_time, process);
+	if (process->channel == NULL || process->kill_timer == NULL ||
+	    event_add(process->channel, NULL) < 0) {
+		process_kill(process, SIGKILL);
+		process_free(process);
+		return NULL;
+	}
+	return process;
+}
+
+struct process *process_start(struct event_base *base, const struct worker_role *role,
+    const struct worker_input *input, void (*close_others)(void *arg, struct process *self), process_fn *fn,
+    void *arg)
+{
+	int fds[2];
+
+	if (channel_pair(fds) < 0)
+		return NULL;
+	struct process *process = xcalloc(1, sizeof *process);
+	*process =
+	    (struct process){.role = role, .fn = fn, .arg = arg, .fd = fds[0], .started_ms = clock_mono_ms()};
+	process->pid = fork();
+	if (process->pid == 0) {
+		struct worker_input own = *input;
+		own.supervisor_fd = fds[1];
+		close(fds[0]);
+		close_others(arg, process);
+		free(process);
+		exit(worker_main(role, &own));
+	}
+	close(fds[1]);
+	if (process->pid < 0) {
+		process_free(process);
+		return NULL;
+	}
+	return watch(base, process);
+}
+
+void process_drain(struct process *process, unsigned ms)
+{
+	process->draining = true;
+	channel_send(process->fd, WORD_DRAIN, ms);
+	timer_set(process->kill_timer, (int64_t)ms + KILL_AFTER_DEADLINE_MS);
+}
+
+bool process_ping(struct process *process, int64_t timeout_ms)
+{
+	on_word(process->fd, EV_READ, process);
+	/* Two looks at least: when all of us stood still (a suspended machine), the answer needs its time
+	 * too. */
+	if (process->asked_ms != 0)
+		return ++process->ticks < 2 || clock_mono_ms() - process->asked_ms <= timeout_ms;
+	process->asked_ms = clock_mono_ms();
+	process->ticks = 0;
+	channel_send(process->fd, WORD_PING, 0);
+	return true;
+}
+
+void process_kill(struct process *process, int signal_number)
+{
+	if (process->pid > 0)
+		kill(process->pid, signal_number);
+}
+
+bool process_reaped(struct process *process, pid_t pid, int status)
+{
+	if (process == NULL || process->pid != pid)
+		return false;
+	process->status = status;
+	process->pid = 0;
+	process->fn(process->arg, process, PROCESS_ENDED);
+	return true;
+}
+
+pid_t process_pid(const struct process *process)
+{
+	return process->pid;
+}
+
+const char *process_name(const struct process *process)
+{
+	return process->role->name;
+}
+
+int process_status(const struct process *process)
+{
+	return process->status;
+}
+
+bool process_draining(const struct process *process)
+{
+	return process->draining;
+}
+
+int64_t process_started_ms(const struct process *process)
+{
+	return process->started_ms;
+}
+
+int process_fd(const struct process *process)
+{
+	return process->fd;
+}
+
+void process_free(struct process *process)
+{
+	if (process == NULL)
+		return;
+	if (process->channel != NULL)
+		event_free(process->channel);
+	if (process->kill_timer != NULL)
+		event_free(process->kill_timer);
+	close(process->fd);
+	free(process);
+}

@@ -1,0 +1,115 @@
+#include "supervisor/sockets.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/util.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/mem.h"
+#include "config/config.h"
+#include "net/listen.h"
+
+static void add(struct sockets *sockets, const char *address, unsigned short port, int fd)
+{
+	sockets->items = xrealloc(sockets->items, (sockets->count + 1) * sizeof *sockets->items);
+	sockets->items[sockets->count++] = (struct listen_socket){
+	    .address = address != NULL ? xstrdup(address) : NULL,
+	    .port = port,
+	    .fd = fd,
+	};
+}
+
+static void free_list(struct sockets *sockets)
+{
+	for (size_t i = 0; i < sockets->count; i++)
+		free(sockets->items[i].address);
+	free(sockets->items);
+	*sockets = (struct sockets){NULL, 0, false};
+}
+
+static bool has_fd(const struct sockets *sockets, int fd)
+{
+	for (size_t i = 0; i < sockets->count; i++)
+		if (sockets->items[i].fd == fd)
+			return true;
+	return false;
+}
+
+static int take_from_systemd(struct sockets *sockets, int count, struct err *err)
+{
+	sockets->from_systemd = true;
+	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++) {
+		if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0) {
+			free_list(sockets);
+			return err_set(err, "systemd handed over a descriptor that is no listening stream "
+					    "socket; the .socket unit "
+					    "needs ListenStream= and Accept=no");
+		}
+		/* Handed over as they are, and a blocking accept would stop the listener. */
+		evutil_make_socket_nonblocking(fd);
+		add(sockets, NULL, listen_port(fd), fd);
+	}
+	return 0;
+}
+
+/* A socket for one entry: the one that is open already, or a new one. */
+static int open_one(const struct sockets *current, const struct listen_config *entry, struct err *err)
+{
+	for (size_t i = 0; i < current->count; i++)
+		if (current->items[i].address != NULL &&
+		    strcmp(current->items[i].address, entry->address) == 0 &&
+		    current->items[i].port == entry->port)
+			return current->items[i].fd;
+	return listen_open(entry->address, entry->port, err);
+}
+
+int sockets_reopen(
+    struct sockets *next, const struct sockets *current, const struct config *config, struct err *err)
+{
+	*next = (struct sockets){NULL, 0, current->from_systemd};
+	if (current->from_systemd) {
+		for (size_t i = 0; i < current->count; i++)
+			add(next, NULL, current->items[i].port, current->items[i].fd);
+		return 0;
+	}
+	for (size_t i = 0; i < config->listen_count; i++) {
+		int fd = open_one(current, &config->listen[i], err);
+		if (fd < 0) {
+			sockets_replace(next, current);
+			return -1;
+		}
+		add(next, config->listen[i].address, config->listen[i].port, fd);
+	}
+	return 0;
+}
+
+int sockets_open(struct sockets *sockets, const struct config *config, struct err *err)
+{
+	struct sockets none = {NULL, 0, false};
+	int count = sd_listen_fds(1);
+
+	*sockets = none;
+	if (count < 0)
+		return err_set(err, "systemd's socket activation is unusable: %s", strerror(-count));
+	if (count > 0)
+		return take_from_systemd(sockets, count, err);
+	return sockets_reopen(sockets, &none, config, err);
+}
+
+void sockets_replace(struct sockets *old, const struct sockets *current)
+{
+	for (size_t i = 0; i < old->count; i++)
+		if (!has_fd(current, old->items[i].fd))
+			close(old->items[i].fd);
+	free_list(old);
+}
+
+void sockets_close(struct sockets *sockets)
+{
+	struct sockets none = {NULL, 0, false};
+
+	sockets_replace(sockets, &none);
+}

@@ -1,0 +1,179 @@
+#include "supervisor/worker.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/log.h"
+#include "base/timer.h"
+#include "net/conn.h"
+#include "supervisor/channel.h"
+
+/* How long a worker goes on when the supervisor has died: shorter than a new daemon waits for the spool's
+ * lock. */
+#define ORPHAN_DRAIN_MS 3000
+
+struct worker {
+	const struct worker_role *role;
+	const struct worker_input *input;
+	struct event_base *base;
+	struct event *channel, *term, *deadline;
+	void *state;
+	bool draining;
+};
+
+struct event_base *worker_base(const struct worker *worker)
+{
+	return worker->base;
+}
+
+const struct worker_input *worker_input(const struct worker *worker)
+{
+	return worker->input;
+}
+
+void worker_finished(struct worker *worker)
+{
+	event_base_loopexit(worker->base, NULL);
+}
+
+static void begin_drain(struct worker *worker, unsigned ms)
+{
+	/* A later word may only shorten the time: the last one counts. */
+	timer_set(worker->deadline, ms);
+	if (worker->draining)
+		return;
+	worker->draining = true;
+	log_event(LOG_LEVEL_INFO, "draining", kv_u64("deadline_ms", ms));
+	worker->role->drain(worker->state);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *cookie)
+{
+	struct worker *worker = cookie;
+
+	(void)fd;
+	(void)what;
+	worker->role->deadline(worker->state);
+}
+
+static void on_orphaned(struct worker *worker, const char *why)
+{
+	log_event(LOG_LEVEL_WARNING, "supervisor-gone", kv_str("sign", why));
+	event_del(worker->channel);
+	begin_drain(worker, ORPHAN_DRAIN_MS);
+}
+
+static void on_term(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	begin_drain(cookie, ORPHAN_DRAIN_MS);
+}
+
+static void on_word(evutil_socket_t fd, short what, void *cookie)
+{
+	struct worker *worker = cookie;
+	struct word word;
+	int got;
+
+	(void)what;
+	while ((got = channel_receive((int)fd, &word)) > 0) {
+		if (word.kind == WORD_PING)
+			channel_send((int)fd, WORD_PONG, word.value);
+		else if (word.kind == WORD_DRAIN)
+			begin_drain(worker, word.value);
+	}
+	if (got < 0)
+		on_orphaned(worker, "its socket is closed");
+}
+
+/* Groups first, then the group, then the user: after the last there is no way back, and that is tried. */
+static int drop_privileges(const struct worker_input *input, struct err *err)
+{
+	if (input->uid != (uid_t)-1) {
+		if (setgroups(0, NULL) < 0 || setgid(input->gid) < 0 || setuid(input->uid) < 0)
+			return err_sys(err, "changing to uid %u failed", (unsigned)input->uid);
+		if (input->uid != 0 && setuid(0) == 0)
+			return err_set(
+			    err, "uid %u could become root again: refusing to run", (unsigned)input->uid);
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_sys(err, "no_new_privs");
+	/* No core dump with mail or secrets in it, and no reading of this process by one of the same user. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(err, "switching core dumps off");
+	return 0;
+}
+
+static void set_signals(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	/* Ctrl-C and SIGHUP reach the whole process group; only the supervisor answers them. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGUSR1, SIG_IGN);
+}
+
+static int set_up(struct worker *worker, struct err *err)
+{
+	worker->base = event_base_new();
+	if (worker->base == NULL)
+		return err_set(err, "libevent has no event loop for this system");
+	worker->channel =
+	    event_new(worker->base, worker->input->supervisor_fd, EV_READ | EV_PERSIST, on_word, worker);
+	worker->term = evsignal_new(worker->base, SIGTERM, on_term, worker);
+	worker->deadline = evtimer_new(worker->base, on_deadline, worker);
+	if (worker->channel == NULL || worker->term == NULL || worker->deadline == NULL ||
+	    event_add(worker->channel, NULL) < 0 || evsignal_add(worker->term, NULL) < 0)
+		return err_sys(err, "setting up the event loop");
+	/* Cleared by a change of user, so it comes after. A supervisor that has gone before shows on the
+	 * channel. */
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0)
+		return err_sys(err, "asking for a signal at the supervisor's end");
+	worker->state = worker->role->start(worker, err);
+	return worker->state != NULL ? 0 : -1;
+}
+
+static void tear_down(struct worker *worker)
+{
+	if (worker->state != NULL)
+		worker->role->stop(worker->state);
+	conn_drop_finishing();
+	if (worker->channel != NULL)
+		event_free(worker->channel);
+	if (worker->term != NULL)
+		event_free(worker->term);
+	if (worker->deadline != NULL)
+		event_free(worker->deadline);
+	if (worker->base != NULL)
+		event_base_free(worker->base);
+}
+
+int worker_main(const struct worker_role *role, const struct worker_input *input)
+{
+	struct worker worker = {.role = role, .input = input};
+	struct err err = {""};
+	char name[16] = "mfd-";
+	int status = 0;
+
+	log_init(role->name);
+	str_copy(name + 4, sizeof name - 4, str_of(role->name));
+	prctl(PR_SET_NAME, name, 0, 0, 0);
+	set_signals();
+	if (drop_privileges(input, &err) < 0 || set_up(&worker, &err) < 0) {
+		log_event(LOG_LEVEL_ERR, "start-failed", kv_str("why", err.text));
+		status = 1;
+	} else {
+		channel_send(input->supervisor_fd, WORD_READY, 0);
+		event_base_dispatch(worker.base);
+	}
+	tear_down(&worker);
+	return status;
+}

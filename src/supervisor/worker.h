@@ -1,0 +1,58 @@
+/* What listener and sender share as processes: privileges dropped, a loop, the supervisor's words, and the end.
+ *
+ * Words from the supervisor over a socket: drain (finish what is in hand, at most so long), ping (answered from the
+ * loop, so a loop that hangs is found). Its EOF means the supervisor is gone: the worker ends at once; all that was
+ * acknowledged is in the spool. */
+#ifndef MFDRELAY_SUPERVISOR_WORKER_H
+#define MFDRELAY_SUPERVISOR_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include "base/err.h"
+
+struct config;
+struct counters;
+struct event_base;
+struct worker;
+
+/* What a worker is given. All borrowed, and there to the process's end. */
+struct worker_input {
+	const struct config *config;
+	struct counters *counters;
+	int supervisor_fd;
+	int peer_fd;			/* SOCK_SEQPACKET to the other worker: wake-ups, each packet one or more ids of
+					   SPOOL_ID_MAX + 1 bytes. Lost ones cost a rescan, nothing else. */
+	const int *listen_fds;		/* listener: bound and listening; sender: none */
+	size_t listen_count;
+	uid_t uid;			/* to drop to; (uid_t)-1: stay */
+	gid_t gid;
+};
+
+struct worker_role {
+	const char *name;		/* "listener", "sender": process and log */
+	/* Set up on base's loop, with privileges already dropped, and no thread started yet. Returns the role's state, or NULL
+	 * with err, which ends the process; the supervisor tries again with back-off. */
+	void *(*start)(struct worker *worker, struct err *err);
+	/* Take nothing new, finish what is in hand, then call worker_finished. */
+	void (*drain)(void *state);
+	/* The drain's time is over: answer what is unfinished with 4xx or leave it queued, then call worker_finished. */
+	void (*deadline)(void *state);
+	/* Free everything. */
+	void (*stop)(void *state);
+};
+
+/* For the roles. */
+struct event_base *worker_base(const struct worker *worker);
+const struct worker_input *worker_input(const struct worker *worker);
+
+/* Nothing is left to do: the loop ends after the present callbacks. */
+void worker_finished(struct worker *worker);
+
+/* Run a worker in this (forked) process. Returns the exit status: 0 after a drain, 1 when start failed. */
+int worker_main(const struct worker_role *role, const struct worker_input *input);
+
+extern const struct worker_role listener_role;	/* listener/listener.c */
+extern const struct worker_role sender_role;	/* sender/sender.c */
+
+#endif
