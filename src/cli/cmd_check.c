@@ -1,0 +1,148 @@
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "config/config.h"
+#include "config/load.h"
+#include "config/values.h"
+
+static const char usage[] =
+    "usage: mfdrelay check [-c FILE]\n"
+    "\n"
+    "Check the config: its syntax, every key and value, and the files it names. Errors and warnings go to "
+    "stderr, a\n"
+    "summary of what the config says to stdout. Exits 0 when the relay can run on it, else 1.\n"
+    "  -c FILE   the config (default " CONFIG_DEFAULT_FILE ")\n";
+
+static void print_problems(const char *file, const struct config_problems *problems)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; i < problems->count; i++) {
+		const struct config_problem *problem = &problems->items[i];
+		size_t place = strlen(file) + 1;
+		/* The text is "FILE:LINE: ..." or "FILE: ...": the word goes behind the place, where editors
+		 * expect it. */
+		place += strcspn(problem->text + place, " ");
+		fprintf(stderr, "%.*s %s:%s\n", (int)place, problem->text,
+		    problem->is_error ? "error" : "warning", problem->text + place);
+		shown += problem->is_error ? 1 : 0;
+	}
+	if (problems->errors > shown)
+		fprintf(stderr, "%s: %zu more errors; correct these first\n", file, problems->errors - shown);
+}
+
+static void print_listen(const struct config *config)
+{
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct listen_config *listen = &config->listen[i];
+		bool is_ipv6 = strchr(listen->address, ':') != NULL;
+		printf("%-10s %s%s%s:%u\n", i == 0 ? "listen" : "", is_ipv6 ? "[" : "", listen->address,
+		    is_ipv6 ? "]" : "", (unsigned)listen->port);
+	}
+}
+
+static void print_devices(const struct config *config)
+{
+	char text[64];
+
+	if (config->device_count == 0)
+		printf("%-10s none: nothing will be accepted\n", "devices");
+	for (size_t i = 0; i < config->device_count; i++) {
+		const struct device *device = &config->devices[i];
+		printf("%-10s %s", i == 0 ? "devices" : "", device->name);
+		if (device->user != NULL)
+			printf(", user %s%s", device->user, device->prefix_count > 0 ? " from" : "");
+		else
+			printf(", from");
+		for (size_t j = 0; j < device->prefix_count; j++)
+			printf("%s %s", j == 0 ? "" : ",",
+			    value_prefix_text(text, sizeof text, &device->prefixes[j]));
+		putchar('\n');
+	}
+}
+
+static void print_upstream(const struct upstream_config *upstream, const char *title)
+{
+	static const char *const tls[] = {"STARTTLS", "TLS", "no TLS"};
+
+	printf("%-10s %s (%s), %s:%u, %s, ", title, upstream->name, upstream_kind_names[upstream->kind],
+	    upstream->host, (unsigned)upstream->port, tls[upstream->tls]);
+	if (upstream->oauth != NULL)
+		printf("OAuth as %s in %s", upstream->mailbox, upstream->oauth->tenant);
+	else if (upstream->user != NULL)
+		printf("password of %s", upstream->user);
+	else
+		printf("no login");
+	printf(", %u connection%s\n", upstream->connections, upstream->connections == 1 ? "" : "s");
+}
+
+static void print_routes(const struct config *config)
+{
+	for (size_t i = 0; i < config->route_count; i++) {
+		const struct route *route = &config->routes[i];
+		printf("%-10s ", i == 0 ? "routes" : "");
+		for (size_t j = 0; j < route->recipient_count; j++)
+			printf("%s%s", j == 0 ? "" : ", ", route->recipients[j]);
+		printf(" -> %s\n", config->upstreams[route->via[0]].name);
+	}
+}
+
+static void print_numbers(const struct config *config)
+{
+	char a[24], b[24], c[24];
+
+	printf("%-10s after %s, then twice as long each time up to %s, given up after %s\n", "retry",
+	    value_duration_text(a, sizeof a, (uint64_t)config->retry.first_ms),
+	    value_duration_text(b, sizeof b, (uint64_t)config->retry.max_ms),
+	    value_duration_text(c, sizeof c, (uint64_t)config->retry.give_up_ms));
+	printf("%-10s messages of %s with %u recipients, %u sessions, %u from one address; %s silent, %s a "
+	       "message\n",
+	    "limits", value_size_text(a, sizeof a, config->limits.message_size), config->limits.recipients,
+	    config->limits.sessions, config->limits.sessions_per_address,
+	    value_duration_text(b, sizeof b, config->limits.idle_ms),
+	    value_duration_text(c, sizeof c, config->limits.message_time_ms));
+}
+
+static void print_summary(const struct config *config, size_t warnings)
+{
+	printf("%s is good", config->file);
+	if (warnings > 0)
+		printf(", with %zu warning%s", warnings, warnings == 1 ? "" : "s");
+	printf("\n%-10s %s\n%-10s %s\n", "hostname", config->hostname, "spool", config->spool);
+	if (config->user != NULL)
+		printf("%-10s %s\n", "user", config->user);
+	if (config->report_to != NULL)
+		printf("%-10s %s\n", "report_to", config->report_to);
+	print_listen(config);
+	print_devices(config);
+	for (size_t i = 0; i < config->upstream_count; i++)
+		print_upstream(&config->upstreams[i], i == 0 ? "upstreams" : "");
+	print_routes(config);
+	print_numbers(config);
+}
+
+static int check(const char *file)
+{
+	struct config_problems problems = {NULL, 0, 0};
+	struct config *config = config_load(file, &problems);
+	int result = config != NULL ? 0 : 1;
+
+	print_problems(file, &problems);
+	if (config != NULL)
+		print_summary(config, problems.count);
+	config_free(config);
+	config_problems_free(&problems);
+	return result;
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct options options;
+	int status = options_parse(argc, argv, "c", usage, &options);
+
+	return status >= 0 ? status : check(options.file);
+}

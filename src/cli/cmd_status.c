@@ -1,0 +1,169 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <jansson.h>
+
+#include "cli/commands.h"
+#include "cli/open.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "config/config.h"
+#include "sender/control.h"
+#include "spool/spool.h"
+
+#define STATUS_DOWN  1
+#define STATUS_ALARM 2
+
+static const char usage[] =
+    "usage: mfdrelay status [--json] [-c FILE]\n"
+    "\n"
+    "How the relay is: its processes, the queue by age, each upstream up or held and why, alarms.\n"
+    "exit status: 0 all is well; 1 the daemon does not run or does not answer; 2 an alarm: somebody must "
+    "look\n";
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text != NULL ? text : "";
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static void print_worker(const char *name, const json_t *worker)
+{
+	printf("%-10s pid %lld, restarted %lld times\n", name, number_of(worker, "pid"),
+	    number_of(worker, "restarts"));
+}
+
+static void print_upstream(const json_t *upstream)
+{
+	char text[700];
+
+	printf("upstream   %s (%s, %s:%lld): %s, %lld of %lld connections, %lld ready, %lld waiting\n",
+	    text_of(upstream, "name"), text_of(upstream, "kind"), text_of(upstream, "host"),
+	    number_of(upstream, "port"), text_of(upstream, "health"), number_of(upstream, "connections"),
+	    number_of(upstream, "connections_max"), number_of(upstream, "ready"),
+	    number_of(upstream, "waiting"));
+	if (strcmp(text_of(upstream, "health"), "up") == 0)
+		return;
+	printf("           cause:  %s\n           remedy: %s\n", text_of(upstream, "cause"),
+	    text_of(upstream, "remedy"));
+	printf("           answer: %s\n           next try in %lld s\n",
+	    terminal_text(text, sizeof text, text_of(upstream, "text"), sizeof text),
+	    number_of(upstream, "next_try_s"));
+}
+
+static void print_queue(const json_t *queue)
+{
+	char age[24];
+
+	printf("queue      %lld messages (%lld up to an hour old, %lld up to a day, %lld older), oldest %s; "
+	       "%lld in failed\n",
+	    number_of(queue, "messages"), number_of(queue, "up_to_an_hour"), number_of(queue, "up_to_a_day"),
+	    number_of(queue, "older"),
+	    terminal_duration(age, sizeof age, number_of(queue, "oldest_s") * 1000),
+	    number_of(queue, "failed"));
+	if (number_of(queue, "without_route") > 0)
+		printf("           %lld have a recipient without a route: add one to routes, then reload\n",
+		    number_of(queue, "without_route"));
+}
+
+static void print_status(const json_t *status)
+{
+	const json_t *counters = json_object_get(status, "counters");
+	const json_t *workers = json_object_get(status, "workers");
+	size_t i;
+	json_t *item;
+
+	printf("mfdrelay   %s, running since %s, config %s of %s\n", text_of(status, "version"),
+	    text_of(status, "started"), text_of(json_object_get(status, "config"), "file"),
+	    text_of(json_object_get(status, "config"), "loaded"));
+	print_worker("listener", json_object_get(workers, "listener"));
+	print_worker("sender", json_object_get(workers, "sender"));
+	printf("sessions   %lld now, %lld in all, %lld refused\n", number_of(counters, "sessions_now"),
+	    number_of(counters, "sessions"), number_of(counters, "sessions_refused"));
+	printf("messages   %lld accepted, %lld refused, %lld delivered, %lld recipients failed, %lld "
+	       "deferrals\n",
+	    number_of(counters, "messages_accepted"), number_of(counters, "messages_refused"),
+	    number_of(counters, "messages_delivered"), number_of(counters, "recipients_failed"),
+	    number_of(counters, "deferrals"));
+	print_queue(json_object_get(status, "queue"));
+	json_array_foreach(json_object_get(status, "upstreams"), i, item)
+		print_upstream(item);
+	json_array_foreach(json_object_get(status, "alarms"), i, item)
+		printf("ALARM      %s\n", json_string_value(item));
+}
+
+static void count_one(void *arg, const char *id)
+{
+	(void)id;
+	++*(size_t *)arg;
+}
+
+/* The daemon does not answer; the spool still does. */
+static int report_down(const struct config *config, const char *why, bool as_json)
+{
+	size_t queued = 0, failed = 0;
+	struct err err = {""};
+	struct spool *spool = open_spool(config);
+
+	if (spool != NULL) {
+		if (spool_list(spool, SPOOL_QUEUE, count_one, &queued, &err) < 0 ||
+		    spool_list(spool, SPOOL_FAILED, count_one, &failed, &err) < 0)
+			fprintf(stderr, "mfdrelay: %s\n", err.text);
+		spool_close(spool);
+	}
+	if (as_json)
+		printf(
+		    "{\"ok\": false, \"running\": false, \"queue\": {\"messages\": %zu, \"failed\": %zu}}\n",
+		    queued, failed);
+	else
+		printf("mfdrelay   does not run (%s)\n"
+		       "           start it: systemctl start mfdrelay; why it ended: journalctl -u mfdrelay\n"
+		       "queue      %zu messages, %zu in failed\n",
+		    why, queued, failed);
+	return STATUS_DOWN;
+}
+
+static int show(const struct config *config, bool as_json)
+{
+	struct err err = {""};
+	json_t *status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), &err);
+
+	if (status == NULL && (errno == EACCES || errno == EPERM)) {
+		fprintf(stderr, "mfdrelay: %s; run this as root or as the daemon's user\n", err.text);
+		return EX_NOPERM;
+	}
+	if (status == NULL)
+		return report_down(config, err.text, as_json);
+	if (as_json) {
+		json_dumpf(status, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_status(status);
+	}
+	int result = json_array_size(json_object_get(status, "alarms")) > 0 ? STATUS_ALARM : 0;
+	json_decref(status);
+	return result;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	struct options options;
+	int status = options_parse(argc, argv, "cj", usage, &options);
+
+	if (status >= 0)
+		return status;
+	struct config *config = open_config(options.file);
+	if (config == NULL)
+		return EX_CONFIG;
+	status = show(config, options.json);
+	config_free(config);
+	return status;
+}

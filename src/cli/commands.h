@@ -1,0 +1,11 @@
+/* The subcommands: each takes its own name as argv[0] and returns the exit status. */
+#ifndef MFDRELAY_CLI_COMMANDS_H
+#define MFDRELAY_CLI_COMMANDS_H
+
+int cmd_check(int argc, char **argv);
+int cmd_passwd(int argc, char **argv);
+int cmd_queue(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+
+#endif

@@ -1,0 +1,59 @@
+#include "cli/options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "config/config.h"
+
+static void set(struct options *out, int option)
+{
+	switch (option) {
+	case 'c':
+		out->file = optarg;
+		break;
+	case 'j':
+		out->json = true;
+		break;
+	case 'd':
+		out->debug = true;
+		break;
+	case 'g':
+		out->generate = true;
+		break;
+	}
+}
+
+int options_parse(int argc, char **argv, const char *allowed, const char *usage, struct options *out)
+{
+	static const struct option known[] = {
+	    {"config", required_argument, NULL, 'c'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"debug", no_argument, NULL, 'd'},
+	    {"generate", no_argument, NULL, 'g'},
+	    {"help", no_argument, NULL, 'h'},
+	    {0},
+	};
+	int option;
+
+	*out = (struct options){.file = CONFIG_DEFAULT_FILE};
+	while ((option = getopt_long(argc, argv, "c:h", known, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(usage, stdout);
+			return 0;
+		}
+		if (option == '?' || strchr(allowed, option) == NULL) {
+			fputs(usage, stderr);
+			return EX_USAGE;
+		}
+		set(out, option);
+	}
+	out->argc = argc - optind;
+	out->argv = argv + optind;
+	if (out->argc > 0 && strchr(allowed, '+') == NULL) {
+		fputs(usage, stderr);
+		return EX_USAGE;
+	}
+	return -1;
+}

@@ -1,0 +1,21 @@
+/* The options of the subcommands: the same letters mean the same everywhere. */
+#ifndef MFDRELAY_CLI_OPTIONS_H
+#define MFDRELAY_CLI_OPTIONS_H
+
+#include <stdbool.h>
+
+struct options {
+	const char *file;	/* -c FILE, else the default */
+	bool json;		/* --json */
+	bool debug;		/* --debug */
+	bool generate;		/* --generate */
+	int argc;		/* what follows the options */
+	char **argv;
+};
+
+/* Parse argv (argv[0] is the subcommand). allowed holds the letters of the options it has: 'c' -c, 'j' --json, 'd' --debug,
+ * 'g' --generate, '+' arguments behind them; --help is always there. Returns -1 to go on; otherwise usage has been printed and the value is the exit
+ * status: 0 for --help, EX_USAGE for what is not understood. */
+int options_parse(int argc, char **argv, const char *allowed, const char *usage, struct options *out);
+
+#endif

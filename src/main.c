@@ -1,0 +1,46 @@
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "cli/commands.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+    {"serve", cmd_serve, "run the relay in the foreground"},
+    {"check", cmd_check, "read the config and say all that is wrong with it"},
+    {"status", cmd_status, "how the running relay is"},
+    {"queue", cmd_queue, "list, show and retry messages"},
+    {"passwd", cmd_passwd, "make a password hash for a device"},
+};
+
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static void print_usage(FILE *stream)
+{
+	fputs("usage: mfdrelay COMMAND [-c FILE] ...\n\n", stream);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fputs("\nmfdrelay COMMAND --help tells more; mfdrelay --version; manual: mfdrelay(8), "
+	      "mfdrelay.conf(5)\n",
+	    stream);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+		puts("mfdrelay " MFDRELAY_VERSION);
+		return 0;
+	}
+	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+		print_usage(stdout);
+		return 0;
+	}
+	for (size_t i = 0; argc >= 2 && i < COMMAND_COUNT; i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	print_usage(stderr);
+	return EX_USAGE;
+}
