@@ -1,0 +1,102 @@
+#include "content.h"
+
+#include <string.h>
+#include <strings.h>
+
+void content_init(struct content *content, bool stuffed)
+{
+	memset(content, 0, sizeof(*content));
+	content->stuffed = stuffed;
+}
+
+static void count_byte(struct content *content, char c)
+{
+	if (c == '\n') {
+		content->long_lines += content->line_length > 998;
+		content->line_length = 0;
+	} else if (c != '\r') {
+		content->line_length++;
+	}
+	content->nul += c == '\0';
+	content->eight_bit += (c & 0x80) != 0;
+}
+
+/* c is content. What CR and LF mean for the line is decided here. */
+static void step(struct content *content, char c)
+{
+	bool after_cr = content->state == AFTER_CR;
+
+	count_byte(content, c);
+	if (c == '\n') {
+		content->bare_lf += !after_cr;
+		content->state = after_cr ? AT_LINE_START : IN_LINE;
+		return;
+	}
+	content->bare_cr += after_cr;
+	content->state = c == '\r' ? AFTER_CR : IN_LINE;
+}
+
+size_t content_take(struct content *content, const char *in, size_t n, char *out, size_t *out_n, bool *ended)
+{
+	size_t i, o = 0;
+
+	*ended = false;
+	for (i = 0; i < n && !*ended; i++) {
+		char c = in[i];
+
+		if (content->stuffed && content->state == AT_LINE_START && c == '.') {
+			content->state = AFTER_DOT;
+			continue;
+		}
+		if (content->state == AFTER_DOT && c == '\r') {
+			content->state = AFTER_DOT_CR;
+			continue;
+		}
+		if (content->state == AFTER_DOT_CR) {
+			*ended = c == '\n';
+			if (*ended)
+				continue;
+			/* The held CR was content after all. */
+			out[o++] = '\r';
+			content->state = AFTER_CR;
+			content->unstuffed_dots++;
+		} else if (content->state == AFTER_DOT) {
+			content->unstuffed_dots += c != '.';
+			content->state = IN_LINE;
+		}
+		out[o++] = c;
+		step(content, c);
+	}
+	if (content->head_n < CONTENT_HEAD) {
+		size_t room = CONTENT_HEAD - content->head_n, part = o < room ? o : room;
+
+		memcpy(content->head + content->head_n, out, part);
+		content->head_n += part;
+	}
+	*out_n = o;
+	return i;
+}
+
+bool content_message_id(const struct content *content, char *dst, size_t size)
+{
+	static const char name[] = "Message-ID:";
+	const char *line = content->head, *end = line + content->head_n, *next;
+
+	dst[0] = '\0';
+	for (; line < end && *line != '\r' && *line != '\n'; line = next) {
+		const char *lf = memchr(line, '\n', (size_t)(end - line)), *open, *close;
+
+		next = lf ? lf + 1 : end;
+		if ((size_t)(next - line) < sizeof(name) || strncasecmp(line, name, sizeof(name) - 1) != 0)
+			continue;
+		/* The id may stand on the folded line that follows. */
+		open = memchr(line, '<', (size_t)(end - line));
+		close = open ? memchr(open, '>', (size_t)(end - open)) : NULL;
+		if (!close || (size_t)(close - open) + 2 > size || close - open > 300)
+			return false;
+		memcpy(dst, open, (size_t)(close - open) + 1);
+		dst[close - open + 1] = '\0';
+		return true;
+	}
+	return false;
+}

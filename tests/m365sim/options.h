@@ -1,0 +1,13 @@
+/* What the command line said. Filled once in main.c, const for everyone else. */
+#ifndef M365SIM_OPTIONS_H
+#define M365SIM_OPTIONS_H
+
+struct options {
+	const char *dir;
+	unsigned short smtp_port, login_port, mx_port;
+	const char *tenant, *client_id, *secret;
+	const char *mailbox;		/* glob, ASCII case ignored: those that the app may send as */
+	const char *basic_user, *basic_password;	/* NULL: basic authentication is off */
+};
+
+#endif

@@ -1,0 +1,30 @@
+/* The simulator's own CA and what it signs. The CA is kept in DIR (ca.pem, and ca-key.pem for the owner
+ * alone), so that a restarted simulator is trusted by whoever trusted it before; certificates are made new
+ * at each start. */
+#ifndef M365SIM_SIM_TLS_H
+#define M365SIM_SIM_TLS_H
+
+#include <openssl/ssl.h>
+
+enum identity {
+	IDENTITY_GOOD,		/* localhost, 127.0.0.1, and the names of the real hosts */
+	IDENTITY_WRONG_NAME,	/* by our CA, for other.example */
+	IDENTITY_EXPIRED,	/* by our CA, until yesterday */
+	IDENTITY_UNTRUSTED,	/* right names, by nobody known */
+	IDENTITY_COUNT
+};
+
+extern const char *const identity_names[];	/* "good", "wrong-name", "expired", "untrusted" */
+
+/* Returns 0, or -1 with a reason on stderr. */
+int sim_tls_init(const char *dir);
+void sim_tls_free(void);
+
+/* A server's side of a connection. max_version: NULL, or "1.0" to "1.3". */
+SSL *sim_tls_new(enum identity identity, const char *max_version);
+
+/* A key of this CA for signing tokens; the same after a restart. */
+#define SIM_TLS_SIGNING_KEY 32
+void sim_tls_signing_key(unsigned char *key);
+
+#endif
