@@ -1,0 +1,468 @@
+"""Promises 1 to 4 by force: the listener or the sender dies, or its disk refuses, at every call with which it changes or
+reads the spool in one message's life; then everything is started again, drained and counted.
+
+The short form is part of `make check`. TORTURE=1 adds every disk error in the sender and 200 random rounds of kill -9 under
+load (TORTURE_ROUNDS)."""
+
+import mmap
+import os
+import random
+import re
+import struct
+import tempfile
+import threading
+import time
+
+import pytest
+
+import harness
+from harness import behind_trace, make_mail, wait_until
+
+TORTURE = os.environ.get("TORTURE") == "1"
+ROUNDS = int(os.environ.get("TORTURE_ROUNDS", "200"))
+LANES = 5
+NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient nobody@contoso.com not found by SMTP address lookup"
+NOT_NOW = "451 4.3.2 Temporary server error. Please try again later ATTR5"
+ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5}
+CALLS = ["write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat"]
+REFUSED = (OSError, harness.smtplib.SMTPException, harness.HarnessError)
+
+
+class Control:
+    """The page that interpose.c shares with the test: its struct control."""
+
+    HEAD = struct.Struct("=16sIIIIIIq")
+    NAMES, NAME_SIZE = 128, 96
+
+    def __init__(self, path):
+        self.path = path
+        path.write_bytes(bytes(self.HEAD.size + self.NAMES * self.NAME_SIZE))
+        with open(path, "r+b") as file:
+            self.page = mmap.mmap(file.fileno(), 0)
+        self.off()
+
+    def off(self):
+        self.page[20:24] = struct.pack("=I", ACTIONS["off"])
+
+    def arm(self, role, at, action, calls=None):
+        """From now on strike at the at-th call of these kinds (None: any) that this role makes."""
+        self.off()
+        bits = sum(1 << CALLS.index(c) for c in calls or CALLS)
+        self.page[:] = bytes(len(self.page))
+        self.page[:self.HEAD.size] = self.HEAD.pack(b"mfd-" + role.encode(), bits, ACTIONS["off"], at, 0, 0, 0, 0)
+        self.page[20:24] = struct.pack("=I", ACTIONS[action])
+
+    at = property(lambda self: self.HEAD.unpack_from(self.page)[3])
+    count = property(lambda self: self.HEAD.unpack_from(self.page)[4])
+    struck = property(lambda self: bool(self.HEAD.unpack_from(self.page)[5]))
+    struck_s = property(lambda self: self.HEAD.unpack_from(self.page)[7] / 1e9)
+
+    def names(self):
+        """The calls that were counted, as "unlinkat queue/<id>"."""
+        first = self.HEAD.size
+        starts = [first + i * self.NAME_SIZE for i in range(min(self.count, self.NAMES))]
+        return [self.page[s:s + self.NAME_SIZE].split(b"\0")[0].decode(errors="replace") for s in starts]
+
+    def struck_call(self):
+        return self.names()[self.at - 1]
+
+
+_environment = threading.Lock()
+
+
+class CrashRelay(harness.Relay):
+    """A relay under interpose.so; its `control` arms it."""
+
+    def __init__(self, folder, sim=None, **overrides):
+        super().__init__(folder, sim, **overrides)
+        self.control = Control(self.dir / "control")
+
+    def start(self, wait=True, timeout=15):
+        own = {"LD_PRELOAD": harness.binary("interpose.so"), "CRASH_CONTROL": str(self.control.path),
+               "CRASH_SPOOL": str(self.spool)}
+        with _environment:
+            os.environ.update(own)
+            try:
+                super().start(wait=False)
+            finally:
+                for name in own:
+                    del os.environ[name]
+        if wait:
+            self.wait_banner(timeout)
+        return self
+
+    def leftovers(self):
+        """What no start may leave in queue/ and state/ when all is done."""
+        return [str(p.relative_to(self.spool)) for f in ("queue", "state") for p in (self.spool / f).iterdir()]
+
+
+class Lane:
+    """One relay and one simulator, run after run; several lanes share a test's steps."""
+
+    def __init__(self, folder, on_tmpfs=False, **settings):
+        self.sim = harness.Sim(folder / "sim").start()
+        self.memory = tempfile.TemporaryDirectory(dir="/dev/shm") if on_tmpfs else None
+        if on_tmpfs:
+            settings["spool"] = self.memory.name + "/spool"
+        self.relay = CrashRelay(folder / "relay", self.sim, **settings)
+        self.seen = 0
+
+    def close(self):
+        if self.relay.process is not None:
+            self.relay.kill_all()
+        self.sim.stop()
+        if self.memory is not None:
+            self.memory.cleanup()
+        self.relay.check_clean()
+        self.sim.check_clean()
+
+    def fresh(self):
+        """All killed, and started again: what it finds in the spool must be in order."""
+        self.relay.control.off()
+        if self.relay.process is not None:
+            self.relay.kill_all()
+        ready = len(self.relay.events("ready")) + 1
+        self.relay.start()
+        wait_until(lambda: len(self.relay.events("ready")) >= ready, 10, "both workers to be ready")
+
+    def arrived(self):
+        """What the simulator got since the last call of forget()."""
+        return self.sim.messages()[self.seen:]
+
+    def forget(self):
+        self.seen = len(self.sim.messages())
+
+    def send(self, content, recipient):
+        """(id, None), or (None, the refusal: a reply's code, or "cut")."""
+        try:
+            return self.relay.send(content, recipients=[recipient]), None
+        except harness.HarnessError as refusal:
+            match = re.match(r"expected \d+, got (-?\d+)", str(refusal))
+            return None, int(match[1]) if match else "cut"
+        except REFUSED:
+            return None, "cut"
+
+
+class Flow:
+    """What happens to one message, and how its end is known."""
+
+    recipient = "boss@contoso.com"
+    rules = []
+    body = "Hello.\r\n"
+    reported = False
+
+
+class AtOnce(Flow):
+    pass
+
+
+class Large(Flow):
+    body = ("x" * 70 + "\r\n") * 3000
+
+
+class Deferred(Flow):
+    recipient = "late@contoso.com"
+    rules = [f"rcpt=late@* reply {NOT_NOW} times=1"]
+
+
+class Failed(Flow):
+    recipient = "nobody@contoso.com"
+    rules = [f"rcpt=nobody@* reply {NOT_FOUND}"]
+    reported = True
+
+
+def of_subject(messages, subject):
+    return [m for m in messages if f"\r\nSubject: {subject}\r\n".encode() in m.content]
+
+
+def check_end(lane, flow, subject, content, queue_id, may_repeat, what):
+    """The message has reached one of its ends, whole, and once unless may_repeat."""
+    messages = lane.arrived()
+    if not flow.reported:
+        found = of_subject(messages, subject)
+        assert all(behind_trace(m.content, content) for m in found), f"{what}: what arrived is not what was sent"
+        assert len(messages) == len(found), f"{what}: something else arrived: {messages}"
+    else:
+        found = [m for m in messages if queue_id is None or queue_id.encode() in m.content]
+        assert all(m["rcpt"] == ["printer@contoso.com"] for m in messages), f"{what}: {messages}"
+        if queue_id is not None:
+            assert queue_id in lane.relay.queue_ids("failed"), f"{what}: it is not in failed/"
+    if queue_id is not None:
+        assert found, f"{what}: acknowledged as {queue_id}, and lost"
+    assert len(found) <= (2 if may_repeat(found) else 1), f"{what}: arrived {len(found)} times"
+
+
+def settle(lane, queue_id, timeout=20):
+    """Wait for the strike, or for an end without one: the queue empty, and the last sync of a folder done."""
+    control = lane.relay.control
+    end = time.monotonic() + timeout
+    quiet_since, count = None, -1
+    while not control.struck and time.monotonic() < end:
+        now = time.monotonic()
+        if count != control.count or (queue_id is not None and queue_id in lane.relay.queue_ids()):
+            quiet_since, count = now, control.count
+        elif now - quiet_since > 0.4:
+            break
+        time.sleep(0.01)
+    return control.struck
+
+
+def between_250_and_record(control):
+    """Whether the sender's death explains a second copy: the first was there at that time, and had no record yet."""
+    def explains(found):
+        first = min((m.path.stat().st_mtime for m in found), default=0)
+        return first - 0.05 <= control.struck_s <= first + 0.5 and "kill" in control.did
+    return explains
+
+
+def kill_once(lane, flow, role, n, action, run):
+    """One message's life with a death at the nth call; False when there are fewer calls than that."""
+    subject = f"{type(flow).__name__}-{role}-{action}-{n}-{run}"
+    content = make_mail(subject=subject, body=flow.body)
+    lane.sim.faults(*flow.rules)
+    lane.fresh()
+    assert lane.relay.leftovers() == [], f"left by the run before {subject}: {lane.relay.leftovers()}"
+    lane.forget()
+    control = lane.relay.control
+    control.did = action
+    old = lane.relay.pid(role)
+    control.arm(role, n, action)
+    queue_id, refusal = lane.send(content, flow.recipient)
+    struck = settle(lane, queue_id)
+    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    if struck:
+        wait_until(lambda: not harness.alive(old), 5, "the killed process to be gone")
+    if role == "listener":
+        # Its wake-up may have died with it: a start looks at once, where the sender would in 30 s.
+        assert struck or queue_id, f"{what}: refused with {refusal}"
+        assert refusal in (None, "cut", -1), f"{what}: the dead listener answered {refusal}"
+        lane.fresh()
+    else:
+        assert queue_id is not None, f"{what}: the sender's death cost the device {refusal}"
+    wait_until(lambda: not lane.relay.queue_ids(), 30, lambda: f"an empty queue after {what}\n{lane.relay.log()[-2000:]}")
+    explains = between_250_and_record(control) if role == "sender" else lambda found: False
+    check_end(lane, flow, subject, content, queue_id, explains, what)
+    if struck and role == "sender" and control.struck_call().startswith("unlinkat queue/") and action == "kill-after":
+        assert len(lane.arrived()) == 1, f"{what}: sent again though its file was gone"
+    return struck
+
+
+def fail_once(lane, flow, role, n, action, run):
+    """One message's life with an error at the nth call: promise 2, and the service goes on."""
+    subject = f"{type(flow).__name__}-{role}-{action}-{n}-{run}"
+    content = make_mail(subject=subject, body=flow.body)
+    lane.sim.faults(*flow.rules)
+    if lane.relay.process is None:
+        lane.fresh()
+    lane.forget()
+    control = lane.relay.control
+    control.did = action
+    workers = lane.relay.pids()
+    control.arm(role, n, action, None if TORTURE or role == "listener" else CALLS[:-1])
+    queue_id, refusal = lane.send(content, flow.recipient)
+    struck = settle(lane, queue_id)
+    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    if role == "listener":
+        assert struck == (queue_id is None), f"{what}: struck, yet acknowledged" if struck else f"{what}: refused with {refusal}"
+        assert refusal is None or 400 <= refusal < 500, f"{what}: refused with {refusal}"
+    else:
+        assert queue_id is not None, f"{what}: the sender's error cost the device {refusal}"
+    if queue_id is None:
+        assert lane.relay.leftovers() == [], f"{what}: refused with {refusal}, and kept"
+        assert lane.arrived() == [], f"{what}: refused with {refusal}, and sent"
+    else:
+        wait_until(lambda: not lane.relay.queue_ids(), 45, lambda: f"an empty queue after {what}\n{lane.relay.log()[-2000:]}")
+        check_end(lane, flow, subject, content, queue_id, lambda found: False, what)
+    control.off()
+    lane.sim.clear()
+    lane.forget()
+    next_id, refusal = lane.send(make_mail(subject="next " + subject), "boss@contoso.com")
+    assert next_id is not None, f"after {what}: the next one was refused with {refusal}"
+    wait_until(lambda: of_subject(lane.arrived(), "next " + subject), 30, f"the next message after {what}")
+    wait_until(lambda: not lane.relay.queue_ids(), 10, "an empty queue")
+    assert lane.relay.pids() == workers, f"{what}: a worker died of it"
+    return struck
+
+
+def step_through(folder, once, flow, role, actions, step=1, lanes=LANES, on_tmpfs=False):
+    """once() with n = 1, 1 + step, ... for each action until n is never reached, shared by lanes. Returns the calls struck."""
+    work = {action: 1 for action in actions}
+    struck, problems, lock = [], [], threading.Lock()
+
+    def next_run():
+        with lock:
+            if problems or not work:
+                return None
+            action = min(work, key=work.get)
+            work[action] += step
+            return action, work[action] - step
+
+    def run_lane(number):
+        lane = None
+        try:
+            lane = Lane(folder / f"lane{number}", on_tmpfs, retry={"first": "1s", "max": "1s"})
+            while (run := next_run()) is not None:
+                action, n = run
+                if once(lane, flow, role, n, action, number):
+                    struck.append(lane.relay.control.struck_call().split("/")[0])
+                else:
+                    with lock:
+                        work.pop(action, None)
+        except BaseException as problem:
+            problems.append(problem)
+        finally:
+            if lane is not None:
+                lane.close()
+    threads = [threading.Thread(target=run_lane, args=(i,)) for i in range(lanes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise problems[0]
+    return struck
+
+
+MUST = {"openat queue", "write queue", "fsync queue"}
+NAMING = {"linkat queue", "renameat2 queue"}  # as the file system has O_TMPFILE or not
+
+ENDS = [AtOnce(), Deferred(), Failed()]
+
+
+def name_of(value):
+    return type(value).__name__ if isinstance(value, Flow) else None
+
+
+def test_a_report_is_not_made_twice_when_the_sender_dies_before_it_is_recorded(tmp_path):
+    lane = Lane(tmp_path)
+    try:
+        lane.sim.faults(*Failed.rules)
+        for _ in range(5):
+            lane.fresh()
+            lane.forget()
+            # The fifth: the state's temporary file, when the report has been made durable.
+            lane.relay.control.arm("sender", 5, "kill", ["openat"])
+            queue_id = lane.relay.send(make_mail(), recipients=[Failed.recipient])
+            wait_until(lambda: lane.relay.control.struck, 5, "the strike")
+            assert lane.relay.control.struck_call().startswith("openat state/tmp."), lane.relay.control.names()
+            wait_until(lambda: queue_id in lane.relay.queue_ids("failed") and not lane.relay.queue_ids(), 30, "its end")
+            assert len(lane.arrived()) == 1
+    finally:
+        lane.close()
+
+
+on_both = pytest.mark.parametrize("on_tmpfs", [False, True], ids=["disk", "tmpfs"])
+
+
+@on_both
+@pytest.mark.parametrize("flow", [AtOnce(), Large()], ids=name_of)
+def test_the_listener_dies_at_every_call(tmp_path, flow, on_tmpfs):
+    struck = step_through(tmp_path, kill_once, flow, "listener", ["kill", "kill-after"], on_tmpfs=on_tmpfs)
+    assert MUST <= set(struck) and NAMING & set(struck), f"only {sorted(set(struck))}"
+    assert len(struck) >= 10
+
+
+@pytest.mark.parametrize("flow", ENDS, ids=name_of)
+def test_the_sender_dies_at_every_call(tmp_path, flow):
+    struck = step_through(tmp_path, kill_once, flow, "sender", ["kill", "kill-after"])
+    want = {"AtOnce": ["unlinkat queue"],
+            "Deferred": ["write state", "fsync state", "renameat state", "unlinkat queue", "unlinkat state"],
+            "Failed": ["fsync queue", "renameat failed", "fsync failed", "unlinkat queue"]}[type(flow).__name__]
+    assert set(want) <= set(struck), f"{set(want) - set(struck)} is missing among {sorted(set(struck))}"
+
+
+@on_both
+@pytest.mark.parametrize("flow", [AtOnce(), Large()], ids=name_of)
+def test_the_listeners_disk_fails_at_every_call(tmp_path, flow, on_tmpfs):
+    struck = step_through(tmp_path, fail_once, flow, "listener", ["eio", "enospc"], on_tmpfs=on_tmpfs)
+    assert len(struck) >= 10
+
+
+@pytest.mark.parametrize("flow", ENDS if TORTURE else ENDS[:2], ids=name_of)
+def test_the_senders_disk_fails(tmp_path, flow):
+    """The short form leaves out what is tried again after 30 s (a file that cannot be opened, a move to failed/), and every
+    second call."""
+    actions, step = (["eio", "enospc"], 1) if TORTURE else (["eio"], 2)
+    assert step_through(tmp_path, fail_once, flow, "sender", actions, step)
+
+
+# --- at random, under load ---------------------------------------------------------------------------------------------
+
+class Load:
+    """Devices that send without a pause, and what was acknowledged to them."""
+
+    def __init__(self, relay, devices=4):
+        self.relay = relay
+        self.acknowledged = []
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.device, args=(n,)) for n in range(devices)]
+
+    def device(self, n):
+        i = 0
+        while not self.stop.is_set():
+            i += 1
+            try:
+                self.relay.send(make_mail(subject=f"d{n}-{i}."), sender=f"d{n}@contoso.com")
+                self.acknowledged.append(f"d{n}-{i}.")
+            except REFUSED:
+                pass
+            time.sleep(0.03)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def kill_round(relay, role, kills):
+    kills.append((time.time(), role))
+    if role == "all":
+        relay.kill_all()
+    elif role == "supervisor":
+        relay.kill("supervisor")
+    else:
+        old = relay.kill(role)
+        wait_until(lambda: relay.pids().get(role) not in (None, old), 10, f"a new {role}")
+        return
+    relay.start()
+
+
+def explain(times, kills):
+    """The kill that explains a second copy: the sender had not recorded the first when it died."""
+    first, second = sorted(times)[:2]
+    return next((k for k in kills if k[1] != "listener" and first - 0.1 <= k[0] <= min(first + 2, second)), None)
+
+
+@pytest.mark.skipif(not TORTURE, reason="minutes long: TORTURE=1 (make torture)")
+def test_random_kills_under_load(make_sim, make_relay, capsys):
+    seed = int(os.environ.get("TORTURE_SEED", time.time()))
+    chance, sim = random.Random(seed), make_sim()
+    relay, kills, roles = make_relay(sim), [], []
+    with Load(relay) as load:
+        for _ in range(ROUNDS):
+            # In blocks of all four: the supervisor's end forgives the workers' restarts, which else come slower and slower.
+            roles = roles or chance.sample(["listener", "sender", "supervisor", "all"], 4)
+            time.sleep(chance.uniform(0.05, 1.0))
+            kill_round(relay, roles.pop(), kills)
+    relay.kill_all()
+    relay.start()
+    relay.wait_empty(120)
+    arrived = {}
+    for message in sim.messages():
+        subject = re.search(rb"Subject: (d\d-\d+\.)", message.content)[1].decode()
+        arrived.setdefault(subject, []).append(message.path.stat().st_mtime)
+    lost = set(load.acknowledged) - set(arrived)
+    twice = {subject: explain(times, kills) for subject, times in arrived.items() if len(times) > 1}
+    with capsys.disabled():
+        print(f"\n{len(kills)} kills (seed {seed}), {len(load.acknowledged)} acknowledged, {len(lost)} lost, {len(twice)} twice:")
+        for subject, kill in sorted(twice.items()):
+            print(f"  {subject} {kill and f'{kill[1]} killed {kill[0] - min(arrived[subject]):.3f} s after the first copy'}")
+    assert not lost
+    assert all(twice.values()), f"no kill explains {[s for s, kill in twice.items() if not kill]}"
+    assert len(load.acknowledged) > ROUNDS
+    assert all(len(times) <= 2 for times in arrived.values())

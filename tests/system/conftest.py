@@ -1,0 +1,60 @@
+"""Fixtures: `sim` and `relay` run with defaults; `make_sim` and `make_relay` make more, or others. All end with the test, and a
+sanitizer's report in any process's log fails it."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import harness  # noqa: E402
+
+
+@pytest.fixture
+def make_sim(tmp_path):
+    """make_sim(**options) starts one more simulator; options are those of the command line."""
+    made = []
+
+    def make(**options):
+        made.append(harness.Sim(tmp_path / f"sim{len(made) or ''}", **options))
+        return made[-1].start()
+    yield make
+    statuses = [one.stop() for one in made]
+    for one in made:
+        one.check_clean()
+    assert all(status in (None, 0) for status in statuses), f"the simulator ended with {statuses}"
+
+
+@pytest.fixture
+def sim(make_sim):
+    return make_sim()
+
+
+@pytest.fixture
+def make_relay(tmp_path):
+    """make_relay(sim, start=True, **config) makes a relay, its config merged into the default one. Several may be alive."""
+    made = []
+
+    def make(sim=None, start=True, **config):
+        made.append(harness.Relay(tmp_path / f"relay{len(made) or ''}", sim, **config))
+        if start:
+            made[-1].start()
+        else:
+            made[-1].write_config()
+        return made[-1]
+    yield make
+    problems = []
+    for one in made:
+        try:
+            one.stop()
+        except harness.HarnessError as problem:
+            problems.append(str(problem))
+    for one in made:
+        one.check_clean()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def relay(make_relay, sim):
+    return make_relay(sim)

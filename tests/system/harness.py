@@ -1,0 +1,567 @@
+"""What the system tests and the demo run on: the simulator, the daemon, and mail as scanners send it.
+
+Python's standard library only. Everything is on 127.0.0.1, in folders that the caller names. BUILD is the folder of
+the binaries (default: build).
+"""
+
+import base64
+import copy
+import email.utils
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import smtplib
+import socket
+import subprocess
+import time
+import zlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("BUILD", "build"))
+if not BUILD.is_absolute():
+    BUILD = ROOT / BUILD
+
+TENANT = "contoso.onmicrosoft.com"
+CLIENT_ID = "11111111-2222-3333-4444-555555555555"
+SECRET = "simulated-secret~Zx.42"
+MAILBOX = "scanner@contoso.com"
+
+# What no process may ever have written: a sanitizer's report, or an assertion of ours that did not hold.
+SANITIZER = re.compile(r"AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|Assertion `.*' failed")
+
+
+class HarnessError(Exception):
+    """Something that the test needs did not happen; says what, and what to look at."""
+
+
+def binary(name):
+    path = BUILD / name
+    if not path.exists():
+        raise HarnessError(f"{path} is missing: `make demo` and `make check`, in the project's folder, build it first")
+    return str(path)
+
+
+def wait_until(condition, timeout=10, what="a condition", step=0.02):
+    """Return condition()'s first true value; HarnessError after timeout seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise HarnessError(f"waited {timeout} s in vain for {what() if callable(what) else what}")
+        time.sleep(step)
+
+
+_ports_given = set()
+
+
+def free_port():
+    """A loopback port nobody listens on, each only once in a run."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in _ports_given:
+            _ports_given.add(port)
+            return port
+
+
+def environment():
+    """For children: sanitizers report to stderr and end the process."""
+    return dict(os.environ, ASAN_OPTIONS="abort_on_error=0:detect_leaks=1:" + os.environ.get("ASAN_OPTIONS", ""),
+                UBSAN_OPTIONS="print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""))
+
+
+def read_text(path):
+    try:
+        return pathlib.Path(path).read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):  # a process may end between open and read
+        return ""
+
+
+# --- the simulator -----------------------------------------------------------------------------------------------------
+
+class Message:
+    """One message as the simulator got it: the envelope's fields as a dict, and the bytes."""
+
+    def __init__(self, path):
+        self.envelope = json.loads(path.read_text())
+        self.path = path.with_suffix(".eml")
+
+    @property
+    def content(self):
+        return self.path.read_bytes()
+
+    def __getitem__(self, key):
+        return self.envelope[key]
+
+    def __repr__(self):
+        return f"<message {self['number']} from {self['mail_from']} to {self['rcpt']}, {self['size']} bytes>"
+
+
+class Sim:
+    """m365sim. start() and restart() keep the ports once they are known."""
+
+    def __init__(self, folder, **options):
+        self.dir = pathlib.Path(folder)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.options = dict(tenant=TENANT, client_id=CLIENT_ID, secret=SECRET, mailbox=MAILBOX, **options)
+        self.ports = {}
+        self.process = None
+        self._tags = 0
+
+    smtp_port = property(lambda self: self.ports["smtp"])
+    login_port = property(lambda self: self.ports["login"])
+    mx_port = property(lambda self: self.ports["mx"])
+    ca = property(lambda self: str(self.dir / "ca.pem"))
+
+    def start(self):
+        arguments = [binary("m365sim"), "--dir", str(self.dir)]
+        for name, value in self.options.items():
+            arguments += ["--" + name.replace("_", "-"), str(value)]
+        for name in ("smtp", "login", "mx"):
+            if name in self.ports:
+                arguments += [f"--{name}-port", str(self.ports[name])]
+        (self.dir / "ports.json").unlink(missing_ok=True)
+        with open(self.dir / "stderr", "ab") as stderr:
+            self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr, env=environment())
+        self.ports = wait_until(self._ready, 20, lambda: f"the simulator to start: {read_text(self.dir / 'stderr')}")
+        return self
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise HarnessError(f"the simulator ended with {self.process.returncode}: {read_text(self.dir / 'stderr')}")
+        text = read_text(self.dir / "ports.json")
+        return {k: v for k, v in json.loads(text).items() if k != "pid"} if text else None
+
+    def stop(self):
+        """SIGTERM; the exit status. Fine when it is not running."""
+        return self._end(signal.SIGTERM)
+
+    def crash(self):
+        """kill -9."""
+        return self._end(signal.SIGKILL)
+
+    def _end(self, number):
+        if self.process is None:
+            return None
+        self.process.send_signal(number)
+        status = self.process.wait(30)
+        self.process = None
+        return status
+
+    def restart(self):
+        """Start on the same ports with the same CA."""
+        self.stop()
+        return self.start()
+
+    def faults(self, *rules):
+        """Replace all rules (strings, or lists of them); returns when they are in force. A bad rule raises ValueError."""
+        lines = []
+        for rule in rules:
+            lines += [rule] if isinstance(rule, str) else list(rule)
+        self._tags += 1
+        tag = f"{os.getpid()}-{self._tags}"
+        draft = self.dir / "control.tmp"
+        draft.write_text("\n".join([f"# {tag}", *lines]) + "\n")
+        draft.rename(self.dir / "control")
+
+        def answer():
+            text = read_text(self.dir / "control.status")
+            status = json.loads(text) if text else {}
+            return status if status.get("tag") == tag else None
+        status = wait_until(answer, 10, "the simulator to read its rules")
+        if status["errors"]:
+            raise ValueError("; ".join(status["errors"]))
+
+    def clear(self):
+        self.faults()
+
+    def stats(self):
+        """All counts as of now."""
+        path = self.dir / "stats.json"
+        if self.process is None:
+            return json.loads(path.read_text())
+        before = json.loads(path.read_text())["serial"]
+        self.process.send_signal(signal.SIGUSR1)
+
+        def newer():
+            stats = json.loads(path.read_text())
+            return stats if stats["serial"] > before else None
+        return wait_until(newer, 10, "the simulator's counts")
+
+    def used(self, rule):
+        """How often a rule, given as in faults(), has been used."""
+        return sum(r["used"] for r in self.stats()["rules"] if r["rule"] == rule)
+
+    def messages(self):
+        return [Message(p) for p in sorted((self.dir / "mail").glob("[0-9]*.json"))]
+
+    def wait_messages(self, n, timeout=20):
+        """Wait for n messages in all, and return them."""
+        def there():
+            return len(list((self.dir / "mail").glob("[0-9]*.json"))) >= n
+        wait_until(there, timeout, lambda: f"{n} messages at the simulator; {len(self.messages())} came. Its log ends:\n"
+                   + self.log()[-3000:])
+        return self.messages()
+
+    def log(self):
+        return read_text(self.dir / "log")
+
+    def check_clean(self):
+        """HarnessError on a sanitizer's report or a failed assertion."""
+        text = read_text(self.dir / "stderr")
+        if SANITIZER.search(text):
+            raise HarnessError("the simulator's sanitizer says:\n" + text)
+
+
+# --- the daemon's config -----------------------------------------------------------------------------------------------
+
+def render(value, indent=0):
+    """A Python value in libconfig's syntax: dict {..}, list of dicts (..), list of others [..]."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, dict):
+        pad = "  " * (indent + 1)
+        inner = "".join(f"{pad}{k} = {render(v, indent + 1)};\n" for k, v in value.items())
+        return "{\n" + inner + "  " * indent + "}"
+    items = [render(v, indent + 1) for v in value]
+    is_list = any(isinstance(v, (dict, list, tuple)) for v in value)
+    return ("( " if is_list else "[ ") + ", ".join(items) + (" )" if is_list else " ]")
+
+
+def config_text(settings):
+    """The file's text. A key whose value is None is left out."""
+    return "".join(f"{k} = {render(v)};\n" for k, v in settings.items() if v is not None)
+
+
+def merge(base, overrides):
+    """base with overrides put in: dicts are merged, anything else is replaced, None takes a key out."""
+    result = copy.deepcopy(base)
+    for key, value in overrides.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+# --- the daemon --------------------------------------------------------------------------------------------------------
+
+class Relay:
+    """mfdrelay serve, with its config, spool and log in folder. Keyword arguments are config keys, merged into the default
+    one; Relay.settings can be changed freely before start() or reload()."""
+
+    def __init__(self, folder, sim=None, **overrides):
+        self.dir = pathlib.Path(folder)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.sim = sim
+        self.port = free_port()
+        self.config = self.dir / "mfdrelay.conf"
+        self.log_file = self.dir / "relay.log"
+        self.process = None
+        self.write_secret(sim.options["secret"] if sim else SECRET)
+        self.settings = merge(self.defaults(), overrides)
+        self.spool = pathlib.Path(self.settings["spool"])
+
+    def write_secret(self, text, name="client-secret", mode=0o600):
+        path = self.dir / name
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def upstream(self, **overrides):
+        """The default upstream: submission by OAuth at the simulator."""
+        return merge({
+            "name": "submission", "kind": "submission", "mailbox": MAILBOX, "host": "localhost",
+            "port": self.sim.smtp_port if self.sim else 9, "ca": self.sim.ca if self.sim else "/dev/null",
+            "oauth": {"tenant": TENANT, "client_id": CLIENT_ID, "client_secret": f"file:{self.dir}/client-secret",
+                      "authority": f"https://localhost:{self.sim.login_port if self.sim else 9}",
+                      "ca": self.sim.ca if self.sim else "/dev/null"},
+        }, overrides)
+
+    def defaults(self):
+        return {
+            "hostname": "relay.test",
+            "spool": str(self.dir / "spool"),
+            "listen": [{"address": "127.0.0.1", "port": self.port}],
+            "devices": [{"name": "lan", "address": ["127.0.0.0/8"]}],
+            "upstreams": [self.upstream()],
+            "routes": [{"recipients": ["*"], "via": ["submission"]}],
+            "report_to": "it@contoso.com",
+            "retry": {"first": "1s", "max": "4s", "give_up": "5d"},
+        }
+
+    def write_config(self, **overrides):
+        """Write the file; overrides stay."""
+        self.settings = merge(self.settings, overrides)
+        self.config.write_text(config_text(self.settings))
+        return self.config
+
+    def start(self, wait=True, timeout=15):
+        """Start; with wait, return when the banner answers."""
+        self.write_config()
+        self._log = open(self.log_file, "ab")
+        self.process = subprocess.Popen([binary("mfdrelay"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
+                                        stdout=self._log, stderr=self._log, env=environment(), cwd=self.dir)
+        self._log.close()
+        if wait:
+            self.wait_banner(timeout)
+        return self
+
+    def wait_banner(self, timeout=15):
+        def banner():
+            if self.process.poll() is not None:
+                raise HarnessError(f"mfdrelay ended with {self.process.returncode}. Its log:\n{self.log()[-4000:]}")
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 2) as s:
+                    s.settimeout(2)
+                    return s.recv(100).startswith(b"220")
+            except OSError:
+                return False
+        wait_until(banner, timeout, lambda: f"the daemon's banner on port {self.port}. Its log:\n{self.log()[-4000:]}")
+
+    def reload(self, **overrides):
+        """Write the config and send SIGHUP. What comes of it is the caller's to wait for."""
+        self.write_config(**overrides)
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self, timeout=20):
+        """SIGTERM; the exit status. Fine when it is not running. Late: kill -9 for all, and HarnessError."""
+        if self.process is None:
+            return None
+        pids = list(self.pids().values())
+        process, self.process = self.process, None
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            for pid in [process.pid, *pids]:
+                kill(pid)
+            process.wait(5)
+            raise HarnessError(f"mfdrelay did not end within {timeout} s of SIGTERM. Its log:\n{self.log()[-4000:]}") from None
+
+    def kill_all(self):
+        """kill -9 for the supervisor and its workers, all at once."""
+        pids = [self.process.pid, *self.pids().values()]
+        for pid in pids:
+            kill(pid)
+        self.process.wait(10)
+        self.process = None
+        wait_until(lambda: not any(alive(pid) for pid in pids), 10, "the killed processes to be gone")
+
+    def kill(self, role):
+        """kill -9 for "supervisor", "listener" or "sender"; the process id it had."""
+        pid = self.pid(role)
+        kill(pid)
+        if role == "supervisor":
+            self.process.wait(10)
+            self.process = None
+        return pid
+
+    def pids(self):
+        """{"listener": pid, "sender": pid} of those that run now (while a reload drains: the youngest)."""
+        found = {}
+        if self.process is None:
+            return found
+        for pid in sorted(children(self.process.pid)):
+            name = read_text(f"/proc/{pid}/comm").strip()
+            if name.startswith("mfd-"):
+                found[name.removeprefix("mfd-")] = pid
+        return found
+
+    def pid(self, role):
+        if role == "supervisor":
+            return self.process.pid
+        return wait_until(lambda: self.pids().get(role), 10, f"a process of the {role}")
+
+    # what it says and keeps
+
+    def log(self):
+        return read_text(self.log_file)
+
+    def events(self, name, component=None):
+        """The log's events of that name, each a dict of its keys (and "component")."""
+        found = []
+        for line in self.log().splitlines():
+            match = re.search(r"(?:^|[ >])(supervisor|listener|sender) (\S+)((?: [a-z_0-9]+=.*)?)$", line)
+            if match and match[2] == name and component in (None, match[1]):
+                keys = re.findall(r'([a-z_0-9]+)=("(?:\\.|[^"\\])*"|\S*)', match[3])
+                found.append({"component": match[1], **{k: v.strip('"') for k, v in keys}})
+        return found
+
+    def wait_event(self, name, n=1, timeout=15):
+        """Wait for n events of that name in all, and return them."""
+        def there():
+            events = self.events(name)
+            return events if len(events) >= n else None
+        return wait_until(there, timeout, lambda: f"{n} x '{name}' in the log:\n{self.log()[-4000:]}")
+
+    def wait_log(self, pattern, timeout=15):
+        return wait_until(lambda: re.search(pattern, self.log()), timeout,
+                          lambda: f"/{pattern}/ in the log:\n{self.log()[-4000:]}")
+
+    def queue_ids(self, folder="queue"):
+        try:
+            return sorted(p.name for p in (self.spool / folder).iterdir() if "." not in p.name)
+        except FileNotFoundError:
+            return []
+
+    def wait_empty(self, timeout=20):
+        """Wait until nothing is queued."""
+        wait_until(lambda: not self.queue_ids(), timeout,
+                   lambda: f"an empty queue; {len(self.queue_ids())} are left. The log:\n{self.log()[-4000:]}")
+
+    def cli(self, *arguments, check=False, timeout=20, **options):
+        """Run a subcommand on this relay's config: cli("queue", "list", "--json"). Returns the CompletedProcess."""
+        command = [binary("mfdrelay"), *map(str, arguments)]
+        if arguments and arguments[0] not in ("passwd", "--version", "--help"):
+            command += ["-c", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=check, timeout=timeout,
+                              env=environment(), **options)
+
+    def check_clean(self):
+        """HarnessError when a sanitizer or an assertion of any process has written to the log."""
+        match = SANITIZER.search(self.log())
+        if match:
+            raise HarnessError("a sanitizer or an assertion reports in the daemon's log:\n" + self.log()[max(0, match.start() - 500):][:6000])
+
+    # a device
+
+    def smtp(self, timeout=30):
+        """A connected smtplib.SMTP, without EHLO."""
+        return smtplib.SMTP("127.0.0.1", self.port, timeout=timeout, local_hostname="printer.test")
+
+    def send(self, content, sender="printer@contoso.com", recipients=("boss@contoso.com",)):
+        """Send as a device does (HELO, no TLS); the queue id of the 250. Content goes out as given, dots stuffed."""
+        with self.smtp() as client:
+            client.helo("printer")
+            expect(client.mail(sender), 250)
+            for recipient in [recipients] if isinstance(recipients, str) else recipients:
+                expect(client.rcpt(recipient), 250)
+            expect(client.docmd("DATA"), 354)
+            client.send(stuffed(content) + b".\r\n")
+            code, text = expect(client.getreply(), 250)
+        match = re.search(rb"\b([0-9a-z]{8,})\b", text.removeprefix(b"2.0.0"))
+        return match[1].decode() if match else None
+
+
+def password_hash(password):
+    """What `mfdrelay passwd` makes of it."""
+    made = subprocess.run([binary("mfdrelay"), "passwd"], input=password + "\n", capture_output=True, text=True, check=True,
+                          env=environment())
+    return next(word for word in made.stdout.replace('"', " ").split() if word.startswith("$"))
+
+
+def expect(reply, code):
+    if reply[0] != code:
+        raise HarnessError(f"expected {code}, got {reply[0]} {reply[1].decode(errors='replace')}")
+    return reply
+
+
+def stuffed(content):
+    """Content with a dot more in front of each line that starts with one, ended by CRLF."""
+    content = re.sub(rb"(?m)^\.", b"..", content)
+    return content if content.endswith(b"\r\n") else content + b"\r\n"
+
+
+def children(pid):
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            stat = read_text(f"/proc/{entry}/stat")
+            fields = stat[stat.rfind(")") + 2:].split()
+            if len(fields) > 1 and fields[1] == str(pid) and fields[0] != "Z":
+                found.append(int(entry))
+    return found
+
+
+def alive(pid):
+    stat = read_text(f"/proc/{pid}/stat")
+    return bool(stat) and stat[stat.rfind(")") + 2] != "Z"
+
+
+def kill(pid, number=signal.SIGKILL):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+# --- mail ---------------------------------------------------------------------------------------------------------------
+
+def make_pdf(pages=5, size=3_000_000, seed=2009):
+    """A PDF of about size bytes: on each page one gray image, as noisy as a scan of bad paper."""
+    noise = random.Random(seed)
+    width = 1240
+    height = max(8, size // pages // width)
+    objects = [b"<< /Type /Catalog /Pages 2 0 R >>",
+               b"<< /Type /Pages /Count %d /Kids [%s] >>" % (pages, b" ".join(b"%d 0 R" % (3 + 3 * i) for i in range(pages)))]
+    for i in range(pages):
+        image = zlib.compress(noise.randbytes(width * height), 1)
+        drawing = b"q 595 0 0 842 0 0 cm /Scan Do Q"
+        objects += [
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents %d 0 R /Resources << /XObject << /Scan %d 0 R >> >> >>"
+            % (4 + 3 * i, 5 + 3 * i),
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawing), drawing),
+            b"<< /Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace /DeviceGray /BitsPerComponent 8 "
+            b"/Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (width, height, len(image), image)]
+    out, offsets = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"), []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, table)
+    return bytes(out)
+
+
+def make_scan(pdf=None, sender="printer@contoso.com", recipient="boss@contoso.com", subject="Scan from MFD-2009",
+              message_id=None):
+    """A mail as a multifunction printer sends it: a line of text and the PDF, all lines ended by CRLF."""
+    pdf = make_pdf() if pdf is None else pdf
+    encoded = base64.b64encode(pdf)
+    boundary = "----_MFD_0000_Part_42"
+    head = [
+        f"From: \"MFD Floor 2\" <{sender}>",
+        f"To: {recipient}",
+        f"Subject: {subject}",
+        f"Date: {email.utils.formatdate()}",
+        f"Message-ID: {message_id or email.utils.make_msgid('mfd', 'printer.contoso.local')}",
+        "X-Mailer: MFD-2009 Network Scanner",
+        "MIME-Version: 1.0",
+        f"Content-Type: multipart/mixed; boundary=\"{boundary}\"",
+        "", "This is a multi-part message in MIME format.", "",
+        f"--{boundary}", "Content-Type: text/plain; charset=us-ascii", "Content-Transfer-Encoding: 7bit", "",
+        "Scanned at the panel. Do not reply.", "",
+        f"--{boundary}", "Content-Type: application/pdf; name=\"scan_0001.pdf\"", "Content-Transfer-Encoding: base64",
+        "Content-Disposition: attachment; filename=\"scan_0001.pdf\"", "", ""]
+    body = b"".join(encoded[i:i + 76] + b"\r\n" for i in range(0, len(encoded), 76))
+    return "\r\n".join(head).encode() + body + f"\r\n--{boundary}--\r\n".encode()
+
+
+def make_mail(subject="test", body="Hello.\r\n", sender="printer@contoso.com", recipient="boss@contoso.com"):
+    """A small plain mail as bytes."""
+    text = body if isinstance(body, bytes) else body.encode()
+    head = (f"From: {sender}\r\nTo: {recipient}\r\nSubject: {subject}\r\nDate: {email.utils.formatdate()}\r\n"
+            f"Message-ID: {email.utils.make_msgid('t', 'printer.contoso.local')}\r\n\r\n")
+    return head.encode() + text
+
+
+def behind_trace(received, sent):
+    """Whether received is sent with trace headers on top, and nothing else."""
+    if not received.endswith(sent):
+        return False
+    top = received[:len(received) - len(sent)]
+    return re.fullmatch(rb"(?:Received:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+", top) is not None

@@ -1,0 +1,115 @@
+"""The subcommands, with the daemon up and down."""
+
+import json
+import re
+import subprocess
+
+import harness
+from harness import make_mail
+
+
+def run(*arguments, **options):
+    return subprocess.run([harness.binary("mfdrelay"), *arguments], capture_output=True, text=True, env=harness.environment(),
+                          timeout=20, **options)
+
+
+def test_version_and_help():
+    assert re.fullmatch(r"mfdrelay \d+\.\d+\.\d+\n", run("--version").stdout)
+    assert run("--help").returncode == 0
+    for command in ("serve", "check", "status", "queue", "passwd"):
+        result = run(command, "--help")
+        assert result.returncode == 0 and result.stdout.startswith("usage: mfdrelay " + command), command
+        assert command in run("--help").stdout
+    result = run("frobnicate")
+    assert result.returncode == 64 and "usage" in result.stderr
+
+
+def test_the_sample_config_is_good():
+    result = run("check", "-c", "conf/mfdrelay.conf", cwd=harness.ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "smtp.office365.com:587" in result.stdout
+
+
+def test_check_says_what_the_config_is(sim, make_relay):
+    relay = make_relay(sim, start=False)
+    result = relay.cli("check")
+    assert result.returncode == 0
+    assert "submission" in result.stdout and "lan" in result.stdout
+    missing = run("check", "-c", "/nonexistent.conf")
+    assert missing.returncode == 1 and "/nonexistent.conf" in missing.stderr
+
+
+def test_queue_list_and_show_with_the_daemon_up_and_down(make_sim, make_relay):
+    sim = make_sim()
+    relay = make_relay(sim)
+    sim.stop()
+    queue_id = relay.send(make_mail(subject="look at me"), recipients=["boss@contoso.com", "it@contoso.com"])
+    for daemon in ("up", "down"):
+        if daemon == "down":
+            relay.stop()
+        listing = relay.cli("queue", "list", check=True).stdout
+        assert queue_id in listing and "lan" in listing and "1 message" in listing
+        entry, = json.loads(relay.cli("queue", "list", "--json", check=True).stdout)
+        assert entry["id"] == queue_id and entry["folder"] == "queue" and entry["device"] == "lan"
+        assert [r["address"] for r in entry["recipients"]] == ["boss@contoso.com", "it@contoso.com"]
+        shown = relay.cli("queue", "show", queue_id, check=True).stdout
+        assert "Subject: look at me" in shown and "it@contoso.com" in shown and "pending" in shown
+    gone = relay.cli("queue", "show", "1j0ur49jjr08tb8f9")
+    assert gone.returncode == 1 and "neither" in gone.stderr
+    for odd in ("../../etc/passwd", "x" * 500, ""):
+        assert relay.cli("queue", "show", odd).returncode == 64
+
+
+def test_retry_needs_the_daemon_and_says_so(sim, make_relay):
+    relay = make_relay(sim)
+    result = relay.cli("queue", "retry", "1j0ur49jjr08tb8f9")
+    assert result.returncode == 1 and result.stderr
+    assert relay.cli("queue", "retry", "all").returncode == 0
+    relay.stop()
+    result = relay.cli("queue", "retry", "all")
+    assert result.returncode == 1 and "daemon" in result.stderr
+
+
+def test_retry_does_not_wait(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1h", "max": "1h"})
+    sim.faults("rcpt reply 451 4.3.2 Temporary server error times=1")
+    queue_id = relay.send(make_mail())
+    relay.wait_event("deferred")
+    relay.cli("queue", "retry", queue_id, check=True)
+    sim.wait_messages(1)
+
+
+def test_status_up_and_down(sim, relay):
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    relay.wait_empty()
+    result = relay.cli("status")
+    assert result.returncode == 0 and "submission" in result.stdout
+    status = json.loads(relay.cli("status", "--json").stdout)
+    assert status["counters"]["messages_accepted"] == status["counters"]["messages_delivered"] == 1
+    assert status["workers"]["listener"]["pid"] == relay.pid("listener")
+    assert status["queue"]["messages"] == 0
+    relay.stop()
+    result = relay.cli("status")
+    assert result.returncode == 1 and "does not run" in result.stdout
+    assert json.loads(relay.cli("status", "--json").stdout)["running"] is False
+
+
+def test_passwd_makes_a_hash_that_the_listener_takes_and_a_password_a_panel_can_type():
+    result = run("passwd", input="tray-2\n")
+    assert result.returncode == 0 and "$y$" in result.stdout and "tray-2" not in result.stdout
+    result = run("passwd", "--generate")
+    assert result.returncode == 0
+    assert re.search(r"\b[A-Za-z0-9]{14}\b", result.stdout) and "$y$" in result.stdout
+
+
+def test_secrets_are_in_no_log_and_no_command_line(sim, relay):
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    log = relay.log()
+    assert harness.SECRET not in log
+    assert "eyJ" not in log
+    for role in ("supervisor", "listener", "sender"):
+        pid = relay.pid(role)
+        assert harness.SECRET not in harness.read_text(f"/proc/{pid}/cmdline")
+        assert harness.SECRET not in harness.read_text(f"/proc/{pid}/environ")

@@ -1,0 +1,49 @@
+"""What `make install` leaves, the manual, the unit."""
+
+import re
+import shutil
+import subprocess
+
+import harness
+
+MAN = harness.ROOT / "man"
+
+
+def test_install_and_uninstall(tmp_path):
+    def make(target):
+        subprocess.run(["make", "-s", "-C", str(harness.ROOT), target, f"BUILD={harness.BUILD}", f"DESTDIR={tmp_path}", "PREFIX=/usr",
+                        "MAKEFLAGS="], check=True, capture_output=True, timeout=600)
+    make("install")
+    files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert files == {"usr/sbin/mfdrelay", "usr/share/man/man8/mfdrelay.8", "usr/share/man/man5/mfdrelay.conf.5",
+                     "usr/share/doc/mfdrelay/mfdrelay.conf", "etc/mfdrelay/mfdrelay.conf",
+                     "lib/systemd/system/mfdrelay.service", "usr/lib/sysusers.d/mfdrelay.conf"}
+    unit = (tmp_path / "lib/systemd/system/mfdrelay.service").read_text()
+    assert "ExecStart=/usr/sbin/mfdrelay serve" in unit and "@" not in re.sub(r"~?@[a-z-]+", "", unit)
+    (tmp_path / "etc/mfdrelay/mfdrelay.conf").write_text("the admin's")
+    make("install")
+    assert (tmp_path / "etc/mfdrelay/mfdrelay.conf").read_text() == "the admin's"
+    make("uninstall")
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["mfdrelay.conf"]
+
+
+def test_the_manual_has_no_fault():
+    result = subprocess.run(["mandoc", "-Tlint", "mfdrelay.8", "mfdrelay.conf.5"], cwd=MAN, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "mfdrelay" not in result.stdout, result.stdout
+
+
+def test_the_unit_is_hardened(tmp_path):
+    unit = tmp_path / "mfdrelay.service"
+    unit.write_text((harness.ROOT / "systemd" / "mfdrelay.service").read_text().replace("@SBINDIR@", "/usr/sbin"))
+    assert shutil.which("systemd-analyze"), "systemd-analyze is missing: run sh contrib/setup.sh"
+    result = subprocess.run(["systemd-analyze", "security", "--offline=true", str(unit)], capture_output=True, text=True)
+    score = re.search(r"Overall exposure level for mfdrelay.service: ([\d.]+)", result.stdout)
+    assert score, result.stdout + result.stderr
+    assert float(score[1]) < 2.0, score[0]
+
+
+def test_listener_and_sender_never_include_each_other():
+    for one, other in (("listener", "sender"), ("sender", "listener")):
+        for file in (harness.ROOT / "src" / one).glob("*.[ch]"):
+            assert f'#include "{other}/' not in file.read_text(), file

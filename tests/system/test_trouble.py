@@ -1,0 +1,387 @@
+"""Upstream and login trouble: what is accepted is kept, held roads charge nobody, and everything goes out when it heals."""
+
+import time
+
+import harness
+from harness import expect, make_mail
+
+NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient nobody@contoso.com not found by SMTP address lookup"
+
+
+def queue(relay, queue_id):
+    import json
+    for message in json.loads(relay.cli("queue", "list", "--json", check=True).stdout):
+        if message["id"] == queue_id:
+            return message
+    return None
+
+
+def status(relay):
+    import json
+    return json.loads(relay.cli("status", "--json").stdout)
+
+
+def test_upstream_down_then_up(sim, relay):
+    sim.stop()
+    ids = [relay.send(make_mail(subject=f"number {i}")) for i in range(5)]
+    relay.wait_event("road-held")
+    assert relay.queue_ids() == sorted(ids)
+    sim.start()
+    sim.wait_messages(5)
+    relay.wait_empty()
+    assert not relay.events("deferred"), "a road that is down charges no message"
+    assert relay.events("road-open")
+
+
+def test_the_daemon_starts_and_accepts_while_everything_is_down(make_sim, make_relay):
+    sim = make_sim()
+    relay = make_relay(sim, start=False)
+    sim.stop()
+    relay.start()
+    relay.send(make_mail())
+    relay.wait_event("road-held")
+    sim.start()
+    sim.wait_messages(1)
+
+
+def test_login_host_down_then_up(sim, relay):
+    sim.faults("login down")
+    relay.send(make_mail())
+    relay.wait_event("road-held")
+    assert status(relay)["upstreams"][0]["health"] != "up"
+    sim.clear()
+    sim.wait_messages(1, 30)
+    relay.wait_empty()
+    assert not relay.events("deferred")
+
+
+def test_login_host_answers_html(sim, relay):
+    sim.faults("login html")
+    relay.send(make_mail())
+    relay.wait_event("road-held")
+    sim.clear()
+    sim.wait_messages(1, 30)
+
+
+def test_a_wrong_secret_holds_the_road_and_raises_the_alarm(sim, relay):
+    relay.write_secret("wrong")
+    queue_id = relay.send(make_mail())
+    held = relay.wait_event("road-held")[0]
+    assert held["class"] == "C"
+    assert "7000215" in relay.log() and "secret" in held["remedy"]
+    assert "wrong" not in held.get("text", "")
+    result = relay.cli("status")
+    assert result.returncode == 2 and "ALARM" in result.stdout, result.stdout + result.stderr
+    assert queue(relay, queue_id)["recipients"][0]["attempts"] == 0
+    relay.write_secret(harness.SECRET)
+    relay.cli("queue", "retry", "all", check=True)
+    sim.wait_messages(1, 60)
+    relay.wait_empty()
+    assert relay.cli("status").returncode == 0
+
+
+def test_a_refused_token_is_fetched_once_more_and_then_all_is_well(sim, relay):
+    relay.send(make_mail(subject="first"))
+    sim.wait_messages(1)
+    sim.faults("tokens revoke-all", "rset cut", "mail cut times=1")
+    relay.send(make_mail(subject="second"))
+    sim.wait_messages(2, 30)
+    assert len(relay.wait_event("token-refused")) == 1
+    assert not relay.events("road-held")
+    assert sim.stats()["token_requests"] == 2
+    relay.wait_empty()
+
+
+def test_535_again_and_again_is_configuration(sim, relay):
+    sim.faults("auth reply 535 5.7.3 Authentication unsuccessful [SN2PR00CA0018.namprd00.prod.outlook.com]")
+    queue_id = relay.send(make_mail())
+    relay.wait_event("road-held")
+    time.sleep(0.5)
+    assert sim.stats()["token_requests"] == 2, "one token, and one more after the 535"
+    assert status(relay)["alarms"]
+    assert queue(relay, queue_id)["recipients"][0]["attempts"] == 0
+    sim.clear()
+    relay.cli("queue", "retry", queue_id, check=True)
+    sim.wait_messages(1)
+
+
+def test_the_334_json_form_of_a_refused_token(sim, relay):
+    sim.faults("auth json-334 times=1", "auth reply 535 5.7.3 Authentication unsuccessful times=1")
+    relay.send(make_mail())
+    sim.wait_messages(1, 30)
+
+
+def test_a_token_that_expires_in_the_middle_of_a_run(sim, make_relay):
+    sim.faults("tokens expire-in 4")
+    relay = make_relay(sim)
+    for i in range(40):
+        relay.send(make_mail(subject=f"number {i}"))
+        time.sleep(0.15)
+    sim.wait_messages(40)
+    relay.wait_empty()
+    assert sim.stats()["token_requests"] >= 2
+    assert not relay.events("road-held")
+
+
+def test_a_refused_recipient_is_reported_to_the_sender_and_kept(sim, relay):
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    queue_id = relay.send(make_mail(subject="for two"), recipients=["boss@contoso.com", "nobody@contoso.com"])
+    messages = sim.wait_messages(2)
+    good = next(m for m in messages if m["rcpt"] == ["boss@contoso.com"])
+    report = next(m for m in messages if m["rcpt"] == ["printer@contoso.com"])
+    assert b"Subject: for two" in good.content
+    assert report["mail_from"] == harness.MAILBOX
+    text = report.content.decode()
+    assert queue_id in text and "nobody@contoso.com" in text and "5.1.10" in text
+    assert "Auto-Submitted: auto-replied" in text
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == [queue_id]
+    shown = relay.cli("queue", "show", queue_id, check=True).stdout
+    assert "nobody@contoso.com" in shown and "5.1.10" in shown and "delivered" in shown
+    sim.clear()
+    relay.cli("queue", "retry", queue_id, check=True)
+    assert sim.wait_messages(3)[2]["rcpt"] == ["nobody@contoso.com"]
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == []
+
+
+def test_without_a_usable_sender_report_to_hears_of_it(sim, relay):
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay.send(make_mail(), sender="", recipients=["nobody@contoso.com"])
+    assert sim.wait_messages(1)[0]["rcpt"] == ["it@contoso.com"]
+
+
+def test_a_report_that_fails_is_kept_and_never_reported_on(sim, relay):
+    sim.faults(f"rcpt=* reply {NOT_FOUND}")
+    queue_id = relay.send(make_mail())
+    harness.wait_until(lambda: len(relay.queue_ids("failed")) == 2, 20, "message and report in failed/")
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == [queue_id, queue_id + "r0"]
+    assert sim.messages() == []
+
+
+def test_temporary_refusal_is_retried_with_growing_waits(sim, relay):
+    sim.faults("rcpt reply 451 4.3.2 Temporary server error. Please try again later ATTR5 times=2")
+    queue_id = relay.send(make_mail())
+    sim.wait_messages(1, 30)
+    deferred = relay.events("deferred")
+    assert [d["id"] for d in deferred] == [queue_id] * 2
+    first, second = (int(d["next_ms"]) for d in deferred)
+    assert 900 <= first <= 1000 and 1800 <= second <= 2000
+    relay.wait_empty()
+
+
+def test_give_up_after_the_configured_time(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1s", "max": "1s", "give_up": "2s"})
+    sim.faults("rcpt=late@* reply 451 4.3.2 Temporary server error. Please try again later ATTR5")
+    queue_id = relay.send(make_mail(), recipients=["late@contoso.com"])
+    report = sim.wait_messages(1, 30)[0]
+    assert report["rcpt"] == ["printer@contoso.com"] and queue_id.encode() in report.content
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == [queue_id]
+
+
+def test_throttling_slows_the_road_down_and_charges_nobody(sim, relay):
+    sim.faults("mail reply 432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending times=1")
+    relay.send(make_mail())
+    assert relay.wait_event("road-held")[0]["class"] == "S"
+    sim.wait_messages(1, 30)
+    assert not relay.events("deferred")
+
+
+def test_a_poisoned_message_does_not_stop_the_others(sim, relay):
+    sim.faults("mail reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender times=1")
+    refused = relay.send(make_mail(subject="not mine"))
+    relay.wait_event("failed")
+    sim.clear()
+    relay.send(make_mail(subject="mine"))
+    sim.wait_messages(2)
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == [refused]
+
+
+def test_cut_after_the_dot_sends_again(sim, relay):
+    sim.faults("final-dot cut times=1")
+    relay.send(make_mail())
+    sim.wait_messages(1, 30)
+    relay.wait_empty()
+
+
+def test_bdat_refused_falls_back_to_data(sim, relay):
+    sim.faults("final-dot reply 552 5.3.4 Header size exceeds fixed maximum size times=1")
+    relay.send(make_mail())
+    assert sim.wait_messages(1, 30)[0]["verb"] == "DATA"
+    assert relay.events("bdat-refused")
+
+
+def test_garbage_and_a_100_kb_line_from_the_upstream(sim, relay):
+    sim.faults("garbage at banner times=1")
+    relay.send(make_mail())
+    sim.wait_messages(1, 30)
+    sim.faults("huge-line at ehlo times=1")
+    time.sleep(0.1)
+    sim.restart()
+    relay.send(make_mail())
+    sim.wait_messages(2, 30)
+    relay.wait_empty()
+
+
+def test_a_certificate_of_a_stranger_is_refused_and_nothing_leaves(make_sim, make_relay):
+    sim, stranger = make_sim(), make_sim()
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"][0]["ca"] = stranger.ca
+    relay.start()
+    relay.send(make_mail())
+    held = relay.wait_event("road-held")[0]
+    assert "certificate" in held["text"] or "certificate" in held["cause"]
+    assert sim.messages() == [] and sim.stats()["auth_ok"] == 0
+    relay.reload(upstreams=[relay.upstream()])
+    sim.wait_messages(1, 30)
+
+
+def send_once(relay, content):
+    try:
+        return relay.send(content)
+    except (OSError, harness.smtplib.SMTPException, harness.HarnessError):
+        return None
+
+
+def test_connections_never_exceed_the_window_across_reloads(sim, make_relay):
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"][0]["window"] = {"connections": 3}
+    relay.start()
+    sim.faults("final-dot delay 30")
+    for i in range(200):
+        # A session that a reload has ended is asked to try again, as a device would.
+        harness.wait_until(lambda: send_once(relay, make_mail(subject=f"number {i}")), 10, "the relay to accept")
+        if i in (60, 120):
+            relay.reload()
+    sim.wait_messages(200, 60)
+    relay.wait_empty()
+    stats = sim.stats()
+    assert 2 <= stats["connections"]["smtp"]["peak"] <= 3, stats
+    assert len(sim.messages()) == 200
+    assert len(relay.events("reloading")) == 2
+
+
+def test_no_route_is_refused_at_rcpt(sim, make_relay):
+    relay = make_relay(sim, routes=[{"recipients": ["*@contoso.com"], "via": ["submission"]}])
+    with relay.smtp() as client:
+        client.ehlo()
+        expect(client.mail("printer@contoso.com"), 250)
+        code, text = client.rcpt("stranger@example.org")
+        assert code == 550 and b"route" in text
+
+
+def two_roads(make_sim, make_relay, **settings):
+    inside, outside = make_sim(), make_sim()
+    relay = make_relay(outside, start=False, **settings)
+    relay.settings["upstreams"].append({"name": "direct", "kind": "direct-send", "host": "localhost", "port": inside.mx_port,
+                                        "ca": inside.ca, "window": {"connections": 1}})
+    relay.settings["routes"] = [{"recipients": ["*@contoso.com"], "via": ["direct"]}, {"recipients": ["*"], "via": ["submission"]}]
+    return inside, outside, relay.start()
+
+
+def test_recipients_that_were_put_off_together_are_tried_again_together(sim, relay):
+    sim.faults("rcpt reply 451 4.3.2 Temporary server error. Please try again later ATTR5 times=30")
+    recipients = [f"user{i}@contoso.com" for i in range(30)]
+    relay.send(make_mail(), recipients=recipients)
+    messages = sim.wait_messages(1, 30)
+    relay.wait_empty()
+    assert [m["rcpt"] for m in messages] == [recipients]
+    assert len(sim.messages()) == 1
+
+
+def test_a_held_road_does_not_hold_the_recipients_on_another(make_sim, make_relay):
+    inside, outside, relay = two_roads(make_sim, make_relay, retry={"first": "10s", "max": "10s"})
+    outside.faults("mail reply 432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending")
+    inside.faults("mx:final-dot delay 1500 times=1")
+    relay.send(make_mail(subject="in the way"))
+    relay.send(make_mail(subject="both"), recipients=["boss@contoso.com", "client@example.org"])
+    relay.wait_event("road-held")
+    assert len(inside.wait_messages(2, 6)) == 2
+
+
+def test_a_queue_file_locked_by_somebody_else_is_looked_at_again(make_sim, make_relay):
+    inside, outside, relay = two_roads(make_sim, make_relay)
+    for one in (inside, outside):
+        one.faults("rcpt reply 451 4.3.2 Temporary server error. Please try again later ATTR5 times=1")
+    queue_id = relay.send(make_mail(), recipients=["boss@contoso.com", "client@example.org"])
+    with open(relay.spool / "queue" / queue_id, "rb") as file:
+        relay.wait_event("deferred", 2)
+        harness.wait_until(lambda: locked(file), 5, "the sender to let the file go")
+        time.sleep(3)
+        before = cpu_ticks(relay.pid("sender"))
+        time.sleep(1)
+        assert cpu_ticks(relay.pid("sender")) - before < 20, "the sender spins"
+        assert inside.messages() == outside.messages() == []
+    inside.wait_messages(1)
+    outside.wait_messages(1)
+    relay.wait_empty()
+
+
+def locked(file):
+    import fcntl
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+
+
+def cpu_ticks(pid):
+    stat = harness.read_text(f"/proc/{pid}/stat")
+    fields = stat[stat.rfind(")") + 2:].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_a_token_revoked_under_two_connections_is_no_alarm(sim, relay):
+    sim.faults("final-dot delay 300 times=2")
+    for i in range(2):
+        relay.send(make_mail(subject=f"first {i}"))
+    sim.wait_messages(2)
+    sim.faults("tokens revoke-all", "mail cut times=2")
+    for i in range(8):
+        relay.send(make_mail(subject=f"second {i}"))
+    sim.wait_messages(10)
+    relay.wait_empty()
+    assert not relay.events("road-held")
+    assert sim.stats()["token_requests"] == 2
+
+
+def test_a_success_under_way_does_not_end_a_slow_down(sim, make_relay):
+    relay = make_relay(sim, start=False, retry={"first": "3s", "max": "3s"})
+    relay.start()
+    sim.faults("final-dot delay 700 times=1", "mail reply 432 4.3.2 Concurrent connections limit exceeded. times=1 after=1")
+    for i in range(6):
+        relay.send(make_mail(subject=f"number {i}"))
+    relay.wait_event("road-held")
+    sim.wait_messages(1)
+    time.sleep(1)
+    assert len(sim.messages()) == 1 and not relay.events("road-open")
+    sim.wait_messages(6, 30)
+
+
+def test_a_reload_cuts_no_transaction(sim, relay):
+    sim.faults("final-dot delay 12000 times=1")
+    relay.send(make_mail(subject="slow"))
+    time.sleep(0.5)
+    relay.reload()
+    relay.wait_event("reloading")
+    relay.send(make_mail(subject="next"))
+    assert len(sim.wait_messages(2, 30)) == 2
+    relay.wait_empty()
+    time.sleep(0.5)
+    assert len(sim.messages()) == 2
+
+
+def test_a_disk_that_refuses_failed_reports_once_and_moves_later(sim, relay):
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    (relay.spool / "failed").rmdir()
+    (relay.spool / "failed").write_text("in the way")
+    queue_id = relay.send(make_mail(), recipients=["nobody@contoso.com"])
+    sim.wait_messages(1)
+    relay.wait_event("spool-trouble")
+    assert relay.queue_ids() == [queue_id]
+    time.sleep(2)
+    assert len(sim.messages()) == 1
