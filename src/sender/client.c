@@ -119,8 +119,7 @@ void client_send_line(struct client *c, const char *format, ...)
 	conn_write(c->conn, line, (size_t)n + 2);
 }
 
-/* --- the states
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the states --- */
 
 static void on_conn(void *arg, enum conn_event event);
 
@@ -415,8 +414,7 @@ static void on_conn(void *arg, enum conn_event event)
 	}
 }
 
-/* --- for the owner
- * --------------------------------------------------------------------------------------------------- */
+/* --- for the owner --- */
 
 struct client *client_new(struct client_settings *settings, client_fn *fn, void *arg)
 {

@@ -187,8 +187,7 @@ void client_on_envelope_reply(struct client *c)
 		send_envelope(c);
 }
 
-/* --- the content
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the content --- */
 
 static void finish_content(struct client *c)
 {

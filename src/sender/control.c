@@ -171,8 +171,7 @@ void control_free(struct control *control)
 	free(control);
 }
 
-/* --- the other end
- * --------------------------------------------------------------------------------------------------- */
+/* --- the other end --- */
 
 static int send_request(int fd, const json_t *request, struct err *err)
 {

@@ -42,8 +42,7 @@ struct delivery {
 
 static void settle(struct settling *s);
 
-/* --- results of recipients
- * ------------------------------------------------------------------------------------------- */
+/* --- results of recipients --- */
 
 /* What one recipient's result is applied with. */
 struct verdict {
@@ -178,9 +177,7 @@ static bool apply(struct delivery *delivery, struct attempt *attempt)
 	return changed;
 }
 
-/* --- settling
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- settling --- */
 
 static bool has_status(const struct state *state, enum recipient_status status)
 {

@@ -124,8 +124,7 @@ void queue_scan(struct queue *queue)
 	free(found.ids);
 }
 
-/* --- holding
- * -------------------------------------------------------------------------------------------------------- */
+/* --- holding --- */
 
 static void let_go(struct queue *queue, struct message *message)
 {
@@ -185,8 +184,7 @@ static int64_t hold(struct queue *queue, struct message *message)
 	return -1;
 }
 
-/* --- planning
- * ------------------------------------------------------------------------------------------------------- */
+/* --- planning --- */
 
 /* Recipients without a route, and messages that could not be read, stand here until they are looked at again.
  */
@@ -363,9 +361,7 @@ void queue_revisit(struct queue *queue)
 	}
 }
 
-/* --- taking
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- taking --- */
 
 /* Recipients whose waits end at about the same time go together: one transaction, not one for each. */
 static bool is_due(const struct message *message, const struct recipient_state *recipient)
@@ -426,8 +422,7 @@ struct attempt *queue_take(struct queue *queue, unsigned road)
 	return attempt;
 }
 
-/* --- a person's wishes
- * ---------------------------------------------------------------------------------------------- */
+/* --- a person's wishes --- */
 
 static void force(struct queue *queue, struct message *message)
 {
@@ -465,8 +460,7 @@ size_t queue_force_all(struct queue *queue)
 	return queue->count;
 }
 
-/* --- counting, and the end
- * ------------------------------------------------------------------------------------------- */
+/* --- counting, and the end --- */
 
 struct counting {
 	struct queue_counts *out;

@@ -71,8 +71,7 @@ static void finish_if_done(struct sender *s)
 	worker_finished(s->worker);
 }
 
-/* --- the upstreams' side
- * --------------------------------------------------------------------------------------------- */
+/* --- the upstreams' side --- */
 
 static size_t ready_on(void *arg, unsigned road)
 {
@@ -127,8 +126,7 @@ static void on_delivery_changed(void *arg)
 	finish_if_done(s);
 }
 
-/* --- the pump
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the pump --- */
 
 static bool any_hungry(struct sender *s)
 {
@@ -191,9 +189,7 @@ static void on_wake(evutil_socket_t fd, short what, void *cookie)
 	pump_soon(s);
 }
 
-/* --- control
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- control --- */
 
 static json_t *refuse(const char *error)
 {
@@ -233,8 +229,7 @@ static json_t *on_control(void *arg, const char *command, const json_t *request)
 	return refuse("this daemon does not know that command; is it older than the mfdrelay you typed?");
 }
 
-/* --- the role
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the role --- */
 
 static int start_upstreams(struct sender *s, struct err *err)
 {

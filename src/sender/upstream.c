@@ -50,8 +50,7 @@ static unsigned random_number(void)
 	return number;
 }
 
-/* --- the road
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the road --- */
 
 static void on_hold_end(evutil_socket_t fd, short what, void *cookie)
 {
@@ -102,8 +101,7 @@ void upstream_release(struct upstream *u)
 	upstream_pump(u);
 }
 
-/* --- connections
- * ---------------------------------------------------------------------------------------------------- */
+/* --- connections --- */
 
 static struct connection *connection_of(struct upstream *u, const struct client *client)
 {
@@ -252,9 +250,7 @@ void upstream_drain(struct upstream *u, bool abort)
 	}
 }
 
-/* --- life
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road, struct err *err)
 {

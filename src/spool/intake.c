@@ -46,7 +46,7 @@ static struct spool_draft *of(struct sync_job *job)
 	return (struct spool_draft *)job;
 }
 
-/* --- on either thread ------------------------------------------------------------------------- */
+/* --- on either thread --- */
 
 static int open_file(struct spool_draft *draft)
 {
@@ -69,7 +69,7 @@ static int open_locked(struct spool_draft *draft)
 	return draft->job.fd >= 0 ? flock(draft->job.fd, LOCK_EX | LOCK_NB) : -1;
 }
 
-/* --- on the syncer's thread ------------------------------------------------------------------- */
+/* --- on the syncer's thread --- */
 
 static int write_rest(struct sync_job *job)
 {
@@ -122,7 +122,7 @@ static void undo(struct sync_job *job)
 
 static const struct sync_ops commit_ops = {.write = write_rest, .name = give_name, .undo = undo};
 
-/* --- on the loop ------------------------------------------------------------------------------ */
+/* --- on the loop --- */
 
 static void free_draft(struct spool_draft *draft)
 {

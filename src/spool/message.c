@@ -51,7 +51,7 @@ struct spool_message {
 	STAILQ_ENTRY(spool_message) next;			  /* in spool->stuck */
 };
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static ssize_t read_at(int fd, void *bytes, size_t n, uint64_t offset)
 {
@@ -165,7 +165,7 @@ int message_read_state(const struct spool *spool, enum spool_dir dir, const char
 	return result < 0 ? 1 : 0;
 }
 
-/* --- taking ----------------------------------------------------------------------------------- */
+/* --- taking --- */
 
 static void free_message(struct spool_message *message)
 {
@@ -306,7 +306,7 @@ ssize_t spool_read(const struct spool_message *message, uint64_t offset, void *b
 	return read_at(message->fd, bytes, n, message->content_offset + offset);
 }
 
-/* --- on the syncer's thread ------------------------------------------------------------------- */
+/* --- on the syncer's thread --- */
 
 static int write_state(struct sync_job *job)
 {
@@ -381,7 +381,7 @@ static void undo_move(struct sync_job *job)
 static const struct sync_ops save_ops = {.write = write_state, .name = name_state, .undo = undo_state};
 static const struct sync_ops move_ops = {.name = move_names, .undo = undo_move};
 
-/* --- its end ---------------------------------------------------------------------------------- */
+/* --- its end --- */
 
 static int remove_files(const struct spool_message *message)
 {
@@ -448,7 +448,7 @@ static void retire_now(struct spool_message *message)
 	stuck_later(spool);
 }
 
-/* --- one thing after the other ---------------------------------------------------------------- */
+/* --- one thing after the other --- */
 
 static void run_next(struct spool_message *message)
 {

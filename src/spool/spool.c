@@ -78,7 +78,7 @@ const char *spool_job_error(
 	return text;
 }
 
-/* --- folder syncs that nobody waits for ------------------------------------------------------- */
+/* --- folder syncs that nobody waits for --- */
 
 static void start_tidy(struct spool *spool)
 {
@@ -135,7 +135,7 @@ static void on_stuck_timer(evutil_socket_t fd, short what, void *cookie)
 	spool_retry_stuck(cookie);
 }
 
-/* --- opening ---------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static int open_folders(struct spool *spool, struct err *err)
 {

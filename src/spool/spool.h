@@ -19,7 +19,7 @@ struct spool;
 struct spool_draft;
 struct spool_message;
 
-/* --- start-up, by the supervisor, before any worker runs ------------------------------------------------------- */
+/* --- start-up, by the supervisor, before any worker runs --- */
 
 /* Take the spool's lock, waiting up to wait_ms for another daemon to go. Makes the folder if it is missing. Returns the
  * descriptor that holds it (workers inherit it), or -1 with err, which names the other daemon's process when it can. */
@@ -30,7 +30,7 @@ int spool_lock(const char *path, unsigned wait_ms, struct err *err);
  * Foreign names are left alone. Returns 0, or -1 with err. */
 int spool_prepare(const char *path, uid_t uid, gid_t gid, struct err *err);
 
-/* --- both workers, and the CLI ----------------------------------------------------------------------------------- */
+/* --- both workers, and the CLI --- */
 
 /* Open an existing spool. base may be NULL (CLI: then only the read-only calls below work and no thread is started).
  * free_space is limits.free_space of the config. Returns NULL with err. */
@@ -47,7 +47,7 @@ void spool_close(struct spool *spool);
  * most once in 200 ms. When false, err says which floor and how much is free. */
 bool spool_has_room(struct spool *spool, uint64_t bytes, struct err *err);
 
-/* --- taking a message in --------------------------------------------------------------------------------------- */
+/* --- taking a message in --- */
 
 /* Begin a message: gives it a new id (written into envelope->id) and the envelope at its head. For a report, id names
  * it instead of a new one (NULL: a new id). envelope->content_bytes may hold the size that was announced: other messages
@@ -74,7 +74,7 @@ void spool_commit(struct spool_draft *draft, bool has_8bit, spool_done_fn *fn, v
 /* Throw it away. NULL is fine. */
 void spool_abort(struct spool_draft *draft);
 
-/* --- bringing a message out: by the sender alone ------------------------------------------------------------------ */
+/* --- bringing a message out: by the sender alone --- */
 
 /* Call fn for the id of each message in queue/. Reads names only, in no order. Stops when fn returns false. Returns 0,
  * or -1 with err. */
@@ -118,7 +118,7 @@ int spool_requeue(struct spool *spool, const char *id, struct err *err);
 /* The number of messages in failed/, counted afresh from the folder. */
 size_t spool_failed_count(struct spool *spool);
 
-/* --- reading it from outside: CLI, daemon up or down ------------------------------------------------------------------ */
+/* --- reading it from outside: CLI, daemon up or down --- */
 
 enum spool_folder { SPOOL_QUEUE, SPOOL_FAILED };
 

@@ -21,7 +21,7 @@
 #define LOCK_POLL_MS 50
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
-/* --- the folder and its lock ------------------------------------------------------------------ */
+/* --- the folder and its lock --- */
 
 static bool is_ours(const char *name)
 {
@@ -180,7 +180,7 @@ int spool_lock(const char *path, unsigned wait_ms, struct err *err)
 	return fd;
 }
 
-/* --- owners ----------------------------------------------------------------------------------- */
+/* --- owners --- */
 
 struct owner {
 	int dir;
@@ -260,7 +260,7 @@ static bool is_disowned(int root, uid_t uid)
 	return uid != (uid_t)-1 && geteuid() == 0 && fstat(root, &st) == 0 && st.st_uid != uid;
 }
 
-/* --- what a crash has left -------------------------------------------------------------------- */
+/* --- what a crash has left --- */
 
 struct repair {
 	const int *dirs;
@@ -344,7 +344,7 @@ static int repair_all(const int *dirs, const char *path, struct err *err)
 	return 0;
 }
 
-/* --- folders ---------------------------------------------------------------------------------- */
+/* --- folders --- */
 
 static bool tag_is_there(int var)
 {

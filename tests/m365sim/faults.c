@@ -111,8 +111,7 @@ static void free_rules(void)
 	}
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 static int problem(char *why, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static int problem(char *why, size_t size, const char *format, ...)
@@ -402,8 +401,7 @@ void faults_refresh(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* --- asking
- * ------------------------------------------------------------------------------------------------------- */
+/* --- asking --- */
 
 static bool applies(
     const struct rule *rule, enum front front, enum stage stage, const char *subject, uint64_t wanted)

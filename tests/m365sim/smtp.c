@@ -25,8 +25,7 @@ static const char *who(const struct session *session)
 	return front_name(session->connection->front);
 }
 
-/* --- what the other files use
- * ------------------------------------------------------------------------------------- */
+/* --- what the other files use --- */
 
 static void send_huge_line(struct session *session, const char *reply)
 {
@@ -191,8 +190,7 @@ static void refuse_command(struct session *session, const char *text)
 	session_reply(session, "%s %s", text, session_trailer(session, trailer, sizeof(trailer)));
 }
 
-/* --- hello
- * -------------------------------------------------------------------------------------------------------- */
+/* --- hello --- */
 
 static bool is_word_of(const char *list, const char *word)
 {
@@ -291,8 +289,7 @@ static void on_helo(struct session *session, char *arguments)
 	greet(session, arguments, false);
 }
 
-/* --- STARTTLS
- * ----------------------------------------------------------------------------------------------------- */
+/* --- STARTTLS --- */
 
 static SSL *new_tls(struct session *session)
 {
@@ -348,8 +345,7 @@ static void on_starttls(struct session *session, char *arguments)
 		session->over = true;
 }
 
-/* --- the transaction
- * ---------------------------------------------------------------------------------------------- */
+/* --- the transaction --- */
 
 /* Whether mail may be given now; else it has been answered. */
 static bool may_send(struct session *session)
@@ -524,8 +520,7 @@ static void on_quit(struct session *session, char *arguments)
 	session->over = true;
 }
 
-/* --- the loop
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the loop --- */
 
 static const struct verb {
 	const char *name;

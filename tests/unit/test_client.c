@@ -26,8 +26,7 @@
 #include "smtp/sasl.h"
 #include "spool/spool.h"
 
-/* --- stand-ins
- * ------------------------------------------------------------------------------------------------------- */
+/* --- stand-ins --- */
 
 static struct envelope envelope;
 static const char *content;
@@ -94,8 +93,7 @@ bool token_refused(struct token_source *source, const struct secret *token)
 	return true;
 }
 
-/* --- the scripted upstream
- * ---------------------------------------------------------------------------------------------- */
+/* --- the scripted upstream --- */
 
 struct script {
 	const char *const *steps; /* "S: text" sends a line, "C: text" wants exactly that line, "X" closes */
@@ -153,8 +151,7 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-/* --- the owner
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the owner --- */
 
 static struct {
 	struct event_base *base;
@@ -273,8 +270,7 @@ static const struct failure *result(size_t attempt, size_t recipient)
 	} while (0)
 #define SETUP(...) ((const struct set_up){__VA_ARGS__})
 
-/* --- the dialogues
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the dialogues --- */
 
 static void without_extensions_one_command_at_a_time(void **state)
 {

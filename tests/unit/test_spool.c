@@ -86,8 +86,7 @@ static int hooked_flock(int fd, int how)
 	return flock(fd, how);
 }
 
-/* --- the folder
- * ------------------------------------------------------------------------------------------------- */
+/* --- the folder --- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -185,8 +184,7 @@ static unsigned count_files(const char *folder)
 	return count;
 }
 
-/* --- messages
- * ----------------------------------------------------------------------------------------------------- */
+/* --- messages --- */
 
 static char *recipients[] = {"a@contoso.com", "b@contoso.com"};
 
@@ -316,8 +314,7 @@ static enum spool_take try_take(const char *id)
 	return result;
 }
 
-/* --- taking in
- * ---------------------------------------------------------------------------------------------------- */
+/* --- taking in --- */
 
 static void test_sizes(void **state)
 {
@@ -591,8 +588,7 @@ static void test_room(void **state)
 	assert_int_equal(t.spool->space.bytes_promised, 0);
 }
 
-/* --- taking out
- * --------------------------------------------------------------------------------------------------- */
+/* --- taking out --- */
 
 static void test_busy_and_gone(void **state)
 {
@@ -908,8 +904,7 @@ static void test_what_cannot_be_removed_is_not_sent_again(void **state)
 	assert_true(STAILQ_EMPTY(&t.spool->stuck));
 }
 
-/* --- failed/
- * ------------------------------------------------------------------------------------------------------ */
+/* --- failed/ --- */
 
 static void assert_in(const char *folder, const char *id, bool is_in)
 {
@@ -1097,8 +1092,7 @@ static void test_requeue_refused(void **state)
 	assert_true(is_there("failed/" ID) && !is_there("queue/" ID));
 }
 
-/* --- looking
- * ------------------------------------------------------------------------------------------------------ */
+/* --- looking --- */
 
 static void collect(void *arg, const char *id)
 {
@@ -1179,9 +1173,7 @@ static void test_inspect(void **state)
 	assert_true(is_there("queue/" ID));
 }
 
-/* --- ids
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- ids --- */
 
 static const struct {
 	const char *label, *text;
@@ -1251,8 +1243,7 @@ static void test_report_ids(void **state)
 	assert_string_equal(id, ID "r10");
 }
 
-/* --- start-up
- * ----------------------------------------------------------------------------------------------------- */
+/* --- start-up --- */
 
 enum file { QT = 1, Q = 2, ST = 4, S = 8, F = 16, FS = 32, FR = 64 };
 
@@ -1541,8 +1532,7 @@ static void test_open_says_what_is_missing(void **state)
 	assert_non_null(strstr(t.err.text, "/failed"));
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the end --- */
 
 static void test_flush_finishes_and_then_all_is_done_at_once(void **state)
 {
