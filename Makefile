@@ -12,7 +12,7 @@ WERROR      ?=
 PYTEST      ?= pytest-3
 
 VERSION     := 0.1.0
-PACKAGES    := openssl libevent libevent_openssl libcurl libconfig jansson libcares libcrypt libsystemd
+PACKAGES    := openssl libevent libevent_openssl libcurl libconfig jansson libcares libcrypt libsystemd libseccomp
 TEST_PACKAGES := cmocka
 
 # What the code needs whatever CFLAGS says: warnings, hardening, the language.
@@ -60,20 +60,29 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libmfdrelay.a
 
 -include $(OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) $(BUILD)/src/main.d
 
+# What a test loads into the daemon (LD_PRELOAD).
+define build_preload
+$(call say,LD,$@)
+$(Q)mkdir -p $(@D)
+$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -U_FORTIFY_SOURCE -fPIC -shared -o $@ $<
+endef
+
 demo: $(BUILD)/mfdrelay $(BUILD)/m365sim
 	$(Q)BUILD=$(BUILD) python3 tests/demo.py
 
 unit: $(UNIT_TESTS)
 	$(Q)sh tests/run-unit.sh $(UNIT_TESTS)
 
-system: $(BUILD)/mfdrelay $(BUILD)/m365sim
+# Loaded into the workers, it tries what their sandbox must refuse.
+$(BUILD)/probe.so: tests/system/probe.c Makefile
+	$(build_preload)
+
+system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so
 	$(Q)BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) tests/system
 
 # The daemon with each call on its spool failed, or killed at it; torture is the long form, with 200 random kills under load.
 $(BUILD)/interpose.so: tests/crash/interpose.c Makefile
-	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -U_FORTIFY_SOURCE -fPIC -shared -o $@ $<
+	$(build_preload)
 
 crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so
 	$(Q)BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) tests/crash

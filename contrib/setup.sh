@@ -9,10 +9,10 @@
 set -eu
 
 runtime="ca-certificates libc-ares2 libconfig9 libcrypt1 libcurl4 libevent-2.1-7 libevent-openssl-2.1-7 libjansson4 libssl3
-	libsystemd0"
+	libseccomp2 libsystemd0"
 
 build="gcc libc6-dev make pkg-config libssl-dev libevent-dev libcurl4-openssl-dev libconfig-dev libjansson-dev
-	libc-ares-dev libcrypt-dev libsystemd-dev"
+	libc-ares-dev libcrypt-dev libseccomp-dev libsystemd-dev"
 
 # The tests: unit (cmocka), system (pytest and real clients), manual pages, the unit file's score. The last three are what
 # smtp-source needs, see below.

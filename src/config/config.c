@@ -8,6 +8,7 @@
 
 const char *const upstream_kind_names[] = {"submission", "hve", "direct-send", "smtp", NULL};
 const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
+const char *const sandbox_names[] = {"on", "off", NULL};
 
 int config_route(const struct config *config, const char *recipient)
 {

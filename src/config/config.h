@@ -62,12 +62,15 @@ struct route {
 	size_t via_count;
 };
 
+enum sandbox_switch { SANDBOX_ON, SANDBOX_OFF };
+
 struct config {
 	char *file;
 	char *hostname;
 	char *spool;
 	char *user;		/* workers drop to it; NULL: none given */
 	char *report_to;	/* NULL: none given */
+	enum sandbox_switch sandbox;
 	struct listen_config *listen;
 	size_t listen_count;
 	struct device *devices;
@@ -91,6 +94,7 @@ struct config {
 /* The words of the file for the enums, in their order. */
 extern const char *const upstream_kind_names[];
 extern const char *const upstream_tls_names[];
+extern const char *const sandbox_names[];
 
 /* The route of a recipient: its index, or -1 where no route matches. The first match in the file's order counts. */
 int config_route(const struct config *config, const char *recipient);

@@ -35,6 +35,8 @@ const struct key schema[] = {
 	.help = "whom the workers run as when the daemon is started as root"},
 {"report_to", KEY_TEXT, .max = 320, AT(struct config, report_to),
 	.help = "who hears of what cannot be delivered where the sender cannot be told"},
+{"sandbox", KEY_WORD, .fallback = "on", .words = sandbox_names, AT(struct config, sandbox),
+	.help = "whether the workers give up what they do not need"},
 
 {"listen", KEY_LIST, .fallback = "( { } )", .max = 64, MANY(struct config, listen, listen_count),
 	.help = "where devices connect to"},

@@ -24,6 +24,7 @@
 #include "net/conn.h"
 #include "net/listen.h"
 #include "spool/spool.h"
+#include "supervisor/sandbox.h"
 
 #define ACCEPT_ROUND	 64   /* connections taken before the sessions have their turn again */
 #define ACCEPT_PAUSE_MS	 100  /* when descriptors or memory are short */
@@ -322,6 +323,14 @@ static void listener_stop(void *state)
 	free(l);
 }
 
+/* It reads no file any more, not even in the spool, and opens no connection. */
+static void confine(const struct listener *l)
+{
+	const struct sandbox sandbox = {.writes_fd = spool_intake_fd(l->env.spool)};
+
+	worker_confine(l->worker, &sandbox);
+}
+
 static void *listener_start(struct worker *worker, struct err *err)
 {
 	const struct worker_input *input = worker_input(worker);
@@ -344,6 +353,8 @@ static void *listener_start(struct worker *worker, struct err *err)
 		listener_stop(l);
 		return NULL;
 	}
+	confine(l);
+	spool_start(l->env.spool);
 	l->env.auth = auth_new(base, input->config);
 	return l;
 }

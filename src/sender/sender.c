@@ -1,9 +1,11 @@
 /* The sender process: looks for what is in the spool, gives it to the upstreams, answers the control socket.
  * It holds the tenant's secrets and never sees a connection from the LAN. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -23,6 +25,7 @@
 #include "sender/status.h"
 #include "sender/upstream.h"
 #include "spool/spool.h"
+#include "supervisor/sandbox.h"
 #include "supervisor/worker.h"
 
 #define RESCAN_S       30 /* a wake-up that was lost costs no more than this */
@@ -255,6 +258,20 @@ static int start_upstreams(struct sender *s, struct err *err)
 	return 0;
 }
 
+/* Secrets and CA files are read when they are needed, so it reads what its user may; it writes to the spool
+ * alone, and can listen on nothing beside its control socket. */
+static int confine(const struct sender *s, struct err *err)
+{
+	struct sandbox sandbox = {.reads = true, .connects = true};
+
+	sandbox.writes_fd = open(s->config->spool, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (sandbox.writes_fd < 0)
+		return err_sys(err, "%s: opening the spool folder", s->config->spool);
+	worker_confine(s->worker, &sandbox);
+	close(sandbox.writes_fd);
+	return 0;
+}
+
 static int start_parts(struct sender *s, struct err *err)
 {
 	struct event_base *base = worker_base(s->worker);
@@ -269,8 +286,9 @@ static int start_parts(struct sender *s, struct err *err)
 	if (s->control == NULL)
 		return -1;
 	s->spool = spool_open(s->config->spool, base, s->config->limits.free_space, err);
-	if (s->spool == NULL)
+	if (s->spool == NULL || confine(s, err) < 0)
 		return -1;
+	spool_start(s->spool);
 	s->scheduler = scheduler_new((unsigned)s->config->upstream_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);

@@ -173,7 +173,7 @@ static int read_tag(struct spool *spool, struct err *err)
 			  spool->path);
 }
 
-static int start(struct spool *spool, struct event_base *base, struct err *err)
+static int prepare(struct spool *spool, struct err *err)
 {
 	if (read_tag(spool, err) < 0)
 		return -1;
@@ -181,11 +181,10 @@ static int start(struct spool *spool, struct event_base *base, struct err *err)
 	spool->tidy.work.done = on_tidy_done;
 	spool->tidy.fd = -1;
 	spool->tidy_started_ms = -TIDY_MS;
-	spool->tidy_timer = evtimer_new(base, on_tidy_timer, spool);
-	spool->stuck_timer = evtimer_new(base, on_stuck_timer, spool);
+	spool->tidy_timer = evtimer_new(spool->base, on_tidy_timer, spool);
+	spool->stuck_timer = evtimer_new(spool->base, on_stuck_timer, spool);
 	if (spool->tidy_timer == NULL || spool->stuck_timer == NULL)
 		return err_set(err, "%s: no timer from the event loop", spool->path);
-	spool->syncer = syncer_new(base, spool->dirs, DIR_VAR);
 	return 0;
 }
 
@@ -194,16 +193,27 @@ struct spool *spool_open(const char *path, struct event_base *base, uint64_t fre
 	struct spool *spool = xcalloc(1, sizeof *spool);
 
 	spool->path = xstrdup(path);
+	spool->base = base;
 	spool->free_space = free_space;
 	STAILQ_INIT(&spool->stuck);
 	for (int dir = 0; dir < DIR_COUNT; dir++)
 		spool->dirs[dir] = -1;
-	if (open_folders(spool, err) == 0 && (base == NULL || start(spool, base, err) == 0))
+	if (open_folders(spool, err) == 0 && (base == NULL || prepare(spool, err) == 0))
 		return spool;
 	int saved_errno = errno;
 	spool_close(spool);
 	errno = saved_errno;
 	return NULL;
+}
+
+int spool_intake_fd(const struct spool *spool)
+{
+	return spool->dirs[DIR_QUEUE];
+}
+
+void spool_start(struct spool *spool)
+{
+	spool->syncer = syncer_new(spool->base, spool->dirs, DIR_VAR);
 }
 
 void spool_flush(struct spool *spool)

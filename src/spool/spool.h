@@ -32,9 +32,15 @@ int spool_prepare(const char *path, uid_t uid, gid_t gid, struct err *err);
 
 /* --- both workers, and the CLI --- */
 
-/* Open an existing spool. base may be NULL (CLI: then only the read-only calls below work and no thread is started).
- * free_space is limits.free_space of the config. Returns NULL with err. */
+/* Open an existing spool. base may be NULL (CLI: then only the read-only calls below work). free_space is limits.free_space
+ * of the config. Returns NULL with err. */
 struct spool *spool_open(const char *path, struct event_base *base, uint64_t free_space, struct err *err);
+
+/* The folder into which messages are taken: all that spool_begin and spool_commit touch is below it. Borrowed. */
+int spool_intake_fd(const struct spool *spool);
+
+/* Start the syncer's thread, once: before the first asynchronous call, after whatever must be before any thread. */
+void spool_start(struct spool *spool);
 
 /* The process is about to end: finish what was submitted, calling back as it goes, and stop the syncer. From then on
  * each asynchronous call is carried out at once, and its callback runs from inside it. */

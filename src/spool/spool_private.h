@@ -43,7 +43,8 @@ struct spool {
 	bool can_link_unnamed;		/* else drafts have the name tmp.<id>; decided once, when it is opened */
 	struct id_source ids;
 	struct space space;
-	struct syncer *syncer;		/* NULL without a base */
+	struct event_base *base;	/* NULL: only to look */
+	struct syncer *syncer;		/* NULL until it is started */
 	bool closing;			/* flushed: no timers any more, the syncer does each job at once */
 	/* Folder syncs that nobody waits for, put together. */
 	struct sync_job tidy;

@@ -11,8 +11,10 @@
 
 #include "base/log.h"
 #include "base/timer.h"
+#include "config/config.h"
 #include "net/conn.h"
 #include "supervisor/channel.h"
+#include "supervisor/sandbox.h"
 
 /* How long a worker goes on when the supervisor has died: shorter than a new daemon waits for the spool's
  * lock. */
@@ -35,6 +37,16 @@ struct event_base *worker_base(const struct worker *worker)
 const struct worker_input *worker_input(const struct worker *worker)
 {
 	return worker->input;
+}
+
+void worker_confine(const struct worker *worker, const struct sandbox *sandbox)
+{
+	if (worker->input->config->sandbox == SANDBOX_ON)
+		sandbox_enter(sandbox);
+	else
+		log_event(LOG_LEVEL_WARNING, "sandbox-off",
+		    kv_str("why", "the config says sandbox = \"off\""),
+		    kv_str("consequence", "this process can do all that its user may"));
 }
 
 void worker_finished(struct worker *worker)

@@ -14,6 +14,7 @@
 struct config;
 struct counters;
 struct event_base;
+struct sandbox;
 struct worker;
 
 /* What a worker is given. All borrowed, and there to the process's end. */
@@ -31,8 +32,9 @@ struct worker_input {
 
 struct worker_role {
 	const char *name;		/* "listener", "sender": process and log */
-	/* Set up on base's loop, with privileges already dropped, and no thread started yet. Returns the role's state, or NULL
-	 * with err, which ends the process; the supervisor tries again with back-off. */
+	/* Set up on base's loop, with privileges already dropped, and no thread started yet; worker_confine as soon as what
+	 * the sandbox would refuse is done. Returns the role's state, or NULL with err, which ends the process; the supervisor tries
+	 * again with back-off. */
 	void *(*start)(struct worker *worker, struct err *err);
 	/* Take nothing new, finish what is in hand, then call worker_finished. */
 	void (*drain)(void *state);
@@ -45,6 +47,10 @@ struct worker_role {
 /* For the roles. */
 struct event_base *worker_base(const struct worker *worker);
 const struct worker_input *worker_input(const struct worker *worker);
+
+/* What the role needs is open: enter the sandbox (supervisor/sandbox.h), unless the config switches it off. Before the
+ * first thread. */
+void worker_confine(const struct worker *worker, const struct sandbox *sandbox);
 
 /* Nothing is left to do: the loop ends after the present callbacks. */
 void worker_finished(struct worker *worker);

@@ -63,7 +63,7 @@ ${MAKE:-make} --no-print-directory BUILD="$out/objects" CC="$clang" CFLAGS="-O1 
 ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer || command -v llvm-symbolizer-14 || :)
 [ -z "$ASAN_SYMBOLIZER_PATH" ] || export ASAN_SYMBOLIZER_PATH
 
-libraries=$(pkg-config --libs openssl libevent libevent_openssl libcurl libconfig jansson libcares libcrypt libsystemd)
+libraries=$(pkg-config --libs openssl libevent libevent_openssl libcurl libconfig jansson libcares libcrypt libsystemd libseccomp)
 
 # build NAME
 build()

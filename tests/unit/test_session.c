@@ -153,6 +153,7 @@ static void relay_open(struct relay *r)
 	r->env.spool = spool_open(r->folder, r->base, r->config.limits.free_space, &err);
 	if (r->env.spool == NULL)
 		fail_msg("%s", err.text);
+	spool_start(r->env.spool);
 	r->env.auth = auth_new(r->base, &r->config);
 }
 
@@ -163,6 +164,7 @@ static void spool_again(struct relay *r, uint64_t free_space)
 	spool_close(r->env.spool);
 	r->env.spool = spool_open(r->folder, r->base, free_space, &err);
 	assert_non_null(r->env.spool);
+	spool_start(r->env.spool);
 }
 
 static void relay_close(struct relay *r)

@@ -101,6 +101,7 @@ static void open_again(void)
 	t.spool = spool_open(t.path, t.base, 1, &t.err);
 	if (t.spool == NULL)
 		fail_msg("%s", t.err.text);
+	spool_start(t.spool);
 }
 
 static int setup_folder(void **state)

@@ -1,0 +1,81 @@
+"""What the workers can still do once they are set up, tried from inside each of them (probe.c)."""
+
+import os
+import re
+
+import pytest
+
+import harness
+from harness import make_mail, wait_until
+
+GRANTED = {
+    "listener": {"write-queue", "thread"},
+    "sender": {"read-secret", "read-spool-id", "write-queue", "write-state", "socket-inet", "thread"},
+}
+# Granted so far as the call goes: the probe's descriptor is none.
+PASSED_ON = {"listener": set(), "sender": {"connect"}}
+BY_LANDLOCK = {"write-outside", "write-secret"}
+
+pytestmark = pytest.mark.skipif(harness.is_sanitized(), reason="the sandbox refuses what a sanitizer does")
+
+
+@pytest.fixture
+def probed(sim, make_relay, monkeypatch):
+    """A relay whose workers have tried everything: (relay, {worker: {attempt: result}})."""
+    relay = make_relay(sim, sandbox="on", start=False)
+    (relay.dir / "secret").write_text("of the tenant\n")
+    monkeypatch.setenv("LD_PRELOAD", harness.binary("probe.so"))
+    monkeypatch.setenv("PROBE_FOLDER", str(relay.dir))
+    relay.start()
+    monkeypatch.delenv("LD_PRELOAD")
+    attempts = {}
+    wait_until(lambda: len(relay.events("ready")) == 1, 10, "both workers")
+    for worker, attempt, result in re.findall(r"^probe mfd-(\w+) (\S+) (\w+)$", relay.log(), re.M):
+        attempts.setdefault(worker, {})[attempt] = result
+    return relay, attempts
+
+
+@pytest.mark.parametrize("worker", ["listener", "sender"])
+def test_a_worker_can_do_what_it_must_and_nothing_else(probed, worker):
+    relay, attempts = probed
+    said = relay.events("sandbox", worker)[0]
+    if said["seccomp"] != "on":
+        pytest.skip(f"this kernel has no seccomp: {said}")
+    landlock = int(said["landlock"])
+    refused = {a: r for a, r in attempts[worker].items() if r in ("EPERM", "EACCES")}
+    expected = set(attempts[worker]) - GRANTED[worker] - PASSED_ON[worker]
+    if not landlock:
+        expected -= BY_LANDLOCK | {"write-state"}
+    assert len(attempts[worker]) == 21
+    assert set(refused) >= expected, f"allowed beyond its need: {expected - set(refused)} ({attempts[worker]})"
+    assert {a for a, r in attempts[worker].items() if r == "done"} >= GRANTED[worker], attempts[worker]
+    assert all(attempts[worker][a] == "EBADF" for a in PASSED_ON[worker])
+
+
+def test_mail_goes_through_the_sandboxed_workers(probed, sim):
+    relay, _ = probed
+    (relay.spool / "queue/probe").unlink()
+    relay.send(make_mail(body="x" * 70 + "\r\n"))
+    relay.send(make_mail(body=("x" * 70 + "\r\n") * 20000))
+    sim.wait_messages(2)
+    relay.wait_empty()
+
+
+def test_the_sandbox_can_be_switched_off_and_that_is_said(sim, make_relay):
+    relay = make_relay(sim, sandbox="off")
+    wait_until(lambda: relay.events("sandbox-off"), 10, "the warning")
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    status = {line.split(":")[0]: line.split()[-1] for line in open(f"/proc/{relay.pid('listener')}/status") if ":" in line}
+    assert status["Seccomp"] == "0"
+
+
+def test_no_worker_has_a_capability_that_it_does_not_need(sim, make_relay):
+    relay = make_relay(sim, sandbox="on")
+    needed = 0b110 if os.geteuid() == 0 else 0  # DAC_OVERRIDE, DAC_READ_SEARCH: root without `user` opens its files
+    for worker in ("listener", "sender"):
+        status = open(f"/proc/{relay.pid(worker)}/status").read()
+        assert int(re.search(r"CapEff:\s*(\w+)", status)[1], 16) == needed
+        assert int(re.search(r"CapPrm:\s*(\w+)", status)[1], 16) == needed
+        assert int(re.search(r"CapAmb:\s*(\w+)", status)[1], 16) == 0
+        assert re.search(r"NoNewPrivs:\s*1", status) and re.search(r"Seccomp:\s*2", status)
