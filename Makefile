@@ -33,6 +33,12 @@ SIM_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/m365sim/*.c))
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
+ifeq ($(pkg_libs),)
+ifeq ($(filter clean uninstall,$(MAKECMDGOALS)),)
+$(error what mfdrelay is built from is missing; run: sh contrib/setup.sh)
+endif
+endif
+
 all: $(BUILD)/mfdrelay
 
 $(BUILD)/%.o: %.c Makefile
@@ -67,6 +73,9 @@ $(Q)mkdir -p $(@D)
 $(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -U_FORTIFY_SOURCE -fPIC -shared -o $@ $<
 endef
 
+run_pytest = $(Q)command -v $(PYTEST) >/dev/null || { echo "$(PYTEST) is missing; run: sh contrib/setup.sh" >&2; exit 1; }; \
+	BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) $(1)
+
 demo: $(BUILD)/mfdrelay $(BUILD)/m365sim
 	$(Q)BUILD=$(BUILD) python3 tests/demo.py
 
@@ -78,14 +87,14 @@ $(BUILD)/probe.so: tests/system/probe.c Makefile
 	$(build_preload)
 
 system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so
-	$(Q)BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) tests/system
+	$(call run_pytest,tests/system)
 
 # The daemon with each call on its spool failed, or killed at it; torture is the long form, with 200 random kills under load.
 $(BUILD)/interpose.so: tests/crash/interpose.c Makefile
 	$(build_preload)
 
 crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so
-	$(Q)BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) tests/crash
+	$(call run_pytest,tests/crash)
 
 torture: export TORTURE := 1
 torture: crash

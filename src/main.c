@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -28,6 +29,15 @@ static void print_usage(FILE *stream)
 	    stream);
 }
 
+/* What a full disk or a closed pipe did not take was not said. */
+static int flushed(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "mfdrelay: writing the output: %s\n", strerror(errno));
+	return status == 0 ? EX_IOERR : status;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
@@ -40,7 +50,9 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; argc >= 2 && i < COMMAND_COUNT; i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
+			return flushed(commands[i].run(argc - 1, argv + 1));
+	if (argc >= 2)
+		fprintf(stderr, "mfdrelay: there is no command \"%s\"\n\n", argv[1]);
 	print_usage(stderr);
 	return EX_USAGE;
 }

@@ -33,6 +33,11 @@ struct kv kv_str(const char *key, const char *value)
 	return kv_bytes(key, str_of(value != NULL ? value : ""));
 }
 
+struct kv kv_words(const char *key, const char *value)
+{
+	return (struct kv){.key = key, .kind = KV_WORDS, .text = str_of(value)};
+}
+
 struct kv kv_u64(const char *key, uint64_t value)
 {
 	return (struct kv){.key = key, .kind = KV_U64, .number = value};
@@ -70,9 +75,9 @@ static void put(struct line *line, const char *p, size_t n)
 	line->n += n;
 }
 
-static bool is_plain(struct str s)
+static bool is_plain(struct str s, size_t max)
 {
-	if (s.n == 0 || s.n > LOG_VALUE_MAX)
+	if (s.n == 0 || s.n > max)
 		return false;
 	for (size_t i = 0; i < s.n; i++)
 		if (!isalnum((unsigned char)s.p[i]) &&
@@ -81,9 +86,9 @@ static bool is_plain(struct str s)
 	return true;
 }
 
-static void put_quoted(struct line *line, struct str s)
+static void put_quoted(struct line *line, struct str s, size_t max)
 {
-	size_t n = s.n > LOG_VALUE_MAX ? LOG_VALUE_MAX : s.n;
+	size_t n = s.n > max ? max : s.n;
 
 	put(line, "\"", 1);
 	for (size_t i = 0; i < n; i++) {
@@ -106,12 +111,12 @@ static void put_quoted(struct line *line, struct str s)
 	put(line, "\"", 1);
 }
 
-static void put_text(struct line *line, struct str s)
+static void put_text(struct line *line, struct str s, size_t max)
 {
-	if (is_plain(s))
+	if (is_plain(s, max))
 		put(line, s.p, s.n);
 	else
-		put_quoted(line, s);
+		put_quoted(line, s, max);
 }
 
 static void put_value(struct line *line, const struct kv *kv)
@@ -121,8 +126,8 @@ static void put_value(struct line *line, const struct kv *kv)
 	put(line, " ", 1);
 	put(line, kv->key, strlen(kv->key));
 	put(line, "=", 1);
-	if (kv->kind == KV_STR) {
-		put_text(line, kv->text);
+	if (kv->kind == KV_STR || kv->kind == KV_WORDS) {
+		put_text(line, kv->text, kv->kind == KV_WORDS ? LOG_WORDS_MAX : LOG_VALUE_MAX);
 		return;
 	}
 	if (kv->kind == KV_U64)
@@ -177,7 +182,7 @@ const char *log_quote(char *dst, size_t size, struct str value)
 {
 	struct line line = {.n = 0};
 
-	put_text(&line, value);
+	put_text(&line, value, LOG_VALUE_MAX);
 	if (!str_copy(dst, size, (struct str){line.text, line.n}))
 		str_copy(dst, size, (struct str){line.text, size - 1});
 	return dst;

@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 #define LOG_VALUE_MAX 400
+#define LOG_WORDS_MAX 3000
 
 /* The values are those of syslog(3). */
 enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
@@ -17,12 +18,13 @@ enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5,
 /* One key=value. key is a literal; text is borrowed for the time of the call. */
 struct kv {
 	const char *key;
-	enum { KV_STR, KV_U64, KV_I64 } kind;
+	enum { KV_STR, KV_WORDS, KV_U64, KV_I64 } kind;
 	struct str text;
 	uint64_t number;
 };
 
 struct kv kv_str(const char *key, const char *value);	/* value may be NULL: key="" */
+struct kv kv_words(const char *key, const char *value);	/* our own words, with a remedy at their end: cut at LOG_WORDS_MAX */
 struct kv kv_bytes(const char *key, struct str value);
 struct kv kv_u64(const char *key, uint64_t value);
 struct kv kv_i64(const char *key, int64_t value);

@@ -14,7 +14,7 @@ static const char usage[] =
     "\n"
     "Check the config: its syntax, every key and value, and the files it names. Errors and warnings go to "
     "stderr, a\n"
-    "summary of what the config says to stdout. Exits 0 when the relay can run on it, else 1.\n"
+    "summary of what the config says to stdout. Exits 0 when there are no errors, else 1.\n"
     "  -c FILE   the config (default " CONFIG_DEFAULT_FILE ")\n";
 
 static void print_problems(const char *file, const struct config_problems *problems)

@@ -235,12 +235,18 @@ static int show_in(struct spool *spool, enum spool_folder folder, const char *id
 	return 0;
 }
 
+static bool is_id(const char *text)
+{
+	if (spool_id_valid(text))
+		return true;
+	fprintf(stderr, "mfdrelay: \"%s\" is not a queue id; see: mfdrelay queue list\n", text);
+	return false;
+}
+
 static int show(struct spool *spool, const char *id)
 {
-	if (!spool_id_valid(id)) {
-		fprintf(stderr, "mfdrelay: \"%s\" is not a queue id; see: mfdrelay queue list\n", id);
+	if (!is_id(id))
 		return EX_USAGE;
-	}
 	int result = show_in(spool, SPOOL_QUEUE, id);
 	if (result == 1)
 		result = show_in(spool, SPOOL_FAILED, id);
@@ -255,11 +261,17 @@ static int show(struct spool *spool, const char *id)
 static int retry(const struct config *config, const char *id)
 {
 	struct err err = {""};
+
+	if (strcmp(id, "all") != 0 && !is_id(id))
+		return EX_USAGE;
 	json_t *answer =
 	    control_ask(config->spool, json_pack("{s:s, s:s}", "command", "retry", "id", id), &err);
 	int status = 1;
 
-	if (answer == NULL)
+	if (answer == NULL && (errno == EACCES || errno == EPERM)) {
+		fprintf(stderr, "mfdrelay: %s; run this as root or as the daemon's user\n", err.text);
+		status = EX_NOPERM;
+	} else if (answer == NULL)
 		fprintf(stderr,
 		    "mfdrelay: %s\nThe daemon must run for a retry; see: systemctl status mfdrelay\n",
 		    err.text);
@@ -301,12 +313,13 @@ int cmd_queue(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (!is_valid(options.argc, options.argv)) {
+		fputs("mfdrelay: queue takes: list; show ID; retry ID; retry all\n\n", stderr);
 		fputs(usage, stderr);
 		return EX_USAGE;
 	}
-	struct config *config = open_config(options.file);
+	struct config *config = open_config(options.file, &status);
 	if (config == NULL)
-		return EX_CONFIG;
+		return status;
 	status = run(config, options.argc, options.argv, options.json);
 	config_free(config);
 	return status;

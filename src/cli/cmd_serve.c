@@ -22,7 +22,7 @@ static struct config *load(const char *file)
 
 	for (size_t i = 0; i < problems.count; i++)
 		log_event(problems.items[i].is_error ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "config",
-		    kv_str("problem", problems.items[i].text));
+		    kv_words("problem", problems.items[i].text));
 	config_problems_free(&problems);
 	return config;
 }

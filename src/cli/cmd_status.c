@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -15,6 +16,8 @@
 
 #define STATUS_DOWN  1
 #define STATUS_ALARM 2
+#define ASK_AGAIN_MS 100
+#define ASK_TIMES    15
 
 static const char usage[] =
     "usage: mfdrelay status [--json] [-c FILE]\n"
@@ -106,9 +109,25 @@ static void count_one(void *arg, const char *id)
 	++*(size_t *)arg;
 }
 
+static void print_down(const char *why, bool running, size_t queued, size_t failed)
+{
+	if (running)
+		printf("mfdrelay   runs, but its sender does not answer (%s)\n"
+		       "           it is started again by itself; why it ended or hangs: journalctl -u "
+		       "mfdrelay\n",
+		    why);
+	else
+		printf(
+		    "mfdrelay   does not run (%s)\n"
+		    "           start it: systemctl start mfdrelay; why it ended: journalctl -u mfdrelay\n",
+		    why);
+	printf("queue      %zu messages, %zu in failed\n", queued, failed);
+}
+
 /* The daemon does not answer; the spool still does. */
 static int report_down(const struct config *config, const char *why, bool as_json)
 {
+	bool running = spool_is_locked(config->spool);
 	size_t queued = 0, failed = 0;
 	struct err err = {""};
 	struct spool *spool = open_spool(config);
@@ -120,21 +139,32 @@ static int report_down(const struct config *config, const char *why, bool as_jso
 		spool_close(spool);
 	}
 	if (as_json)
-		printf(
-		    "{\"ok\": false, \"running\": false, \"queue\": {\"messages\": %zu, \"failed\": %zu}}\n",
-		    queued, failed);
+		printf("{\"ok\": false, \"running\": %s, \"queue\": {\"messages\": %zu, \"failed\": %zu}}\n",
+		    running ? "true" : "false", queued, failed);
 	else
-		printf("mfdrelay   does not run (%s)\n"
-		       "           start it: systemctl start mfdrelay; why it ended: journalctl -u mfdrelay\n"
-		       "queue      %zu messages, %zu in failed\n",
-		    why, queued, failed);
+		print_down(why, running, queued, failed);
 	return STATUS_DOWN;
+}
+
+/* A sender that makes room for the next one after a reload is away for a moment. */
+static json_t *ask(const struct config *config, struct err *err)
+{
+	const struct timespec pause = {0, ASK_AGAIN_MS * 1000000};
+	json_t *status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), err);
+
+	for (int i = 0; i < ASK_TIMES && status == NULL && (errno == ENOENT || errno == ECONNREFUSED) &&
+			spool_is_locked(config->spool);
+	     i++) {
+		nanosleep(&pause, NULL);
+		status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), err);
+	}
+	return status;
 }
 
 static int show(const struct config *config, bool as_json)
 {
 	struct err err = {""};
-	json_t *status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), &err);
+	json_t *status = ask(config, &err);
 
 	if (status == NULL && (errno == EACCES || errno == EPERM)) {
 		fprintf(stderr, "mfdrelay: %s; run this as root or as the daemon's user\n", err.text);
@@ -160,9 +190,9 @@ int cmd_status(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	struct config *config = open_config(options.file);
+	struct config *config = open_config(options.file, &status);
 	if (config == NULL)
-		return EX_CONFIG;
+		return status;
 	status = show(config, options.json);
 	config_free(config);
 	return status;

@@ -1,12 +1,15 @@
 #include "cli/open.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "config/load.h"
 #include "spool/spool.h"
 
-struct config *open_config(const char *file)
+struct config *open_config(const char *file, int *status)
 {
 	struct config_problems problems = {NULL, 0, 0};
 	struct config *config = config_load_lenient(file, &problems);
@@ -20,6 +23,7 @@ struct config *open_config(const char *file)
 		    "it had.\n",
 		    file);
 	config_problems_free(&problems);
+	*status = access(file, R_OK) < 0 && errno == EACCES ? EX_NOPERM : EX_CONFIG;
 	return config;
 }
 

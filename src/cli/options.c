@@ -43,6 +43,10 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 			fputs(usage, stdout);
 			return 0;
 		}
+		/* What is unknown getopt has said. */
+		if (option != '?' && strchr(allowed, option) == NULL)
+			fprintf(
+			    stderr, "mfdrelay: %s does not take the option %s\n", argv[0], argv[optind - 1]);
 		if (option == '?' || strchr(allowed, option) == NULL) {
 			fputs(usage, stderr);
 			return EX_USAGE;
@@ -52,6 +56,7 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 	out->argc = argc - optind;
 	out->argv = argv + optind;
 	if (out->argc > 0 && strchr(allowed, '+') == NULL) {
+		fprintf(stderr, "mfdrelay: %s does not take \"%s\"\n", argv[0], out->argv[0]);
 		fputs(usage, stderr);
 		return EX_USAGE;
 	}

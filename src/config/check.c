@@ -10,6 +10,7 @@
 #include "config/check_device.h"
 #include "config/check_upstream.h"
 #include "config/config.h"
+#include "config/files.h"
 #include "config/source.h"
 #include "config/values.h"
 #include "smtp/address.h"
@@ -32,6 +33,7 @@ static void check_hostname(const struct config *config, const struct source *sou
 static void check_spool(const struct config *config, const struct source *source)
 {
 	const config_setting_t *at = source_at(source, "spool");
+	const struct reader reader = reader_of(config);
 
 	if (config->spool == NULL)
 		return;
@@ -41,14 +43,17 @@ static void check_spool(const struct config *config, const struct source *source
 		source_error(source, at,
 		    "spool: the path has %zu characters; at most %d are possible, choose a shorter one",
 		    strlen(config->spool), SPOOL_PATH_MAX);
+	else
+		check_spool_folder(source, at, config->spool, &reader);
 }
 
 static void check_user(const struct config *config, const struct source *source)
 {
 	if (config->user != NULL && geteuid() == 0 && getpwnam(config->user) == NULL)
 		source_warn(source, source_at(source, "user"),
-		    "user = \"%.64s\": no such user, and serve needs it; run: useradd --system --shell "
-		    "/usr/sbin/nologin %.64s",
+		    "user = \"%.64s\": no such user, and as root serve does not start without it; run: "
+		    "useradd "
+		    "--system --shell /usr/sbin/nologin %.64s",
 		    config->user, config->user);
 }
 
@@ -95,11 +100,18 @@ static void check_listener(const struct config *config, const struct source *sou
 		    listen->address);
 	for (size_t i = 0; i < index; i++) {
 		const struct listen_config *other = &config->listen[i];
-		if (other->address == NULL || other->port != listen->port || listen->port == 0 ||
-		    strcmp(other->address, listen->address) != 0)
+		if (other->address == NULL || !listen_overlaps(other, listen))
 			continue;
-		source_error(source, at, "address \"%s\" with port %u stands in listen twice; remove one",
-		    listen->address, (unsigned)listen->port);
+		if (strcmp(other->address, listen->address) == 0)
+			source_error(source, at,
+			    "address \"%s\" with port %u stands in listen twice; remove one", listen->address,
+			    (unsigned)listen->port);
+		else
+			source_error(source, at,
+			    "address \"%s\" with port %u overlaps \"%s\" with the same port; only one of "
+			    "them can be "
+			    "bound, remove one",
+			    listen->address, (unsigned)listen->port, other->address);
 		return;
 	}
 }

@@ -19,6 +19,28 @@ int config_route(const struct config *config, const char *recipient)
 	return -1;
 }
 
+static bool is_ipv6(const char *address)
+{
+	return strchr(address, ':') != NULL;
+}
+
+/* Every address of its family; "*" is every address of both. */
+static bool is_wildcard(const char *address)
+{
+	return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+}
+
+bool listen_overlaps(const struct listen_config *a, const struct listen_config *b)
+{
+	if (a->port != b->port || a->port == 0)
+		return false;
+	if (strcmp(a->address, "*") == 0 || strcmp(b->address, "*") == 0)
+		return true;
+	if (is_ipv6(a->address) != is_ipv6(b->address))
+		return false;
+	return is_wildcard(a->address) || is_wildcard(b->address) || strcmp(a->address, b->address) == 0;
+}
+
 bool prefix_holds(const struct prefix *prefix, const struct in6_addr *address)
 {
 	const unsigned char *a = prefix->address.s6_addr, *b = address->s6_addr;

@@ -96,6 +96,9 @@ extern const char *const upstream_kind_names[];
 extern const char *const upstream_tls_names[];
 extern const char *const sandbox_names[];
 
+/* Whether two sockets want the same port of the same address, so that the second could not be bound. Port 0 overlaps nothing. */
+bool listen_overlaps(const struct listen_config *a, const struct listen_config *b);
+
 /* The route of a recipient: its index, or -1 where no route matches. The first match in the file's order counts. */
 int config_route(const struct config *config, const char *recipient);
 

@@ -50,9 +50,15 @@ static int try_open(const char *path)
 	return 0;
 }
 
-/* Only the kernel knows what a user may open (folders on the way, ACLs): ask it, in a child that becomes that
- * user the way a worker does. */
-static int try_open_as(const struct reader *reader, const char *path)
+/* 0, or the errno of looking at what is in the folder path. */
+static int try_enter(const char *path)
+{
+	return chdir(path) == 0 ? 0 : errno;
+}
+
+/* Only the kernel knows what a user may do (folders on the way, ACLs): ask it, in a child that becomes that
+ * user the way a worker does. Returns what try(path) does there; 0 where that cannot be found out. */
+static int try_as(const struct reader *reader, int (*try)(const char *path), const char *path)
 {
 	int status;
 	pid_t child = fork();
@@ -62,7 +68,7 @@ static int try_open_as(const struct reader *reader, const char *path)
 	if (child == 0) {
 		if (setgroups(0, NULL) < 0 || setgid(reader->gid) < 0 || setuid(reader->uid) < 0)
 			_exit(CANNOT_TRY);
-		_exit(try_open(path));
+		_exit(try(path));
 	}
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
@@ -77,7 +83,7 @@ static bool can_open(const struct source *source, const config_setting_t *at, co
 	int error = try_open(path);
 
 	if (error == 0 && reader->is_other) {
-		error = try_open_as(reader, path);
+		error = try_as(reader, try_open, path);
 		if (error != 0)
 			source_error(source, at,
 			    "%s: user %s cannot read %s: %s; let its group (%u) read it: chgrp %u %s && "
@@ -179,4 +185,41 @@ void check_ca(const struct source *source, const config_setting_t *at, const cha
 	else if (n == 0)
 		source_error(source, at,
 		    "%s: no certificate in %s; it takes PEM form (-----BEGIN CERTIFICATE-----)", key, path);
+}
+
+static bool copy_parent(char *dst, size_t size, const char *path)
+{
+	size_t n = strlen(path);
+
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	while (n > 0 && path[n - 1] != '/')
+		n--;
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	return n > 0 && str_copy(dst, size, (struct str){path, n});
+}
+
+void check_spool_folder(
+    const struct source *source, const config_setting_t *at, const char *path, const struct reader *reader)
+{
+	char parent[PATH_ROOM];
+	struct stat st;
+
+	if (!copy_parent(parent, sizeof parent, path))
+		return;
+	if (stat(parent, &st) < 0) {
+		source_error(source, at, "spool: %s: %s; make that folder first, or correct the path", parent,
+		    strerror(errno));
+		return;
+	}
+	if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		source_error(source, at, "spool: %s is not a folder; correct the path", path);
+		return;
+	}
+	int error = reader->is_other ? try_as(reader, try_enter, parent) : 0;
+	if (error != 0)
+		source_error(source, at,
+		    "spool: user %s cannot enter %s: %s; let it (chmod o+x %s), or choose another place",
+		    reader->name, parent, strerror(error), parent);
 }

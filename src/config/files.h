@@ -26,4 +26,8 @@ void check_secret(const struct source *source, const config_setting_t *at, const
 void check_ca(const struct source *source, const config_setting_t *at, const char *key, const char *path,
     const struct reader *reader);
 
+/* Note whether the spool at path can be made or used by whoever is going to: its folder must exist, and be one that reader can
+ * enter. */
+void check_spool_folder(const struct source *source, const config_setting_t *at, const char *path, const struct reader *reader);
+
 #endif

@@ -103,9 +103,10 @@ static int open_file(struct source *source, size_t *n)
 	int fd = open(source->file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		source_error(source, NULL,
-		    "cannot be read: %s; name the config with -c FILE, and let this user read it",
-		    strerror(errno));
+		source_error(source, NULL, "cannot be read: %s; %s", strerror(errno),
+		    errno == EACCES
+			? "run this as root or as the daemon's user, or name another config with -c FILE"
+			: "name the config with -c FILE");
 	} else if (!S_ISREG(st.st_mode)) {
 		source_error(source, NULL, "not a plain file; name the config with -c FILE");
 	} else if (st.st_size > FILE_MAX) {

@@ -162,6 +162,7 @@ static const char *on_mail(struct session *s, struct str args)
 	if (refusal != NULL)
 		return refusal;
 	s->mail = transaction_new(s->env, &mail.sender);
+	s->last_message = s->env->retiring;
 	return "250 2.1.0 Ok";
 }
 
@@ -500,11 +501,12 @@ const char *commands_run(struct session *s, struct str line)
 {
 	struct command command = command_split(line);
 	const struct verb *verb = verb_find(command.verb);
+	static char goodbye[SESSION_REPLY_MAX];
 
 	if (command.verb.n == 0)
 		return ++s->chatter > CHATTER_MAX ? "421 4.7.0 Too many empty lines, closing" : NULL;
 	s->commands++;
-	if (s->env->draining && s->mail == NULL && (verb == NULL || verb->run != on_quit))
-		return say("421 4.3.2 %s is shutting down, try again", s->env->config->hostname);
+	if (session_is_leaving(s) && (verb == NULL || verb->run != on_quit))
+		return session_goodbye(s, goodbye, sizeof goodbye);
 	return verb != NULL ? run_verb(s, verb, command.args) : on_unknown(s, command.verb);
 }

@@ -100,7 +100,7 @@ static void on_goodbye(evutil_socket_t fd, short what, void *cookie)
 
 static void look_for_end(struct listener *l)
 {
-	if (l->env.draining && l->env.session_count == 0 && l->env.commits == 0)
+	if ((l->env.retiring || l->env.draining) && l->env.session_count == 0 && l->env.commits == 0)
 		end_in(l, GOODBYE_MS);
 }
 
@@ -359,16 +359,25 @@ static void *listener_start(struct worker *worker, struct err *err)
 	return l;
 }
 
-static void listener_drain(void *state)
+static void stop_accepting(struct listener *l)
 {
-	struct listener *l = state;
-
 	free_accepts(l);
 	evtimer_del(l->resume);
 	/* Ours only: the supervisor and the next listener have their own descriptors of these sockets. */
 	for (size_t i = 0; i < l->input->listen_count; i++)
 		close(l->input->listen_fds[i]);
-	sessions_drain(&l->env);
+}
+
+static void listener_drain(void *state, enum drain why)
+{
+	struct listener *l = state;
+
+	if (!l->env.retiring)
+		stop_accepting(l);
+	if (why == DRAIN_RETIRE)
+		sessions_retire(&l->env);
+	else
+		sessions_drain(&l->env);
 	look_for_end(l);
 }
 

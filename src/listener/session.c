@@ -40,6 +40,11 @@ static unsigned data_timeout(const struct session *s)
 	return left < idle ? (unsigned)left : idle;
 }
 
+bool session_is_leaving(const struct session *s)
+{
+	return s->mail == NULL && (s->env->draining || s->last_message);
+}
+
 static unsigned timeout_of(const struct session *s)
 {
 	unsigned idle = s->env->config->limits.idle_ms;
@@ -50,7 +55,7 @@ static unsigned timeout_of(const struct session *s)
 		return 0;
 	if (s->state == S_PENALTY)
 		return s->env->login_penalty_ms;
-	if (s->env->draining && s->mail == NULL)
+	if (session_is_leaving(s))
 		return LEAVE_MS;
 	return s->commands == 0 && idle > FIRST_COMMAND_MS ? FIRST_COMMAND_MS : idle;
 }
@@ -99,12 +104,18 @@ static void answer(struct session *s, const char *reply)
 	enter(s, is_last(reply) || s->env->closing ? S_ENDED : s->state);
 }
 
+const char *session_goodbye(const struct session *s, char *dst, size_t size)
+{
+	snprintf(dst, size, "421 4.3.2 %s %s", s->env->config->hostname,
+	    s->env->retiring ? "has a new configuration, connect again" : "is shutting down, try again");
+	return dst;
+}
+
 static void answer_shutdown(struct session *s)
 {
 	char reply[SESSION_REPLY_MAX];
 
-	snprintf(reply, sizeof reply, "421 4.3.2 %s is shutting down, try again", s->env->config->hostname);
-	answer(s, reply);
+	answer(s, session_goodbye(s, reply, sizeof reply));
 }
 
 /* The session ends without a message that was begun. */
@@ -305,7 +316,7 @@ static void on_timeout(struct session *s)
 		end_penalty(s);
 		return;
 	}
-	if (s->env->draining && s->mail == NULL) {
+	if (session_is_leaving(s)) {
 		answer_shutdown(s);
 		return;
 	}
@@ -437,8 +448,14 @@ static void close_one(struct session *s)
 	enter(s, S_ENDED);
 }
 
+void sessions_retire(struct session_env *env)
+{
+	env->retiring = true;
+}
+
 void sessions_drain(struct session_env *env)
 {
+	env->retiring = false;
 	env->draining = true;
 	for_each(env, drain_one);
 }

@@ -31,6 +31,7 @@ struct session_env {
 	LIST_HEAD(session_list, session) sessions;
 	size_t session_count;
 	size_t commits;		/* under way, their session still there or not */
+	bool retiring;		/* a session begins one more message at most */
 	bool draining;		/* no new message is begun */
 	bool closing;		/* a session ends after the answer it owes */
 };
@@ -39,6 +40,9 @@ struct session_env {
  * v4-mapped. Returns false with errno, nothing called back and fd closed, when the loop has no room for
  * it. */
 bool session_new(struct session_env *env, int fd, const struct in6_addr *peer);
+
+/* A new listener serves new connections: each session goes on as it was for one message more, then it is told 421. */
+void sessions_retire(struct session_env *env);
 
 /* Begin no new message: sessions without one are told 421 and end, now or at their next command; a message
  * that has been begun may be finished. */

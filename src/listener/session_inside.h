@@ -46,6 +46,7 @@ struct session {
 	enum session_state state;
 	bool extended;			/* EHLO was said */
 	bool content_refused;		/* what comes next may be the content that we did not ask for */
+	bool last_message;		/* the one after a reload has been begun */
 	bool peer_closed;		/* no more input will come */
 	bool broken;			/* no output can be sent either */
 	bool reading;			/* as the connection knows it */
@@ -56,6 +57,12 @@ struct session {
 	unsigned failed_logins;
 	size_t dropped;			/* in S_OVERLONG */
 };
+
+/* Whether it begins no message any more and has none under way; then QUIT is all it may say. */
+bool session_is_leaving(const struct session *session);
+
+/* The 421 that it is sent away with, in dst. Returns dst. */
+const char *session_goodbye(const struct session *session, char *dst, size_t size);
 
 /* Write reply (or nothing, where it is NULL), then go on with what has come meanwhile. The last act of a
  * callback that brings the answer which S_CHECK or S_COMMIT waited for: the session may be gone

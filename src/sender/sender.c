@@ -206,6 +206,10 @@ static json_t *retry(struct sender *s, const char *id)
 
 	if (id == NULL)
 		return refuse("retry needs an id, or \"all\"");
+	if (s->draining)
+		return refuse("after the reload the sender finishes its last transaction before the new one "
+			      "starts (see "
+			      "mfdrelay status); try again then");
 	if (strcmp(id, "all") == 0) {
 		messages = queue_force_all(s->queue);
 	} else if (!spool_id_valid(id)) {
@@ -221,12 +225,27 @@ static json_t *retry(struct sender *s, const char *id)
 	return json_pack("{s:b, s:I}", "ok", 1, "messages", (json_int_t)messages);
 }
 
+static json_t *status_of(const struct sender *s)
+{
+	const struct status_view view = {
+	    .config = s->config,
+	    .counters = s->counters,
+	    .queue = s->queue,
+	    .scheduler = s->scheduler,
+	    .upstreams = s->upstreams,
+	    .spool = s->spool,
+	    .drain_left_ms = worker_drain_left_ms(s->worker),
+	};
+
+	return status_json(&view);
+}
+
 static json_t *on_control(void *arg, const char *command, const json_t *request)
 {
 	struct sender *s = arg;
 
 	if (strcmp(command, "status") == 0)
-		return status_json(s->config, s->counters, s->queue, s->scheduler, s->upstreams, s->spool);
+		return status_of(s);
 	if (strcmp(command, "retry") == 0)
 		return retry(s, json_string_value(json_object_get(request, "id")));
 	return refuse("this daemon does not know that command; is it older than the mfdrelay you typed?");
@@ -334,10 +353,11 @@ static void drain_upstreams(struct sender *s, bool abort)
 	finish_if_done(s);
 }
 
-static void drain(void *state)
+static void drain(void *state, enum drain why)
 {
 	struct sender *s = state;
 
+	(void)why;
 	s->draining = true;
 	drain_upstreams(s, false);
 }

@@ -44,19 +44,19 @@ static json_t *workers_json(const struct counters *c)
 	    (json_int_t)counted(&c->sender_restarts));
 }
 
-static json_t *queue_json(const struct config *config, const struct queue *queue,
-    const struct scheduler *scheduler, struct spool *spool)
+static json_t *queue_json(const struct status_view *view)
 {
+	const struct scheduler *scheduler = view->scheduler;
 	struct queue_counts counts;
-	unsigned no_road = (unsigned)config->upstream_count;
+	unsigned no_road = (unsigned)view->config->upstream_count;
 
-	queue_count(queue, &counts);
+	queue_count(view->queue, &counts);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "messages", (json_int_t)counts.messages,
 	    "unread", (json_int_t)counts.unread, "up_to_an_hour", (json_int_t)counts.hour, "up_to_a_day",
 	    (json_int_t)counts.day, "older", (json_int_t)counts.older, "oldest_s",
 	    (json_int_t)(counts.oldest_ms / 1000), "without_route",
 	    (json_int_t)(scheduler_ready(scheduler, no_road) + scheduler_waiting(scheduler, no_road)),
-	    "failed", (json_int_t)spool_failed_count(spool));
+	    "failed", (json_int_t)spool_failed_count(view->spool));
 }
 
 static const char *health_name(const struct road *road)
@@ -98,20 +98,36 @@ static void add_alarms(json_t *alarms, struct upstream *const *upstreams, size_t
 	}
 }
 
-json_t *status_json(const struct config *config, const struct counters *counters, const struct queue *queue,
-    const struct scheduler *scheduler, struct upstream *const *upstreams, struct spool *spool)
+/* Nothing new leaves while the old sender ends, so that two never use the same window. */
+static void add_ending(json_t *status, json_t *alarms, int64_t left_ms)
 {
+	if (left_ms < 0)
+		return;
+	json_object_set_new(status, "ends_within_s", json_integer(left_ms / 1000));
+	json_array_append_new(alarms,
+	    json_sprintf(
+		"after the reload the sender finishes its last transaction, for %lld s at most; until then "
+		"no other mail leaves. To end it now: systemctl restart mfdrelay",
+		(long long)(left_ms / 1000)));
+}
+
+json_t *status_json(const struct status_view *view)
+{
+	const struct config *config = view->config;
+	const struct counters *counters = view->counters;
 	json_t *roads = json_array(), *alarms = json_array();
 	struct err err = {""};
 
 	for (unsigned i = 0; i < config->upstream_count; i++)
-		json_array_append_new(roads, upstream_json(upstreams[i], scheduler, i));
-	add_alarms(alarms, upstreams, config->upstream_count);
-	if (!spool_has_room(spool, 0, &err))
+		json_array_append_new(roads, upstream_json(view->upstreams[i], view->scheduler, i));
+	add_alarms(alarms, view->upstreams, config->upstream_count);
+	if (!spool_has_room(view->spool, 0, &err))
 		json_array_append_new(alarms, json_sprintf("new mail is refused with 452: %s", err.text));
-	return json_pack("{s:b, s:s, s:o, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o}", "ok", 1, "version",
-	    MFDRELAY_VERSION, "started", time_json(atomic_load(&counters->started_ms)), "config", "file",
-	    config->file, "loaded", time_json(atomic_load(&counters->config_loaded_ms)), "workers",
-	    workers_json(counters), "counters", counters_json(counters), "queue",
-	    queue_json(config, queue, scheduler, spool), "upstreams", roads, "alarms", alarms);
+	json_t *status = json_pack("{s:b, s:s, s:o, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
+	    "version", MFDRELAY_VERSION, "started", time_json(atomic_load(&counters->started_ms)), "config",
+	    "file", config->file, "loaded", time_json(atomic_load(&counters->config_loaded_ms)), "workers",
+	    workers_json(counters), "counters", counters_json(counters), "queue", queue_json(view),
+	    "upstreams", roads, "alarms", alarms);
+	add_ending(status, alarms, view->drain_left_ms);
+	return status;
 }

@@ -2,6 +2,8 @@
 #ifndef MFDRELAY_SENDER_STATUS_H
 #define MFDRELAY_SENDER_STATUS_H
 
+#include <stdint.h>
+
 #include <jansson.h>
 
 struct config;
@@ -11,9 +13,20 @@ struct scheduler;
 struct spool;
 struct upstream;
 
+/* What it is made from. All borrowed. */
+struct status_view {
+	const struct config *config;
+	const struct counters *counters;
+	const struct queue *queue;
+	const struct scheduler *scheduler;
+	struct upstream *const *upstreams;
+	struct spool *spool;
+	int64_t drain_left_ms;		/* how long this sender may still go on to finish what it has begun; -1: it is not ending */
+};
+
 /* {"ok":true, "version":.., "started":.., "config":{..}, "workers":{..}, "counters":{..}, "queue":{..}, "upstreams":[..],
- * "alarms":[..]}: the caller frees it. Each alarm is one sentence for a person. */
-json_t *status_json(const struct config *config, const struct counters *counters, const struct queue *queue,
-    const struct scheduler *scheduler, struct upstream *const *upstreams, struct spool *spool);
+ * "alarms":[..]}, with "ends_within_s" where the sender is ending: the caller frees it. Each alarm is one sentence for a
+ * person. */
+json_t *status_json(const struct status_view *view);
 
 #endif

@@ -137,19 +137,26 @@ static void on_stuck_timer(evutil_socket_t fd, short what, void *cookie)
 
 /* --- opening --- */
 
+static const char *cause_not_open(void)
+{
+	return errno == ENOENT			   ? "it is made when the daemon starts"
+	       : errno == EACCES || errno == EPERM ? "only root and the daemon's user may look into it"
+						   : "look at its disk";
+}
+
 static int open_folders(struct spool *spool, struct err *err)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 	int root = open(spool->path, flags);
 
 	if (root < 0)
-		return err_sys(
-		    err, "%s: opening the spool folder (it is made when the daemon starts)", spool->path);
+		return err_set(err, "%s: the spool can not be opened: %s (%s)", spool->path, strerror(errno),
+		    cause_not_open());
 	for (int dir = 0; dir < DIR_COUNT; dir++) {
 		spool->dirs[dir] = openat(root, spool_dir_names[dir], flags | O_NOFOLLOW);
 		if (spool->dirs[dir] < 0) {
-			err_sys(err, "%s/%s: opening the folder (it is made when the daemon starts)",
-			    spool->path, spool_dir_names[dir]);
+			err_set(err, "%s/%s: the folder can not be opened: %s (%s)", spool->path,
+			    spool_dir_names[dir], strerror(errno), cause_not_open());
 			close(root);
 			return -1;
 		}

@@ -25,6 +25,9 @@ struct spool_message;
  * descriptor that holds it (workers inherit it), or -1 with err, which names the other daemon's process when it can. */
 int spool_lock(const char *path, unsigned wait_ms, struct err *err);
 
+/* Whether a daemon holds that lock now. */
+bool spool_is_locked(const char *path);
+
 /* Under the lock: make missing sub-folders (0700, owned by uid and gid when run as root; (uid_t)-1: leave), make this
  * spool's two random bytes (var/spool-id), remove what a crash can leave (temporary files, states without a message).
  * Foreign names are left alone. Returns 0, or -1 with err. */

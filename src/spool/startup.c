@@ -17,11 +17,34 @@
 #include "base/clock.h"
 #include "base/fsutil.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 #define LOCK_POLL_MS 50
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 /* --- the folder and its lock --- */
+
+/* What an admin can do about errno. */
+static const char *remedy(void)
+{
+	switch (errno) {
+	case ENOENT:
+		return "; make the folder it is to be in first";
+	case EROFS:
+		return "; under systemd, name it in ReadWritePaths= (systemctl edit mfdrelay), else mount "
+		       "its disk "
+		       "for writing";
+	case EACCES:
+	case EPERM:
+		return "; the spool must belong to the user that the daemon is started as: chown it, or make "
+		       "it with "
+		       "install -d -m 0700 -o USER";
+	case ENOSPC:
+		return "; make room on its disk";
+	default:
+		return "";
+	}
+}
 
 static bool is_ours(const char *name)
 {
@@ -75,7 +98,9 @@ static int close_to_others(int root, const char *path, struct err *err)
 		    "its own",
 		    path);
 	if (fchmod(root, 0700) < 0)
-		return err_sys(err, "%s: others may enter this folder (run: chmod 700 %s)", path, path);
+		return err_set(err,
+		    "%s: others may enter this folder, and it can not be closed to them: %s%s", path,
+		    strerror(errno), remedy());
 	log_event(LOG_LEVEL_WARNING, "spool-mode-changed", kv_str("path", path),
 	    kv_str("why", "others could enter it; it is 0700 now"));
 	return 0;
@@ -98,12 +123,13 @@ static int open_root(const char *path, struct err *err)
 	bool is_new = mkdir(path, 0700) == 0;
 
 	if (!is_new && errno != EEXIST)
-		return err_sys(err, "%s: making the spool folder%s", path,
-		    errno == ENOENT ? " (make the folder it is to be in first)" : "");
+		return err_set(
+		    err, "%s: the spool folder can not be made: %s%s", path, strerror(errno), remedy());
 	/* A link to another disk is the admin's right. */
 	int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
-		return err_sys(err, "%s: opening the spool folder", path);
+		return err_set(
+		    err, "%s: the spool folder can not be opened: %s%s", path, strerror(errno), remedy());
 	if (is_new && sync_parent(root) < 0)
 		err_sys(err, "%s: syncing its name to disk", path);
 	else if (close_to_others(root, path, err) == 0)
@@ -151,7 +177,7 @@ static int take_lock(int root, const char *path, unsigned wait_ms, struct err *e
 	struct stat st;
 
 	if (fd < 0)
-		return err_sys(err, "%s/lock", path);
+		return err_set(err, "%s/lock: it can not be opened: %s%s", path, strerror(errno), remedy());
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
 		close(fd);
 		return err_set(err, "%s/lock: not a plain file with one name; remove it", path);
@@ -178,6 +204,18 @@ int spool_lock(const char *path, unsigned wait_ms, struct err *err)
 	close(root);
 	errno = saved_errno;
 	return fd;
+}
+
+bool spool_is_locked(const char *path)
+{
+	char *file = xasprintf("%s/lock", path);
+	int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+	free(file);
+	if (fd >= 0)
+		close(fd);
+	return locked;
 }
 
 /* --- owners --- */
@@ -376,7 +414,8 @@ static int open_folder(int root, const char *path, const char *name, struct err 
 	struct stat st;
 
 	if (mkdirat(root, name, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, "%s/%s: making the folder", path, name);
+		return err_set(
+		    err, "%s/%s: the folder can not be made: %s%s", path, name, strerror(errno), remedy());
 	int fd = openat(root, name, FOLDER_FLAGS);
 	if (fd < 0)
 		return err_sys(err, "%s/%s: opening the folder", path, name);

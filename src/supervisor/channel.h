@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 enum word_kind {
-	WORD_DRAIN = 1,		/* to the worker: finish within value ms, then end */
+	WORD_STOP = 1,		/* to the worker: the daemon stops; finish within value ms, then end */
+	WORD_RETIRE,		/* to the worker: a new one takes its place after a reload; as above */
 	WORD_PING,		/* to the worker */
 	WORD_PONG,		/* from the worker, from its loop */
 	WORD_READY,		/* from the worker: start has succeeded */

@@ -25,6 +25,7 @@ struct process {
 	int fd;
 	int status;
 	bool draining;
+	int64_t deadline_ms; /* monotonic, while draining */
 	int64_t started_ms;
 	int64_t asked_ms; /* when the ping was sent that is not answered yet; 0: none is */
 	unsigned ticks;	  /* since then */
@@ -100,11 +101,26 @@ struct process *process_start(struct event_base *base, const struct worker_role 
 	return watch(base, process);
 }
 
-void process_drain(struct process *process, unsigned ms)
+static void drain(struct process *process, enum word_kind word, unsigned ms)
 {
+	int64_t deadline_ms = clock_mono_ms() + ms;
+
+	channel_send(process->fd, word, ms);
+	if (process->draining && process->deadline_ms <= deadline_ms)
+		return;
 	process->draining = true;
-	channel_send(process->fd, WORD_DRAIN, ms);
+	process->deadline_ms = deadline_ms;
 	timer_set(process->kill_timer, (int64_t)ms + KILL_AFTER_DEADLINE_MS);
+}
+
+void process_stop(struct process *process, unsigned ms)
+{
+	drain(process, WORD_STOP, ms);
+}
+
+void process_retire(struct process *process, unsigned ms)
+{
+	drain(process, WORD_RETIRE, ms);
 }
 
 bool process_ping(struct process *process, int64_t timeout_ms)

@@ -24,8 +24,10 @@ typedef void process_fn(void *arg, struct process *process, enum process_event e
 struct process *process_start(struct event_base *base, const struct worker_role *role, const struct worker_input *input,
     void (*close_others)(void *arg, struct process *self), process_fn *fn, void *arg);
 
-/* Ask it to finish within ms, then end. A process that is still there 5 s after that is killed. */
-void process_drain(struct process *process, unsigned ms);
+/* Ask it to finish within ms, then end: because the daemon stops, or because a new one takes its place. A process that is
+ * still there 5 s after that is killed. Asked again, the time can only become shorter. */
+void process_stop(struct process *process, unsigned ms);
+void process_retire(struct process *process, unsigned ms);
 
 /* Look for an answer to the last ping, and ask again. Returns false when the process has not answered for timeout_ms: it hangs. */
 bool process_ping(struct process *process, int64_t timeout_ms);

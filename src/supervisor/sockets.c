@@ -55,14 +55,32 @@ static int take_from_systemd(struct sockets *sockets, int count, struct err *err
 	return 0;
 }
 
-/* A socket for one entry: the one that is open already, or a new one. */
-static int open_one(const struct sockets *current, const struct listen_config *entry, struct err *err)
+/* The kernel gives a port on "*" and on an address of its own to one socket only, and the old listener has it
+ * until its last session has ended. */
+static int refuse_overlap(
+    const struct listen_socket *ours, const struct listen_config *entry, struct err *err)
 {
-	for (size_t i = 0; i < current->count; i++)
-		if (current->items[i].address != NULL &&
-		    strcmp(current->items[i].address, entry->address) == 0 &&
-		    current->items[i].port == entry->port)
-			return current->items[i].fd;
+	return err_set(err,
+	    "listen: this daemon itself has port %u open on \"%s\", which stands in the way of \"%s\"; such "
+	    "a "
+	    "change takes a restart (systemctl restart mfdrelay)",
+	    (unsigned)ours->port, ours->address, entry->address);
+}
+
+/* A socket for one entry: the one that is open already and not taken, or a new one. */
+static int open_one(const struct sockets *next, const struct sockets *current,
+    const struct listen_config *entry, struct err *err)
+{
+	for (size_t i = 0; i < current->count; i++) {
+		const struct listen_socket *ours = &current->items[i];
+		const struct listen_config was = {.address = ours->address, .port = ours->port};
+		if (ours->address == NULL || ours->port != entry->port)
+			continue;
+		if (strcmp(ours->address, entry->address) == 0 && !has_fd(next, ours->fd))
+			return ours->fd;
+		if (listen_overlaps(&was, entry))
+			return refuse_overlap(ours, entry, err);
+	}
 	return listen_open(entry->address, entry->port, err);
 }
 
@@ -76,7 +94,7 @@ int sockets_reopen(
 		return 0;
 	}
 	for (size_t i = 0; i < config->listen_count; i++) {
-		int fd = open_one(current, &config->listen[i], err);
+		int fd = open_one(next, current, &config->listen[i], err);
 		if (fd < 0) {
 			sockets_replace(next, current);
 			return -1;

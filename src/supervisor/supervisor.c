@@ -67,7 +67,7 @@ struct supervisor {
 	int wake_fds[2]; /* listener's end, sender's end: kept open here, so that a restart finds them */
 	uid_t uid;
 	gid_t gid;
-	bool stopping, announced, reloading;
+	bool stopping, announced, reloading, reload_refused;
 	int status;
 };
 
@@ -207,9 +207,14 @@ static void drop_retired(struct supervisor *s, struct process *process)
 	}
 }
 
+/* At the start both must stand. After a reload the new listener counts: the new sender may have to wait long for
+ * the old one's last transaction, and systemd would call that a failed reload. */
 static void announce_ready(struct supervisor *s)
 {
-	if (!s->listener.ready || !s->sender.ready)
+	if (!s->listener.ready || (!s->announced && !s->sender.ready))
+		return;
+	sd_notify(0, "READY=1");
+	if (!s->sender.ready)
 		return;
 	if (!s->announced)
 		log_event(LOG_LEVEL_NOTICE, "ready", kv_str("version", MFDRELAY_VERSION),
@@ -219,7 +224,6 @@ static void announce_ready(struct supervisor *s)
 		log_event(LOG_LEVEL_NOTICE, "reloaded", kv_str("file", s->config->file));
 	s->announced = true;
 	s->reloading = false;
-	sd_notify(0, "READY=1");
 }
 
 static void on_process(void *arg, struct process *process, enum process_event event)
@@ -266,12 +270,12 @@ static void on_child(evutil_socket_t fd, short what, void *cookie)
 		reap(cookie, pid, status);
 }
 
-static void drain_retired(struct supervisor *s, unsigned ms)
+static void stop_retired(struct supervisor *s, unsigned ms)
 {
 	struct retired *retired;
 
 	SLIST_FOREACH(retired, &s->retired, next)
-		process_drain(retired->process, ms);
+		process_stop(retired->process, ms);
 }
 
 /* A second signal ends the waiting. */
@@ -287,10 +291,10 @@ static void on_stop(evutil_socket_t fd, short what, void *cookie)
 	    kv_u64("deadline_ms", ms));
 	s->stopping = true;
 	if (s->listener.current != NULL)
-		process_drain(s->listener.current, ms);
+		process_stop(s->listener.current, ms);
 	if (s->sender.current != NULL)
-		process_drain(s->sender.current, ms);
-	drain_retired(s, ms);
+		process_stop(s->sender.current, ms);
+	stop_retired(s, ms);
 	finish_when_all_ended(s);
 }
 
@@ -298,7 +302,7 @@ static void log_problems(const struct config_problems *problems)
 {
 	for (size_t i = 0; i < problems->count; i++)
 		log_event(problems->items[i].is_error ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "config",
-		    kv_str("problem", problems->items[i].text));
+		    kv_words("problem", problems->items[i].text));
 }
 
 static bool same_text(const char *a, const char *b)
@@ -325,7 +329,7 @@ static int load_next(struct supervisor *s, struct config **config, struct socket
 	} else if (sockets_reopen(sockets, &s->sockets, *config, &err) == 0) {
 		return 0;
 	}
-	log_event(LOG_LEVEL_ERR, "config", kv_str("problem", err.text));
+	log_event(LOG_LEVEL_ERR, "config", kv_words("problem", err.text));
 	config_free(*config);
 	return -1;
 }
@@ -334,15 +338,15 @@ static void retire_listener(struct supervisor *s)
 {
 	struct retired *retired;
 
-	/* One draining generation at most. */
-	drain_retired(s, 0);
+	/* One draining generation at most; the one before gets the time of a stop. */
+	stop_retired(s, STOP_DEADLINE_MS);
 	if (s->listener.current == NULL)
 		return;
 	retired = xcalloc(1, sizeof *retired);
 	retired->process = s->listener.current;
 	s->listener.current = NULL;
 	SLIST_INSERT_HEAD(&s->retired, retired, next);
-	process_drain(retired->process, RELOAD_LISTENER_MS);
+	process_retire(retired->process, RELOAD_LISTENER_MS);
 }
 
 static void notify_reloading(void)
@@ -370,9 +374,12 @@ static void on_reload(evutil_socket_t fd, short what, void *cookie)
 	if (load_next(s, &next, &next_sockets) < 0) {
 		log_event(LOG_LEVEL_ERR, "reload-refused", kv_str("file", s->config->file),
 		    kv_str("consequence", "the old configuration goes on"));
-		sd_notify(0, "READY=1\nSTATUS=reload refused, the old configuration goes on: see the log");
+		sd_notify(0, "READY=1\nSTATUS=the last reload was refused, the old configuration goes on: "
+			     "see the log");
+		s->reload_refused = true;
 		return;
 	}
+	s->reload_refused = false;
 	log_event(LOG_LEVEL_NOTICE, "reloading", kv_str("file", next->file));
 	retire_listener(s);
 	config_free(s->config);
@@ -384,7 +391,7 @@ static void on_reload(evutil_socket_t fd, short what, void *cookie)
 	s->reloading = true;
 	s->sender.ready = false;
 	if (s->sender.current != NULL)
-		process_drain(s->sender.current, RELOAD_SENDER_MS);
+		process_retire(s->sender.current, RELOAD_SENDER_MS);
 	else
 		start_slot(&s->sender);
 }
@@ -408,10 +415,13 @@ static void on_tick(evutil_socket_t fd, short what, void *cookie)
 	ping(&s->sender);
 	if (!s->announced)
 		return;
-	sd_notifyf(0, "WATCHDOG=1\nSTATUS=%llu messages accepted, %llu delivered, %llu sessions now",
+	sd_notifyf(0, "WATCHDOG=1\nSTATUS=%llu messages accepted, %llu delivered, %llu sessions now%s",
 	    (unsigned long long)counted(&s->counters->messages_accepted),
 	    (unsigned long long)counted(&s->counters->messages_delivered),
-	    (unsigned long long)counted(&s->counters->sessions_now));
+	    (unsigned long long)counted(&s->counters->sessions_now),
+	    s->reload_refused ? "; the last reload was refused, the old configuration goes on: see the log"
+	    : s->reloading    ? "; after the reload the old sender finishes its transactions first"
+			      : "");
 }
 
 /* Which user the workers run as. */
@@ -423,9 +433,10 @@ static int choose_user(struct supervisor *s, struct err *err)
 	s->gid = (gid_t)-1;
 	if (geteuid() != 0) {
 		struct passwd *self = getpwuid(geteuid());
-		if (name != NULL && (self == NULL || strcmp(self->pw_name, name) != 0))
-			log_event(LOG_LEVEL_NOTICE, "user-not-used", kv_str("user", name),
-			    kv_u64("uid", geteuid()),
+		if (name == NULL || self == NULL || strcmp(self->pw_name, name) != 0)
+			log_event(LOG_LEVEL_NOTICE, "runs-as",
+			    kv_str("user", self != NULL ? self->pw_name : ""), kv_u64("uid", geteuid()),
+			    kv_str("config_user", name),
 			    kv_str("why", "not started as root: everything runs as the user who started it"));
 		return 0;
 	}
@@ -537,7 +548,7 @@ int supervisor_run(struct config *config)
 	/* A log that nobody reads any more must not end the daemon. */
 	signal(SIGPIPE, SIG_IGN);
 	if (set_up(&s, &err) < 0) {
-		log_event(LOG_LEVEL_ERR, "start-failed", kv_str("why", err.text));
+		log_event(LOG_LEVEL_ERR, "start-failed", kv_words("why", err.text));
 		sd_notifyf(0, "STATUS=%s", err.text);
 		s.status = 1;
 	} else {

@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/timer.h"
 #include "config/config.h"
@@ -26,7 +27,8 @@ struct worker {
 	struct event_base *base;
 	struct event *channel, *term, *deadline;
 	void *state;
-	bool draining;
+	enum drain draining; /* 0: not */
+	int64_t deadline_ms; /* monotonic, while draining */
 };
 
 struct event_base *worker_base(const struct worker *worker)
@@ -54,15 +56,30 @@ void worker_finished(struct worker *worker)
 	event_base_loopexit(worker->base, NULL);
 }
 
-static void begin_drain(struct worker *worker, unsigned ms)
+int64_t worker_drain_left_ms(const struct worker *worker)
 {
-	/* A later word may only shorten the time: the last one counts. */
-	timer_set(worker->deadline, ms);
-	if (worker->draining)
+	int64_t left_ms = worker->deadline_ms - clock_mono_ms();
+
+	if (!worker->draining)
+		return -1;
+	return left_ms > 0 ? left_ms : 0;
+}
+
+/* A later word can shorten the time, and turn a retirement into a stop; never the other way. */
+static void begin_drain(struct worker *worker, enum drain why, unsigned ms)
+{
+	int64_t deadline_ms = clock_mono_ms() + ms;
+
+	if (!worker->draining || deadline_ms < worker->deadline_ms) {
+		worker->deadline_ms = deadline_ms;
+		timer_set(worker->deadline, ms);
+	}
+	if (worker->draining >= why)
 		return;
-	worker->draining = true;
-	log_event(LOG_LEVEL_INFO, "draining", kv_u64("deadline_ms", ms));
-	worker->role->drain(worker->state);
+	worker->draining = why;
+	log_event(LOG_LEVEL_INFO, "draining", kv_str("for", why == DRAIN_STOP ? "stop" : "reload"),
+	    kv_i64("deadline_ms", worker_drain_left_ms(worker)));
+	worker->role->drain(worker->state, why);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *cookie)
@@ -78,14 +95,14 @@ static void on_orphaned(struct worker *worker, const char *why)
 {
 	log_event(LOG_LEVEL_WARNING, "supervisor-gone", kv_str("sign", why));
 	event_del(worker->channel);
-	begin_drain(worker, ORPHAN_DRAIN_MS);
+	begin_drain(worker, DRAIN_STOP, ORPHAN_DRAIN_MS);
 }
 
 static void on_term(evutil_socket_t fd, short what, void *cookie)
 {
 	(void)fd;
 	(void)what;
-	begin_drain(cookie, ORPHAN_DRAIN_MS);
+	begin_drain(cookie, DRAIN_STOP, ORPHAN_DRAIN_MS);
 }
 
 static void on_word(evutil_socket_t fd, short what, void *cookie)
@@ -98,8 +115,10 @@ static void on_word(evutil_socket_t fd, short what, void *cookie)
 	while ((got = channel_receive((int)fd, &word)) > 0) {
 		if (word.kind == WORD_PING)
 			channel_send((int)fd, WORD_PONG, word.value);
-		else if (word.kind == WORD_DRAIN)
-			begin_drain(worker, word.value);
+		else if (word.kind == WORD_STOP)
+			begin_drain(worker, DRAIN_STOP, word.value);
+		else if (word.kind == WORD_RETIRE)
+			begin_drain(worker, DRAIN_RETIRE, word.value);
 	}
 	if (got < 0)
 		on_orphaned(worker, "its socket is closed");
@@ -180,7 +199,7 @@ int worker_main(const struct worker_role *role, const struct worker_input *input
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	set_signals();
 	if (drop_privileges(input, &err) < 0 || set_up(&worker, &err) < 0) {
-		log_event(LOG_LEVEL_ERR, "start-failed", kv_str("why", err.text));
+		log_event(LOG_LEVEL_ERR, "start-failed", kv_words("why", err.text));
 		status = 1;
 	} else {
 		channel_send(input->supervisor_fd, WORD_READY, 0);

@@ -1,6 +1,6 @@
 /* What listener and sender share as processes: privileges dropped, a loop, the supervisor's words, and the end.
  *
- * Words from the supervisor over a socket: drain (finish what is in hand, at most so long), ping (answered from the
+ * Words from the supervisor over a socket: stop and retire (finish what is in hand, at most so long), ping (answered from the
  * loop, so a loop that hangs is found). Its EOF means the supervisor is gone: the worker ends at once; all that was
  * acknowledged is in the spool. */
 #ifndef MFDRELAY_SUPERVISOR_WORKER_H
@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include "base/err.h"
 
@@ -30,14 +31,19 @@ struct worker_input {
 	gid_t gid;
 };
 
+enum drain {
+	DRAIN_RETIRE = 1,	/* a new worker takes this one's place after a reload */
+	DRAIN_STOP,		/* the daemon stops */
+};
+
 struct worker_role {
 	const char *name;		/* "listener", "sender": process and log */
 	/* Set up on base's loop, with privileges already dropped, and no thread started yet; worker_confine as soon as what
 	 * the sandbox would refuse is done. Returns the role's state, or NULL with err, which ends the process; the supervisor tries
 	 * again with back-off. */
 	void *(*start)(struct worker *worker, struct err *err);
-	/* Take nothing new, finish what is in hand, then call worker_finished. */
-	void (*drain)(void *state);
+	/* Take nothing new, finish what is in hand, then call worker_finished. DRAIN_STOP may follow on DRAIN_RETIRE. */
+	void (*drain)(void *state, enum drain why);
 	/* The drain's time is over: answer what is unfinished with 4xx or leave it queued, then call worker_finished. */
 	void (*deadline)(void *state);
 	/* Free everything. */
@@ -51,6 +57,9 @@ const struct worker_input *worker_input(const struct worker *worker);
 /* What the role needs is open: enter the sandbox (supervisor/sandbox.h), unless the config switches it off. Before the
  * first thread. */
 void worker_confine(const struct worker *worker, const struct sandbox *sandbox);
+
+/* How much time the drain has left, in ms; -1 while there is none. */
+int64_t worker_drain_left_ms(const struct worker *worker);
 
 /* Nothing is left to do: the loop ends after the present callbacks. */
 void worker_finished(struct worker *worker);

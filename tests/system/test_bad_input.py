@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import time
 
 import pytest
@@ -92,11 +93,35 @@ def test_spool_not_writable(sim, make_relay):
     refused_start(relay, "/proc/spool")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+def test_spool_on_a_disk_that_is_read_only(sim, make_relay, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", disk], capture_output=True).returncode != 0:
+        pytest.skip("no mount here")
+    try:
+        relay = make_relay(sim, start=False, spool=str(disk / "spool"))
+        refused_start(relay, "ReadWritePaths=")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="trying it as another user takes root")
+def test_spool_where_its_user_cannot_go(sim, make_relay, tmp_path):
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    relay = make_relay(sim, start=False, spool=str(shut / "spool"), user="nobody")
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    check = relay.cli("check")
+    assert check.returncode == 1 and f"user nobody cannot enter {shut}" in check.stderr
+
+
 def test_spool_is_a_file(sim, make_relay, tmp_path):
     path = tmp_path / "file"
     path.write_text("x")
     relay = make_relay(sim, start=False, spool=str(path))
-    refused_start(relay, str(path))
+    refused_start(relay, str(path), status=78)
 
 
 def test_ca_file_that_does_not_parse(sim, make_relay, tmp_path):

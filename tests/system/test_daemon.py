@@ -120,6 +120,76 @@ def test_a_reload_moves_to_another_port(sim, relay):
     wait_until(closed, 10, "the old port to be closed")
 
 
+def test_a_reload_that_needs_its_own_port_on_another_address_says_so(sim, relay):
+    relay.reload(listen=[{"address": "*", "port": relay.port}])
+    relay.wait_event("reload-refused")
+    assert "this daemon itself has port" in relay.log() and "restart" in relay.log()
+    relay.send(make_mail())
+    sim.wait_messages(1)
+
+
+def test_a_session_between_two_messages_sends_one_more_after_a_reload(sim, relay):
+    def send(client):
+        expect(client.mail("printer@contoso.com"), 250)
+        expect(client.rcpt("boss@contoso.com"), 250)
+        expect(client.data(make_mail()), 250)
+    with relay.smtp() as client:
+        client.helo("printer")
+        send(client)
+        relay.reload()
+        relay.wait_event("reloaded")
+        send(client)
+        code, text = client.mail("printer@contoso.com")
+        assert code == 421 and b"has a new configuration" in text
+    assert len(sim.wait_messages(2)) == 2
+
+
+def test_a_second_reload_gives_what_is_under_way_the_time_of_a_stop(sim, relay):
+    with relay.smtp() as slow:
+        begin_data(slow)
+        slow.send(b"Subject: slow\r\n\r\n")
+        relay.reload()
+        relay.wait_event("reloaded")
+        relay.reload()
+        relay.wait_event("reloaded", 2)
+        time.sleep(1)
+        slow.send(b"end\r\n.\r\n")
+        assert slow.getreply()[0] == 250
+    sim.wait_messages(1)
+
+
+def test_a_sender_that_a_reload_waits_for_is_no_secret(sim, relay):
+    sim.faults("final-dot delay 6000 times=1")
+    relay.send(make_mail(subject="slow"))
+    wait_until(lambda: "DATA" in sim.log() or "BDAT" in sim.log(), 10, "the content under way")
+    relay.reload()
+    relay.wait_event("reloading")
+    waiting = relay.send(make_mail(subject="next"))
+
+    def ending():
+        status = json.loads(relay.cli("status", "--json").stdout)
+        return status if "ends_within_s" in status else None
+    status = wait_until(ending, 5, "the old sender's word")
+    assert status["ends_within_s"] <= 660 and "restart" in " ".join(status["alarms"])
+    assert "finishes" in relay.cli("queue", "retry", waiting).stderr
+    relay.reload()
+    assert len(sim.wait_messages(2, 30)) == 2
+    wait_until(lambda: relay.cli("status").returncode == 0, 10, "all to be well again")
+
+
+def test_a_sender_that_hangs_is_told_from_a_daemon_that_does_not_run(sim, relay):
+    kill(relay.pid("sender"), signal.SIGKILL)
+    kill(relay.pid("sender"), signal.SIGSTOP)
+    try:
+        status = relay.cli("status")
+        assert status.returncode == 1 and "runs, but its sender does not answer" in status.stdout
+        assert json.loads(relay.cli("status", "--json").stdout)["running"] is True
+    finally:
+        kill(relay.pid("sender"), signal.SIGCONT)
+    relay.stop()
+    assert "does not run" in relay.cli("status").stdout
+
+
 def test_a_second_daemon_on_the_same_spool_is_refused(sim, relay, make_relay):
     second = make_relay(sim, start=False, spool=str(relay.spool))
     begun = time.monotonic()

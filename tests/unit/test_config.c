@@ -643,8 +643,7 @@ static void test_odd_files(void **state)
 	(void)state;
 	memset(large, '\n', 1024 * 1024 + 1);
 	expect_file("a file that is not there", in_folder("nothing"),
-	    "error: cannot be read: No such file or directory; name the config with -c FILE, and let this "
-	    "user read it\n");
+	    "error: cannot be read: No such file or directory; name the config with -c FILE\n");
 	expect_file("a folder", folder_path, "error: not a plain file; name the config with -c FILE\n");
 	expect_file("a NUL byte", write_bytes("nul", nul, sizeof nul - 1, 0600),
 	    "error: holds a NUL byte; the config is plain text\n");

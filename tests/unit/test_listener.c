@@ -242,7 +242,7 @@ static void a_drain_refuses_new_sessions_and_finishes_what_was_begun(void **stat
 	exchange(busy, "", "220 ");
 	exchange(busy, "MAIL FROM:<a@b.example>\r\n", "250 ");
 	exchange(busy, "RCPT TO:<c@d.example>\r\n", "250 ");
-	assert_int_equal(channel_send(p.supervisor_fd, WORD_DRAIN, 5000), 0);
+	assert_int_equal(channel_send(p.supervisor_fd, WORD_STOP, 5000), 0);
 	exchange(idle, "", "421 4.3.2 ");
 	expect_closed(idle);
 	exchange(busy, "DATA\r\n", "354 ");
@@ -251,7 +251,7 @@ static void a_drain_refuses_new_sessions_and_finishes_what_was_begun(void **stat
 	expect_closed(busy);
 	/* It ends by itself, long before the deadline. */
 	assert_int_equal(waitpid(p.pid, &status, WNOHANG), 0);
-	for (int i = 0; i < 2000 && waitpid(p.pid, &status, WNOHANG) == 0; i++)
+	for (int i = 0; i < 10000 && waitpid(p.pid, &status, WNOHANG) == 0; i++)
 		usleep(1000);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	p.pid = fork();
@@ -274,7 +274,7 @@ static void at_the_drains_deadline_content_under_way_is_refused(void **state)
 	exchange(fd, "MAIL FROM:<a@b.example>\r\n", "250 ");
 	exchange(fd, "RCPT TO:<c@d.example>\r\n", "250 ");
 	exchange(fd, "DATA\r\n", "354 ");
-	assert_int_equal(channel_send(p.supervisor_fd, WORD_DRAIN, 50), 0);
+	assert_int_equal(channel_send(p.supervisor_fd, WORD_STOP, 50), 0);
 	/* More comes after the refusal: it must not be lost to a reset. */
 	for (int i = 0; i < 15; i++) {
 		send(fd, line, sizeof line, MSG_NOSIGNAL);

@@ -793,6 +793,27 @@ static void draining_ends_idle_sessions_and_lets_messages_finish(void **state)
 	relay_close(&r);
 }
 
+static void a_reload_lets_each_session_send_one_more(void **state)
+{
+	static struct relay r;
+
+	(void)state;
+	relay_open(&r);
+	relay_connect(&r, LISTED);
+	expect(&r, "220 ");
+	exchange(&r, "HELO x\r\n", "250 ");
+	sessions_retire(&r.env);
+	exchange(&r, "NOOP\r\n", "250 ");
+	exchange(&r, "MAIL FROM:<a@contoso.com>\r\n", "250 ");
+	exchange(&r, "RCPT TO:<b@contoso.com>\r\n", "250 ");
+	exchange(&r, "DATA\r\n", "354 ");
+	exchange(&r, "x\r\n.\r\n", "250 2.0.0 Ok: queued as ");
+	exchange(&r, "MAIL FROM:<a@contoso.com>\r\n", "421 4.3.2 relay.test has a new configuration");
+	assert_true(wait_eof(&r));
+	assert_int_equal(look_queue(&r).count, 1);
+	relay_close(&r);
+}
+
 static void at_the_deadline_unfinished_content_is_refused(void **state)
 {
 	static struct relay r;
@@ -885,6 +906,7 @@ int main(void)
 	    cmocka_unit_test(below_the_floor_of_free_space_mail_is_put_off_and_the_session_goes_on),
 	    cmocka_unit_test(an_unlisted_address_learns_its_own_name),
 	    cmocka_unit_test(what_takes_too_long_ends_with_421),
+	    cmocka_unit_test(a_reload_lets_each_session_send_one_more),
 	    cmocka_unit_test(draining_ends_idle_sessions_and_lets_messages_finish),
 	    cmocka_unit_test(at_the_deadline_unfinished_content_is_refused),
 	    cmocka_unit_test(a_commit_under_way_is_answered_even_as_the_process_ends),
