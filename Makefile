@@ -105,6 +105,16 @@ check: unit system crash
 fuzz:
 	$(Q)BUILD=$(BUILD) sh tests/fuzz/run.sh
 
+# clang's static analysis of the daemon; needs sh contrib/setup.sh --fuzz.
+lint:
+	$(Q)command -v clang-tidy >/dev/null || { echo "clang-tidy is missing; run: sh contrib/setup.sh --fuzz" >&2; exit 1; }
+	$(Q)printf '%s\n' src/main.c $(SOURCES) | xargs -P "$$(nproc)" -n 8 sh -c \
+		'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -DMFDRELAY_VERSION=\"$(VERSION)\" -Isrc 2>/dev/null' clang-tidy
+
+# The unit tests under ThreadSanitizer: the syncer, the password checks, and what hands work to them.
+tsan:
+	$(Q)$(MAKE) unit BUILD=$(BUILD)/tsan CFLAGS="-O1 -g" SANITIZE="-fsanitize=thread"
+
 # Figures, not a test: throughput, memory, syncs a message. BENCH_DIR names the file system (default: that of BUILD).
 bench: $(BUILD)/mfdrelay $(BUILD)/m365sim
 	$(Q)BUILD=$(abspath $(BUILD)) python3 tests/bench/throughput.py
@@ -138,5 +148,5 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all demo unit system crash torture check fuzz bench asan install uninstall clean
+.PHONY: all demo unit system crash torture check fuzz lint tsan bench asan install uninstall clean
 .SECONDARY:

@@ -2,7 +2,7 @@
 # Installs from Debian's packages what mfdrelay needs and this machine lacks; does nothing, at once, when all is there.
 #
 #   sh contrib/setup.sh             to build the daemon and run every test
-#   sh contrib/setup.sh --fuzz      the same, and clang for `make fuzz`
+#   sh contrib/setup.sh --fuzz      the same, and clang for `make fuzz` and `make lint`
 #   sh contrib/setup.sh --runtime   to run a daemon that was built elsewhere
 #
 # It installs as root or through sudo; else it prints the one line to run. Made for Debian 12.
@@ -19,7 +19,7 @@ build="gcc libc6-dev make pkg-config libssl-dev libevent-dev libcurl4-openssl-de
 tests="ca-certificates curl iproute2 libcmocka-dev mandoc msmtp openssl procps python3 python3-pytest strace swaks systemd
 	libdb5.3 libicu72 libnsl2"
 
-fuzz="clang libclang-rt-14-dev"
+fuzz="clang clang-tidy libclang-rt-14-dev"
 
 folder=$(cd "$(dirname "$0")/.." && pwd)
 postfix=$folder/.tools/postfix

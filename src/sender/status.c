@@ -55,7 +55,8 @@ static json_t *queue_json(const struct status_view *view)
 	    "unread", (json_int_t)counts.unread, "up_to_an_hour", (json_int_t)counts.hour, "up_to_a_day",
 	    (json_int_t)counts.day, "older", (json_int_t)counts.older, "oldest_s",
 	    (json_int_t)(counts.oldest_ms / 1000), "without_route",
-	    (json_int_t)(scheduler_ready(scheduler, no_road) + scheduler_waiting(scheduler, no_road)),
+	    (json_int_t)scheduler_ready(scheduler, no_road) +
+		(json_int_t)scheduler_waiting(scheduler, no_road),
 	    "failed", (json_int_t)spool_failed_count(view->spool));
 }
 

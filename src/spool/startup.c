@@ -348,18 +348,25 @@ static bool split(const char *name, const char *suffix, char id[SPOOL_ID_MAX + 1
 	       str_copy(id, SPOOL_ID_MAX + 1, (struct str){name, n - tail}) && spool_id_valid(id);
 }
 
-static bool repair_name(void *arg, const char *name)
+/* A file that was being written, or what says why of a message that somebody removed. */
+static bool is_left_over(const struct repair *repair, const char *name)
 {
-	struct repair *repair = arg;
 	char id[SPOOL_ID_MAX + 1];
 
 	if (strncmp(name, "tmp.", 4) == 0 && spool_id_valid(name + 4))
+		return true;
+	return repair->dir == DIR_FAILED && (split(name, ".state", id) || split(name, ".reason", id)) &&
+	       !has(repair, DIR_FAILED, id);
+}
+
+static bool repair_name(void *arg, const char *name)
+{
+	struct repair *repair = arg;
+
+	if (is_left_over(repair, name))
 		remove_name(repair, name);
 	else if (repair->dir == DIR_STATE && spool_id_valid(name))
 		repair_state(repair, name);
-	else if (repair->dir == DIR_FAILED && (split(name, ".state", id) || split(name, ".reason", id)) &&
-		 !has(repair, DIR_FAILED, id))
-		remove_name(repair, name);
 	return true;
 }
 
