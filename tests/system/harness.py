@@ -463,6 +463,28 @@ class Relay:
         return match[1].decode() if match else None
 
 
+# a peer that is no SMTP library
+
+def raw(relay):
+    """A connected socket, the banner read."""
+    s = socket.create_connection(("127.0.0.1", relay.port), 10)
+    s.settimeout(15)
+    assert s.recv(1000).startswith(b"220 ")
+    return s
+
+
+def talk(s, line):
+    """Send bytes, return what comes first."""
+    s.sendall(line)
+    return s.recv(1000)
+
+
+def raw_begin_data(s):
+    for line, code in ((b"HELO p\r\n", b"250"), (b"MAIL FROM:<printer@contoso.com>\r\n", b"250"),
+                       (b"RCPT TO:<boss@contoso.com>\r\n", b"250"), (b"DATA\r\n", b"354")):
+        assert talk(s, line).startswith(code)
+
+
 def password_hash(password):
     """What `mfdrelay passwd` makes of it."""
     made = subprocess.run([binary("mfdrelay"), "passwd"], input=password + "\n", capture_output=True, text=True, check=True,
