@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
+
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/timer.h"
 #include "config/config.h"
 #include "listener/auth.h"
 #include "listener/commands.h"
@@ -51,10 +54,8 @@ static unsigned timeout_of(const struct session *s)
 
 	if (s->state == S_DATA)
 		return data_timeout(s);
-	if (s->state == S_CHECK || s->state == S_COMMIT || s->state == S_ENDED)
+	if (s->state >= S_CHECK)
 		return 0;
-	if (s->state == S_PENALTY)
-		return s->env->login_penalty_ms;
 	if (session_is_leaving(s))
 		return LEAVE_MS;
 	return s->commands == 0 && idle > FIRST_COMMAND_MS ? FIRST_COMMAND_MS : idle;
@@ -68,11 +69,26 @@ static void set_reading(struct session *s, bool on)
 	conn_set_reading(s->conn, on);
 }
 
+static void on_penalty_over(evutil_socket_t fd, short what, void *cookie);
+
+/* By a timer of its own: the connection's ends with it. */
+static void begin_penalty(struct session *s)
+{
+	if (s->penalty == NULL)
+		s->penalty = evtimer_new(s->env->base, on_penalty_over, s);
+	if (s->penalty == NULL)
+		abort();
+	if (!evtimer_pending(s->penalty, NULL))
+		timer_set(s->penalty, s->env->login_penalty_ms);
+}
+
 /* The state with all that it implies. A handler only names the next state; this follows before anything is
  * read. */
 static void enter(struct session *s, enum session_state state)
 {
 	s->state = state;
+	if (state == S_PENALTY)
+		begin_penalty(s);
 	if (s->broken)
 		return;
 	set_reading(s, state < S_CHECK && !s->choked);
@@ -266,6 +282,8 @@ static void session_free(struct session *s)
 	env->session_count--;
 	atomic_fetch_sub_explicit(&env->counters->sessions_now, 1, memory_order_relaxed);
 	auth_cancel(s->check);
+	if (s->penalty != NULL)
+		event_free(s->penalty);
 	commands_auth_reset(s);
 	transaction_drop(s->mail);
 	/* While closing, the loop does not run any more: what is written has left, or will not. */
@@ -288,34 +306,31 @@ static void settle(struct session *s)
 
 void session_resume(struct session *s, const char *reply)
 {
-	if (reply != NULL)
+	if (s->broken && s->state != S_PENALTY)
+		s->state = S_ENDED;
+	else if (reply != NULL)
 		answer(s, reply);
 	else
 		enter(s, s->state);
-	/* No timer runs for a peer that has closed. */
-	if (s->state == S_PENALTY && s->peer_closed)
-		s->state = S_ENDED;
 	run(s);
 	settle(s);
 }
 
 /* --- events --- */
 
-static void end_penalty(struct session *s)
+static void on_penalty_over(evutil_socket_t fd, short what, void *cookie)
 {
+	struct session *s = cookie;
 	const char *reply = commands_login_refused(s);
 
+	(void)fd;
+	(void)what;
 	s->state = strstr(reply, "421") != NULL ? S_ENDED : S_COMMAND;
-	answer(s, reply);
-	run(s);
+	session_resume(s, reply);
 }
 
 static void on_timeout(struct session *s)
 {
-	if (s->state == S_PENALTY) {
-		end_penalty(s);
-		return;
-	}
 	if (session_is_leaving(s)) {
 		answer_shutdown(s);
 		return;
@@ -357,14 +372,15 @@ static void on_event(void *arg, enum conn_event event)
 		break;
 	case CONN_CLOSED:
 		s->peer_closed = true;
-		if (s->state == S_PENALTY)
-			s->state = S_ENDED;
 		run(s);
 		break;
 	case CONN_ERROR:
 		lost(s, conn_error(s->conn));
 		s->broken = true;
-		s->state = S_ENDED;
+		/* What it waits for goes on without it. So its place stays taken until then: else one address
+		 * could have any number of checks and commits under way, and guess without a penalty. */
+		if (s->state < S_CHECK)
+			s->state = S_ENDED;
 		break;
 	case CONN_CONNECTED:
 	case CONN_TLS_READY:

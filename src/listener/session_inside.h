@@ -12,6 +12,7 @@
 struct auth_check;
 struct conn;
 struct device;
+struct event;
 struct sasl_login;
 struct transaction;
 
@@ -40,6 +41,7 @@ struct session {
 	const struct device *login;	/* the entry of the user that has logged in; NULL: none */
 	struct sasl_login *sasl;	/* while AUTH is under way */
 	struct auth_check *check;	/* in S_CHECK */
+	struct event *penalty;		/* the timer of S_PENALTY; NULL: never used */
 	char *helo;			/* NULL: none; printable ASCII */
 	struct in6_addr peer;
 	char peer_text[INET6_ADDRSTRLEN];
@@ -48,7 +50,7 @@ struct session {
 	bool content_refused;		/* what comes next may be the content that we did not ask for */
 	bool last_message;		/* the one after a reload has been begun */
 	bool peer_closed;		/* no more input will come */
-	bool broken;			/* no output can be sent either */
+	bool broken;			/* no output can be sent either; ends with what it waits for */
 	bool reading;			/* as the connection knows it */
 	bool choked;			/* the peer does not read its replies: neither do we read on */
 	unsigned commands;

@@ -679,6 +679,55 @@ static void a_message_stands_when_the_device_is_gone_after_its_last_dot(void **s
 	relay_close(&r);
 }
 
+/* Say text and be gone before the first reply: the session learns of it while it carries the text out. */
+static void say_and_reset(struct relay *r, const char *text)
+{
+	relay_open(r);
+	r->env.login_penalty_ms = 300;
+	relay_connect(r, LISTED);
+	assert_int_equal(send(r->fd, text, strlen(text), 0), strlen(text));
+	close(r->fd);
+	r->fd = -1;
+}
+
+static void a_guess_costs_its_place_and_is_counted_though_its_connection_is_reset(void **state)
+{
+	static struct relay r;
+	int64_t begun = clock_mono_ms();
+
+	(void)state;
+	say_and_reset(&r, "NOOP\r\nAUTH PLAIN AGVycABmYWxzY2g=\r\n");
+	while (r.ended == 0 && clock_mono_ms() < begun + WAIT_MS)
+		idle_for(&r, 1);
+	assert_int_equal(r.ended, 1);
+	assert_true(clock_mono_ms() >= begun + 300);
+	assert_int_equal(counted(&r.env.counters->auth_failures), 1);
+	relay_close(&r);
+	/* Nor does the process's end wait for it. */
+	say_and_reset(&r, "NOOP\r\nAUTH PLAIN AGVycABmYWxzY2g=\r\n");
+	idle_for(&r, 50);
+	assert_int_equal(r.ended, 0);
+	relay_close(&r);
+}
+
+static void a_commit_keeps_its_place_though_its_connection_is_reset(void **state)
+{
+	static struct relay r;
+	bool seen = false;
+
+	(void)state;
+	say_and_reset(&r, BEGIN "Subject: x\r\n\r\nfirst line\r\n.\r\n");
+	for (int64_t end = clock_mono_ms() + WAIT_MS; r.committed == 0 && clock_mono_ms() < end;) {
+		event_base_loop(r.base, EVLOOP_ONCE);
+		seen = seen || r.env.commits > 0;
+		assert_true(r.env.session_count >= r.env.commits);
+	}
+	assert_true(seen);
+	assert_int_equal(r.committed, 1);
+	assert_int_equal(r.ended, 1);
+	relay_close(&r);
+}
+
 static void a_commit_that_fails_is_a_451_and_the_session_goes_on(void **state)
 {
 	static struct relay r;
@@ -902,6 +951,8 @@ int main(void)
 	    cmocka_unit_test(the_envelope_and_the_content_are_what_was_said),
 	    cmocka_unit_test(nothing_is_queued_of_a_message_that_breaks_off),
 	    cmocka_unit_test(a_message_stands_when_the_device_is_gone_after_its_last_dot),
+	    cmocka_unit_test(a_guess_costs_its_place_and_is_counted_though_its_connection_is_reset),
+	    cmocka_unit_test(a_commit_keeps_its_place_though_its_connection_is_reset),
 	    cmocka_unit_test(a_commit_that_fails_is_a_451_and_the_session_goes_on),
 	    cmocka_unit_test(below_the_floor_of_free_space_mail_is_put_off_and_the_session_goes_on),
 	    cmocka_unit_test(an_unlisted_address_learns_its_own_name),
