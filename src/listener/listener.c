@@ -147,21 +147,16 @@ static bool log_due(int64_t *last_ms)
 	return true;
 }
 
-/* Without a session: under a flood this must cost next to nothing. What the device has said already is read,
- * so that closing does not reset the connection before it has seen the reply. */
+/* Without a session: under a flood this must cost next to nothing. */
 static void refuse(struct listener *l, int fd, const char *peer, const char *reply)
 {
-	char line[256], early[4096];
+	char line[256];
 	int n = snprintf(line, sizeof line, "%s\r\n", reply);
 
 	count(&l->env.counters->sessions_refused, 1);
 	if (log_due(&l->refused_ms))
 		log_event(LOG_LEVEL_WARNING, "session-refused", kv_str("peer", peer), kv_str("reply", reply));
-	if (send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0 && shutdown(fd, SHUT_WR) == 0) {
-		while (recv(fd, early, sizeof early, MSG_DONTWAIT) > 0)
-			;
-	}
-	close(fd);
+	conn_dismiss(fd, line, (size_t)n);
 }
 
 /* A quarter of the places is kept for those who may send: strangers can not shut them out. */

@@ -577,14 +577,29 @@ void conn_drop_finishing(void)
 		conn_free(conn);
 }
 
-void conn_close(struct conn *conn)
+/* Input that nobody has read would turn the close into a reset, which may overtake the last reply. What has
+ * no end by then is reset all the same: a peer that sends faster than we read would hold us for ever. */
+static void read_rest(int fd)
 {
 	char rest[4096];
 
-	/* Input that nobody has read would turn the close into a reset, which may overtake the last reply. */
-	if (conn->fd >= 0 && conn->ssl == NULL && shutdown(conn->fd, SHUT_WR) == 0)
-		for (int i = 0; i < 16 && recv(conn->fd, rest, sizeof rest, MSG_DONTWAIT) > 0; i++)
-			;
+	if (shutdown(fd, SHUT_WR) < 0)
+		return;
+	for (int i = 0; i < 16 && recv(fd, rest, sizeof rest, MSG_DONTWAIT) > 0; i++)
+		;
+}
+
+void conn_dismiss(int fd, const void *bytes, size_t n)
+{
+	if (send(fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		read_rest(fd);
+	close(fd);
+}
+
+void conn_close(struct conn *conn)
+{
+	if (conn->fd >= 0 && conn->ssl == NULL)
+		read_rest(conn->fd);
 	conn_free(conn);
 }
 

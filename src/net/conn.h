@@ -84,6 +84,10 @@ void conn_drop_finishing(void);
 /* Close now and free, without waiting, but so that what has been sent is not lost to a reset. */
 void conn_close(struct conn *conn);
 
+/* The same for a socket that has not become a connection: a last word to it (short: what does not fit is lost), and
+ * close it. */
+void conn_dismiss(int fd, const void *bytes, size_t n);
+
 /* Close at once and free. NULL is fine. */
 void conn_free(struct conn *conn);
 

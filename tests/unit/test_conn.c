@@ -908,6 +908,28 @@ static int set_up(void **state)
 	return server_ctx == NULL || client_ctx == NULL;
 }
 
+/* What a peer says before it is dismissed: little is read, so that it sees the reply and an end; of much the
+ * rest stays, and it sees a reset. */
+static void a_dismissed_peer_is_read_for_a_bounded_while(void **state)
+{
+	static char piece[4096];
+	char got[16];
+	int fds[2], sent;
+
+	(void)state;
+	for (int much = 0; much < 2; much++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+		setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &(int){1024 * 1024}, sizeof(int));
+		for (sent = 0; sent < (much ? 1000 : 15) && send(fds[0], piece, sizeof piece, 0) > 0; sent++)
+			;
+		assert_true(much ? sent > 20 : sent == 15);
+		conn_dismiss(fds[1], "421 x\r\n", 7);
+		assert_int_equal(recv(fds[0], got, sizeof got, 0), 7);
+		assert_int_equal(recv(fds[0], got, sizeof got, 0), much ? -1 : 0);
+		close(fds[0]);
+	}
+}
+
 static int tear_down(void **state)
 {
 	struct cert *certs[] = {&ca, &good, &expired, &wildcard, &foreign_ca, &foreign};
@@ -953,6 +975,7 @@ int main(void)
 	    cmocka_unit_test(freed_at_connect_error_and_timeout),
 	    cmocka_unit_test(finish_sends_what_is_queued),
 	    cmocka_unit_test(finish_does_not_wait_for_ever),
+	    cmocka_unit_test(a_dismissed_peer_is_read_for_a_bounded_while),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
