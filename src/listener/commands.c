@@ -161,7 +161,7 @@ static const char *on_mail(struct session *s, struct str args)
 		refusal = refuse_no_room(s, mail.has_size ? mail.size : 0);
 	if (refusal != NULL)
 		return refusal;
-	s->mail = transaction_new(s->env, &mail.sender);
+	s->mail = transaction_new(s->env, &mail.sender, mail.has_size ? mail.size : 0);
 	s->last_message = s->env->retiring;
 	return "250 2.1.0 Ok";
 }
@@ -225,7 +225,7 @@ static const char *on_data(struct session *s, struct str args)
 	    .helo = s->helo != NULL ? s->helo : "",
 	    .extended = s->extended,
 	};
-	const char *refusal = refuse_no_room(s, 0);
+	const char *refusal = refuse_no_room(s, transaction_announced(s->mail));
 
 	(void)args;
 	if (refusal != NULL)

@@ -37,12 +37,14 @@ struct transaction {
 	void *arg;
 };
 
-struct transaction *transaction_new(struct session_env *env, const struct address *sender)
+struct transaction *transaction_new(
+    struct session_env *env, const struct address *sender, uint64_t announced)
 {
 	struct transaction *t = xcalloc(1, sizeof *t);
 
 	t->env = env;
 	t->envelope.sender = xstrdup(sender->text);
+	t->envelope.content_bytes = announced;
 	return t;
 }
 
@@ -82,6 +84,11 @@ void transaction_add(struct transaction *t, const struct address *recipient)
 size_t transaction_recipients(const struct transaction *t)
 {
 	return t->envelope.recipient_count;
+}
+
+uint64_t transaction_announced(const struct transaction *t)
+{
+	return t->envelope.content_bytes;
 }
 
 const char *transaction_sender(const struct transaction *t)
@@ -187,10 +194,6 @@ static void store(struct transaction *t, const char *content, size_t n)
 {
 	struct err err = {""};
 
-	if (!spool_has_room(t->env->spool, n, &err)) {
-		refuse(t, xstrdup("452 4.3.1 The relay's disk is too full: try again later"), err.text);
-		return;
-	}
 	errno = 0;
 	if (spool_append(t->draft, content, n, &err) < 0)
 		refuse_by_errno(t, errno, &err);

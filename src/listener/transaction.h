@@ -23,7 +23,10 @@ struct origin {
 	bool extended;		/* EHLO was said, or AUTH used */
 };
 
-struct transaction *transaction_new(struct session_env *env, const struct address *sender);
+/* announced: the size that the device said the content has; 0: none. From DATA on no other message is let in on that
+ * room of the disk. */
+struct transaction *transaction_new(struct session_env *env, const struct address *sender, uint64_t announced);
+uint64_t transaction_announced(const struct transaction *transaction);
 
 /* Whether it has that recipient already: the domain in any case, the local part as it is. */
 bool transaction_has(const struct transaction *transaction, const struct address *recipient);

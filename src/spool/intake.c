@@ -19,6 +19,7 @@
 
 #define BUFFER_BYTES (64u * 1024)
 #define PROMISE_MAX  ((uint64_t)1 << 40) /* so that no sum of them overflows */
+#define BESIDE_BYTES (64u * 1024)	 /* promised beside the content: for the envelope and the trace header */
 
 struct spool_draft {
 	struct sync_job job; /* the first member; its fd is the draft's file */
@@ -124,9 +125,18 @@ static const struct sync_ops commit_ops = {.write = write_rest, .name = give_nam
 
 /* --- on the loop --- */
 
+/* n bytes of what was announced need no promise any more. */
+static void redeem(struct spool_draft *draft, uint64_t n)
+{
+	uint64_t redeemed = draft->promised < n ? draft->promised : n;
+
+	draft->promised -= redeemed;
+	draft->spool->space.bytes_promised -= redeemed;
+}
+
 static void free_draft(struct spool_draft *draft)
 {
-	draft->spool->space.bytes_promised -= draft->promised;
+	redeem(draft, draft->promised);
 	if (draft->job.fd >= 0)
 		close(draft->job.fd);
 	free(draft);
@@ -150,11 +160,7 @@ static void on_done(struct work_job *work)
 
 static int flush(struct spool_draft *draft, struct err *err)
 {
-	struct space *space = &draft->spool->space;
-	uint64_t kept = draft->promised < draft->buffered ? draft->promised : draft->buffered;
-
-	draft->promised -= kept;
-	space->bytes_promised -= kept;
+	redeem(draft, draft->buffered);
 	if (!space_take(draft->spool, draft->buffered, draft->is_report, err))
 		return -1;
 	if (open_locked(draft) < 0 || fs_write_all(draft->job.fd, draft->buffer, draft->buffered) < 0)
@@ -211,7 +217,10 @@ struct spool_draft *spool_begin(
 	draft->spool = spool;
 	draft->is_report = envelope->is_report;
 	draft->job.fd = -1;
-	draft->promised = envelope->content_bytes < PROMISE_MAX ? envelope->content_bytes : PROMISE_MAX;
+	if (envelope->content_bytes > 0)
+		draft->promised =
+		    (envelope->content_bytes < PROMISE_MAX ? envelope->content_bytes : PROMISE_MAX) +
+		    BESIDE_BYTES;
 	spool->space.bytes_promised += draft->promised;
 	spool->space.inodes_taken++;
 	if (add_envelope(draft, envelope, err) == 0)
@@ -224,6 +233,10 @@ struct spool_draft *spool_begin(
 
 int spool_append(struct spool_draft *draft, const void *bytes, size_t n, struct err *err)
 {
+	if (!draft->is_report && !space_fits(draft->spool, draft->promised, draft->buffered + n, err)) {
+		draft->failed = true;
+		return -1;
+	}
 	draft->content_bytes += n;
 	return add(draft, bytes, n, err);
 }
@@ -241,6 +254,7 @@ void spool_commit(struct spool_draft *draft, bool has_8bit, spool_done_fn *fn, v
 	if (!draft->has_patch)
 		memcpy(
 		    draft->buffer + (draft->tail_offset - draft->written), draft->tail, sizeof draft->tail);
+	redeem(draft, draft->promised);
 	space_take(draft->spool, draft->buffered, true, NULL);
 	syncer_submit(draft->spool->syncer, &draft->job);
 }

@@ -79,6 +79,16 @@ bool spool_has_room(struct spool *spool, uint64_t bytes, struct err *err)
 	    spool, less(space->bytes_free, space->bytes_taken + space->bytes_promised), bytes, err);
 }
 
+bool space_fits(struct spool *spool, uint64_t promised, uint64_t n, struct err *err)
+{
+	const struct space *space = &spool->space;
+	/* What was promised is there, unless others have filled the disk meanwhile. */
+	uint64_t others = n <= promised ? 0 : space->bytes_promised - promised;
+
+	return look(spool, err) == 0 &&
+	       bytes_fit(spool, less(space->bytes_free, space->bytes_taken + others), n, err);
+}
+
 bool space_take(struct spool *spool, uint64_t n, bool below_floor, struct err *err)
 {
 	struct space *space = &spool->space;

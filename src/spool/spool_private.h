@@ -67,6 +67,10 @@ void spool_drop_stuck(struct spool *spool);
 /* What became of a job, for the caller's callback: error NULL, or "queue/<id>: step: errno" in text. */
 const char *spool_job_error(const struct sync_job *job, enum spool_dir dir, const char *id, char *text, size_t size);
 
+/* Whether a draft to which promised bytes are still promised has room for n that are not written yet: on what was
+ * promised to others only as far as its own promise goes. */
+bool space_fits(struct spool *spool, uint64_t promised, uint64_t n, struct err *err);
+
 /* Whether n bytes more may be written: above the floor unless below_floor. Counts them as taken when they may. */
 bool space_take(struct spool *spool, uint64_t n, bool below_floor, struct err *err);
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
@@ -759,6 +760,44 @@ static void below_the_floor_of_free_space_mail_is_put_off_and_the_session_goes_o
 	relay_close(&r);
 }
 
+static void room_that_was_announced_is_not_given_twice(void **state)
+{
+	static struct relay r;
+	char mail[80];
+	struct statvfs fs;
+	uint64_t free_bytes;
+
+	(void)state;
+	relay_open(&r);
+	assert_int_equal(statvfs(r.folder, &fs), 0);
+	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	/* A half may be filled, and a third is announced. */
+	spool_again(&r, free_bytes / 2);
+	r.config.limits.message_size = free_bytes;
+	snprintf(mail, sizeof mail, "MAIL FROM:<a@contoso.com> SIZE=%llu\r\n", (unsigned long long)free_bytes / 3);
+	int fds[2];
+	for (int i = 0; i < 2; i++) {
+		relay_connect(&r, LISTED);
+		expect(&r, "220 ");
+		exchange(&r, mail, "250 ");
+		exchange(&r, "RCPT TO:<bob@contoso.com>\r\n", "250 ");
+		fds[i] = r.fd;
+		r.fd = -1;
+	}
+	r.fd = fds[0];
+	exchange(&r, "DATA\r\n", "354 ");
+	r.fd = fds[1];
+	exchange(&r, "DATA\r\n", "452 4.3.1 ");
+	exchange(&r, "RSET\r\n", "250 ");
+	exchange(&r, mail, "452 4.3.1 ");
+	r.fd = fds[0];
+	exchange(&r, "Subject: x\r\n\r\nfar less\r\n.\r\n", "250 2.0.0 ");
+	r.fd = fds[1];
+	exchange(&r, mail, "250 ");
+	close(fds[0]);
+	relay_close(&r);
+}
+
 static void an_unlisted_address_learns_its_own_name(void **state)
 {
 	static const struct {
@@ -955,6 +994,7 @@ int main(void)
 	    cmocka_unit_test(a_commit_keeps_its_place_though_its_connection_is_reset),
 	    cmocka_unit_test(a_commit_that_fails_is_a_451_and_the_session_goes_on),
 	    cmocka_unit_test(below_the_floor_of_free_space_mail_is_put_off_and_the_session_goes_on),
+	    cmocka_unit_test(room_that_was_announced_is_not_given_twice),
 	    cmocka_unit_test(an_unlisted_address_learns_its_own_name),
 	    cmocka_unit_test(what_takes_too_long_ends_with_421),
 	    cmocka_unit_test(a_reload_lets_each_session_send_one_more),

@@ -466,10 +466,10 @@ static void test_full_disk(void **state)
 
 	(void)state;
 	struct spool_draft *draft = begin(&envelope, NULL);
+	assert_int_equal(spool_append(draft, content, 10000, &t.err), 0);
 	t.spool->free_space = UINT64_MAX;
 	t.spool->space.known = false;
-	assert_int_equal(spool_append(draft, content, 10000, &t.err), 0);
-	assert_int_equal(spool_append(draft, content, 100000, &t.err), -1);
+	assert_int_equal(spool_append(draft, content, 1, &t.err), -1);
 	assert_int_equal(errno, ENOSPC);
 	assert_non_null(strstr(t.err.text, "limits.free_space"));
 	spool_abort(draft);
@@ -575,6 +575,20 @@ static void test_room(void **state)
 	assert_false(spool_has_room(t.spool, free_bytes / 2 + 1, &t.err));
 	spool_abort(draft);
 	assert_true(spool_has_room(t.spool, free_bytes / 2 + 1, &t.err));
+	/* ... not for what comes after it either; but for itself. */
+	static const char piece[64 * 1024];
+	t.spool->space.bytes_free = t.spool->space.bytes_floor + t.spool->space.bytes_taken + 8 * sizeof piece;
+	envelope.content_bytes = 6 * sizeof piece;
+	draft = begin(&envelope, NULL);
+	envelope.content_bytes = 0;
+	struct spool_draft *other = begin(&envelope, NULL);
+	assert_int_equal(spool_append(other, piece, sizeof piece, &t.err), -1);
+	assert_int_equal(errno, ENOSPC);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(spool_append(draft, piece, sizeof piece, &t.err), 0);
+	spool_abort(other);
+	spool_abort(draft);
+	t.spool->space.bytes_free = free_bytes;
 	/* What we have written since the last look is counted, when nobody promised it too. */
 	uint64_t before = t.spool->space.bytes_taken;
 	commit_good();
