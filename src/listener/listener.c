@@ -159,13 +159,22 @@ static void refuse(struct listener *l, int fd, const char *peer, const char *rep
 	conn_dismiss(fd, line, (size_t)n);
 }
 
-/* A quarter of the places is kept for those who may send: strangers can not shut them out. */
+static bool lists_addresses(const struct config *config)
+{
+	for (size_t i = 0; i < config->device_count; i++)
+		if (config->devices[i].prefix_count > 0)
+			return true;
+	return false;
+}
+
+/* A quarter of the places is kept for the addresses that are listed: strangers can not shut them out. A user
+ * who may come from anywhere is a stranger until the login. */
 static unsigned places_for(const struct config *config, const struct in6_addr *peer)
 {
 	unsigned all = config->limits.sessions;
 
 	if (config_device_by_address(config, peer) != NULL || config_user_listed_at(config, peer) ||
-	    config_user_from_anywhere(config))
+	    !lists_addresses(config))
 		return all;
 	return all - all / 4;
 }

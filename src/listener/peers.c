@@ -8,7 +8,7 @@
 #include "base/mem.h"
 
 struct peer {
-	struct in6_addr address;
+	struct in6_addr address; /* as counted */
 	unsigned sessions;
 };
 
@@ -37,9 +37,19 @@ void peers_free(struct peers *peers)
 	free(peers);
 }
 
+/* An IPv6 host can have as many addresses of its network as it likes. */
+static struct in6_addr counted_as(const struct in6_addr *address)
+{
+	struct in6_addr counted = *address;
+
+	if (!IN6_IS_ADDR_V4MAPPED(address))
+		memset(&counted.s6_addr[8], 0, 8);
+	return counted;
+}
+
 static struct peer *find(const struct peers *peers, const struct in6_addr *address)
 {
-	struct peer key = {.address = *address};
+	struct peer key = {.address = counted_as(address)};
 	struct peer *const *found = tfind(&key, &peers->tree, compare);
 
 	return found != NULL ? *found : NULL;
@@ -49,7 +59,7 @@ static struct peer *add(struct peers *peers, const struct in6_addr *address)
 {
 	struct peer *peer = xcalloc(1, sizeof *peer);
 
-	peer->address = *address;
+	peer->address = counted_as(address);
 	/* NULL is tsearch's out of memory. */
 	if (tsearch(peer, &peers->tree, compare) == NULL)
 		abort();

@@ -1,4 +1,4 @@
-/* How many sessions each address has open. */
+/* How many sessions each address has open; of IPv6, each network of 64 bits. */
 #ifndef MFDRELAY_LISTENER_PEERS_H
 #define MFDRELAY_LISTENER_PEERS_H
 

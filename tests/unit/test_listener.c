@@ -33,20 +33,19 @@ struct process {
 };
 
 static struct prefix loopback;
-static struct device device = {.name = "loopback", .prefixes = &loopback, .prefix_count = 1};
+static struct device devices[] = {{.name = "loopback", .prefixes = &loopback, .prefix_count = 1},
+    {.name = "erp", .user = "erp", .password_hash = "x"}};
 static char *patterns[] = {"*"};
 static size_t via[] = {0};
 static struct route route = {.recipients = patterns, .recipient_count = 1, .via = via, .via_count = 1};
 
-static void make_config(struct process *p)
+static void make_config(struct process *p, size_t device_count)
 {
-	inet_pton(AF_INET6, "::ffff:127.0.0.0", &loopback.address);
-	loopback.bits = 104;
 	p->config = (struct config){
 	    .hostname = "relay.test",
 	    .spool = p->folder,
-	    .devices = &device,
-	    .device_count = 1,
+	    .devices = devices,
+	    .device_count = device_count,
 	    .routes = &route,
 	    .route_count = 1,
 	    .limits = {.message_size = 1000000,
@@ -75,7 +74,8 @@ static void run_child(const struct process *p, int supervisor_fd, int peer_fd)
 	_exit(worker_main(&listener_role, &input));
 }
 
-static void start(struct process *p)
+/* The first device is what comes from loopback with that many bits of 127.0.0.1. */
+static void start_with(struct process *p, unsigned bits, size_t device_count)
 {
 	int words[2], peers[2];
 	struct word word;
@@ -83,7 +83,9 @@ static void start(struct process *p)
 
 	*p = (struct process){.folder = "/tmp/mfdrelay-listener-XXXXXX"};
 	assert_non_null(mkdtemp(p->folder));
-	make_config(p);
+	inet_pton(AF_INET6, "::ffff:127.0.0.1", &loopback.address);
+	loopback.bits = bits;
+	make_config(p, device_count);
 	if (spool_prepare(p->folder, (uid_t)-1, (gid_t)-1, &err) < 0)
 		fail_msg("%s", err.text);
 	p->counters = counters_new();
@@ -103,6 +105,11 @@ static void start(struct process *p)
 	p->peer_fd = peers[0];
 	for (int i = 0; i < 5000 && channel_receive(p->supervisor_fd, &word) == 0; i++)
 		usleep(1000);
+}
+
+static void start(struct process *p)
+{
+	start_with(p, 104, 1);
 }
 
 static int stop(struct process *p)
@@ -203,6 +210,29 @@ static void too_many_sessions_are_told_which_limit(void **state)
 	for (unsigned i = 0; i < 5; i++)
 		close(fds[i]);
 	assert_int_equal(stop(&p), 0);
+}
+
+static void a_quarter_of_the_sessions_is_kept_for_listed_addresses(void **state)
+{
+	struct process p;
+	int fds[5], refused;
+
+	(void)state;
+	for (size_t device_count = 1; device_count <= 2; device_count++) {
+		start_with(&p, 128, device_count);
+		for (unsigned i = 0; i < 4; i++) {
+			fds[i] = connect_from(&p, 2 + i);
+			exchange(fds[i], "", "220 ");
+		}
+		refused = connect_from(&p, 6);
+		exchange(refused, "", "421 4.7.0 Too many sessions (limits.sessions is 5)");
+		expect_closed(refused);
+		fds[4] = connect_from(&p, 1);
+		exchange(fds[4], "", "220 ");
+		for (unsigned i = 0; i < 5; i++)
+			close(fds[i]);
+		assert_int_equal(stop(&p), 0);
+	}
 }
 
 static void a_durable_message_wakes_the_sender(void **state)
@@ -308,6 +338,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(too_many_sessions_are_told_which_limit),
+	    cmocka_unit_test(a_quarter_of_the_sessions_is_kept_for_listed_addresses),
 	    cmocka_unit_test(a_durable_message_wakes_the_sender),
 	    cmocka_unit_test(a_drain_refuses_new_sessions_and_finishes_what_was_begun),
 	    cmocka_unit_test(at_the_drains_deadline_content_under_way_is_refused),

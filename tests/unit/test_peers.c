@@ -10,7 +10,7 @@
 
 static struct in6_addr numbered(uint32_t number)
 {
-	struct in6_addr address = {0};
+	struct in6_addr address = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
 
 	for (int i = 0; i < 4; i++)
 		address.s6_addr[12 + i] = (uint8_t)(number >> (24 - 8 * i));
@@ -39,6 +39,23 @@ static void each_address_has_its_own_count(void **state)
 	peers_free(peers);
 }
 
+static void an_ipv6_network_counts_as_one(void **state)
+{
+	struct peers *peers = peers_new();
+	struct in6_addr address;
+
+	(void)state;
+	inet_pton(AF_INET6, "fd00:3::1", &address);
+	assert_true(peers_enter(peers, &address, 2));
+	inet_pton(AF_INET6, "fd00:3::ffff:2:3:4", &address);
+	assert_true(peers_enter(peers, &address, 2));
+	assert_false(peers_enter(peers, &address, 2));
+	inet_pton(AF_INET6, "fd00:3:0:1::1", &address);
+	assert_true(peers_enter(peers, &address, 2));
+	assert_int_equal(peers_count(peers), 2);
+	peers_free(peers);
+}
+
 static void many_addresses_come_and_go(void **state)
 {
 	struct peers *peers = peers_new();
@@ -63,6 +80,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_address_has_its_own_count),
+	    cmocka_unit_test(an_ipv6_network_counts_as_one),
 	    cmocka_unit_test(many_addresses_come_and_go),
 	};
 
