@@ -15,6 +15,7 @@
 #include "listener/auth.h"
 #include "listener/session_inside.h"
 #include "listener/transaction.h"
+#include "net/conn.h"
 #include "smtp/command.h"
 #include "smtp/sasl.h"
 #include "spool/spool.h"
@@ -39,6 +40,8 @@ struct verb {
 	unsigned allowed, flags;
 	const char *otherwise; /* the reply where it is not allowed */
 };
+
+static const char content_unasked[] = "421 4.7.0 No command followed the refused DATA, closing";
 
 /* Why the present command is refused, where the log says more than the reply. */
 static struct err detail;
@@ -459,7 +462,7 @@ static const char *on_unknown(struct session *s, struct str verb)
 		return NULL;
 	}
 	if (s->content_refused)
-		return "421 4.7.0 No command followed the refused DATA, closing";
+		return content_unasked;
 	if (++s->unknown > UNKNOWN_MAX)
 		return "421 4.7.0 Too many unknown commands, closing";
 	return "500 5.5.2 Unknown command";
@@ -482,6 +485,17 @@ static bool is_refusal(const char *reply)
 	return reply != NULL && (reply[0] == '4' || reply[0] == '5');
 }
 
+/* What came before the refusal could be read was said by somebody who does not wait for replies: it is content,
+ * even where it looks like commands. */
+static const char *close_on_content(struct session *s, const char *refusal)
+{
+	char first[SESSION_REPLY_MAX];
+
+	snprintf(first, sizeof first, "%s", refusal);
+	s->state = S_ENDED;
+	return say("%s\r\n%s", first, content_unasked);
+}
+
 static const char *run_verb(struct session *s, const struct verb *verb, struct str args)
 {
 	bool allowed = (verb->allowed & phase_of(s)) != 0;
@@ -494,7 +508,7 @@ static const char *run_verb(struct session *s, const struct verb *verb, struct s
 	if (allowed && is_refusal(reply) && (verb->flags & LOGGED))
 		log_refusal(s, verb, args, reply);
 	s->content_refused = is_refusal(reply) && (verb->flags & CONTENT_FOLLOWS);
-	return reply;
+	return s->content_refused && conn_available(s->conn) > 0 ? close_on_content(s, reply) : reply;
 }
 
 const char *commands_run(struct session *s, struct str line)
