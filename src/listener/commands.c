@@ -164,6 +164,7 @@ static const char *on_mail(struct session *s, struct str args)
 		refusal = refuse_no_room(s, mail.has_size ? mail.size : 0);
 	if (refusal != NULL)
 		return refusal;
+	s->stored[0] = '\0';
 	s->mail = transaction_new(s->env, &mail.sender, mail.has_size ? mail.size : 0);
 	s->last_message = s->env->retiring;
 	return "250 2.1.0 Ok";
@@ -453,6 +454,16 @@ static bool is_http(struct str verb)
 	return false;
 }
 
+/* The scan may be cut short, and its 250 was given already: somebody must hear of it. */
+static void log_garbage(const struct session *s)
+{
+	log_event(LOG_LEVEL_WARNING, "garbage-after-message", kv_str("id", s->stored), kv_str("peer", s->peer_text),
+	    kv_str("cause", "what came after the message is no command: a device that does not double a dot at "
+			    "the beginning of a line ends its message at a line of one dot, and the rest is lost"),
+	    kv_str("remedy", "look whether the message is complete; if it is not, the device needs other firmware, "
+			     "or must send the text base64 encoded"));
+}
+
 static const char *on_unknown(struct session *s, struct str verb)
 {
 	if (s->commands == 1 && is_http(verb)) {
@@ -463,6 +474,10 @@ static const char *on_unknown(struct session *s, struct str verb)
 	}
 	if (s->content_refused)
 		return content_unasked;
+	if (s->stored[0] != '\0') {
+		log_garbage(s);
+		return "421 4.7.0 No command followed the message, closing";
+	}
 	if (++s->unknown > UNKNOWN_MAX)
 		return "421 4.7.0 Too many unknown commands, closing";
 	return "500 5.5.2 Unknown command";

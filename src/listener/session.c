@@ -194,14 +194,16 @@ static bool drop_overlong(struct session *s)
 	return true;
 }
 
-static void on_stored(void *arg, const char *reply)
+static void on_stored(void *arg, const char *reply, const char *id)
 {
 	struct session *s = arg;
 
 	s->mail = NULL;
 	s->state = S_COMMAND;
-	if (reply[0] == '2')
+	if (id != NULL) {
 		s->errors = s->deferrals = s->unknown = s->chatter = 0;
+		str_copy(s->stored, sizeof s->stored, str_of(id));
+	}
 	session_resume(s, reply);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 #include "base/str.h"
 #include "listener/session.h"
+#include "spool/spool.h"
 
 struct auth_check;
 struct conn;
@@ -58,6 +59,7 @@ struct session {
 	unsigned chatter;		/* commands that bring no mail nearer, likewise */
 	unsigned failed_logins;
 	size_t dropped;			/* in S_OVERLONG */
+	char stored[SPOOL_ID_MAX + 1];	/* the id of the last accepted message, until the next one begins; "": none */
 };
 
 /* Whether it begins no message any more and has none under way; then QUIT is all it may say. */

@@ -281,7 +281,7 @@ static void on_committed(void *arg, const struct spool_result *result)
 	transaction_free(t);
 	env->commits--;
 	if (fn != NULL)
-		fn(fn_arg, reply);
+		fn(fn_arg, reply, error == NULL ? id : NULL);
 	env->committed(env->arg, error == NULL ? id : NULL);
 }
 

@@ -47,8 +47,9 @@ enum feed transaction_feed(struct transaction *transaction, struct str in, size_
 /* When the time for all of the content is over (monotonic). */
 int64_t transaction_deadline_ms(const struct transaction *transaction);
 
-/* The reply to give, without its line end, borrowed for the time of the call. */
-typedef void transaction_fn(void *arg, const char *reply);
+/* The reply to give, without its line end, and the id under which it is stored, NULL when it is not; borrowed for the
+ * time of the call. */
+typedef void transaction_fn(void *arg, const char *reply, const char *id);
 
 /* After FEED_ENDED. Returns the reply that refuses it, borrowed until transaction_drop. Or begins to make
  * it durable and returns NULL: fn is called once, later, from the loop, and the transaction is gone then. */

@@ -144,6 +144,15 @@ def test_upstream_answers_nonsense(sim, relay, fault):
     assert not relay.events("worker-died")
 
 
+def test_content_behind_the_end_of_a_message_is_told(sim, relay):
+    with raw(relay) as s:
+        begin_data(s)
+        queue_id = talk(s, b"Subject: x\r\n\r\none\r\n.\r\n").split()[-1].decode()
+        assert talk(s, b"two\r\n.\r\n").startswith(b"421 ")
+    event = relay.wait_event("garbage-after-message")[0]
+    assert event["id"] == queue_id and "dot" in event["cause"]
+
+
 def test_message_over_the_limit_is_read_to_its_end_and_refused_with_the_limit(sim, make_relay):
     relay = make_relay(sim, limits={"message_size": "100K"})
     with relay.smtp() as client:
