@@ -21,7 +21,8 @@
 #include "spool/spool.h"
 
 #define UNKNOWN_MAX   10  /* probes by monitors send a few */
-#define CHATTER_MAX   100 /* between two messages */
+#define CHATTER_MAX   20  /* between two messages */
+#define REPEATS_MAX   100 /* of a recipient that is there already */
 #define LOGINS_MAX    3	  /* failed ones of a session */
 #define RCPT_LIST_MAX 100 /* addresses in one RCPT */
 
@@ -214,7 +215,7 @@ static const char *on_rcpt(struct session *s, struct str args)
 	for (size_t i = 0; i < n; i++) {
 		if (!transaction_has(s->mail, &found[i]))
 			transaction_add(s->mail, &found[i]);
-		else if (++s->chatter > CHATTER_MAX)
+		else if (++s->repeats > REPEATS_MAX)
 			return "421 4.7.0 The same recipients over and over, closing";
 	}
 	return "250 2.1.5 Ok";
@@ -448,7 +449,7 @@ static bool is_http(struct str verb)
 	    "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE", "PRI"};
 
 	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-		if (str_eq(verb, methods[i]))
+		if (str_ieq(verb, methods[i]))
 			return true;
 	}
 	return false;

@@ -201,7 +201,7 @@ static void on_stored(void *arg, const char *reply, const char *id)
 	s->mail = NULL;
 	s->state = S_COMMAND;
 	if (id != NULL) {
-		s->errors = s->deferrals = s->unknown = s->chatter = 0;
+		s->errors = s->deferrals = s->unknown = s->chatter = s->repeats = 0;
 		str_copy(s->stored, sizeof s->stored, str_of(id));
 	}
 	session_resume(s, reply);

@@ -56,7 +56,7 @@ struct session {
 	bool choked;			/* the peer does not read its replies: neither do we read on */
 	unsigned commands;
 	unsigned errors, deferrals, unknown;	/* since the last accepted message */
-	unsigned chatter;		/* commands that bring no mail nearer, likewise */
+	unsigned chatter, repeats;	/* commands and recipients that bring no mail nearer, likewise */
 	unsigned failed_logins;
 	size_t dropped;			/* in S_OVERLONG */
 	char stored[SPOOL_ID_MAX + 1];	/* the id of the last accepted message, until the next one begins; "": none */
