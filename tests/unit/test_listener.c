@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "config/config.h"
@@ -306,7 +307,7 @@ static void at_the_drains_deadline_content_under_way_is_refused(void **state)
 	exchange(fd, "DATA\r\n", "354 ");
 	assert_int_equal(channel_send(p.supervisor_fd, WORD_STOP, 50), 0);
 	/* More comes after the refusal: it must not be lost to a reset. */
-	for (int i = 0; i < 15; i++) {
+	for (int64_t end = clock_mono_ms() + 200; clock_mono_ms() < end;) {
 		send(fd, line, sizeof line, MSG_NOSIGNAL);
 		usleep(10000);
 	}
