@@ -71,10 +71,10 @@ _environment = threading.Lock()
 
 
 class CrashRelay(harness.Relay):
-    """A relay under interpose.so; its `control` arms it."""
+    """A relay under interpose.so; its `control` arms it. Without the sandbox, in which interpose.so would see nothing."""
 
     def __init__(self, folder, sim=None, **overrides):
-        super().__init__(folder, sim, **overrides)
+        super().__init__(folder, sim, **{"sandbox": "off", **overrides})
         self.control = Control(self.dir / "control")
 
     def start(self, wait=True, timeout=15):
@@ -375,6 +375,16 @@ def test_the_sender_dies_at_every_call(tmp_path, flow):
 @pytest.mark.parametrize("flow", [AtOnce(), Large()], ids=name_of)
 def test_the_listeners_disk_fails_at_every_call(tmp_path, flow, on_tmpfs):
     struck = step_through(tmp_path, fail_once, flow, "listener", ["eio", "enospc"], on_tmpfs=on_tmpfs)
+    assert len(struck) >= 10
+
+
+@pytest.mark.parametrize("once, actions", [(kill_once, ["kill", "kill-after"]), (fail_once, ["eio", "enospc"])],
+                         ids=["dies", "disk-fails"])
+@pytest.mark.parametrize("flow", [AtOnce(), Large()], ids=name_of)
+def test_the_listener_where_each_draft_has_a_name(tmp_path, monkeypatch, flow, once, actions):
+    monkeypatch.setenv("CRASH_NAMED", "1")
+    struck = step_through(tmp_path, once, flow, "listener", actions, on_tmpfs=True)
+    assert MUST | {"renameat2 queue"} <= set(struck) and "linkat queue" not in struck, f"only {sorted(set(struck))}"
     assert len(struck) >= 10
 
 
