@@ -157,14 +157,20 @@ def test_what_was_queued_by_an_earlier_version_goes_out(sim, make_relay):
     """A spool of version 1, byte for byte as it was written, is read by every later version."""
     relay = make_relay(sim, start=False)
     kept = pathlib.Path(__file__).parent / "spool-v1"
-    for folder in ("queue", "state"):
+    for folder in ("queue", "state", "failed"):
         (relay.spool / folder).mkdir(parents=True, mode=0o700)
         for file in sorted((kept / folder).iterdir()):
             shutil.copy(file, relay.spool / folder)
     relay.spool.chmod(0o700)
-    queued = relay.queue_ids()
+    queued, (given_up, damaged) = relay.queue_ids(), sorted(relay.queue_ids("failed"))
     assert len(queued) == 2
     relay.start()
     messages = sim.wait_messages(2)
     assert sorted(tuple(m["rcpt"]) for m in messages) == [("boss@contoso.com",), ("it@contoso.com",)]
     relay.wait_empty()
+    assert "RecipientNotFound" in relay.cli("queue", "show", given_up, check=True).stdout
+    assert "310 bytes" in relay.cli("queue", "show", damaged).stderr
+    relay.cli("queue", "retry", given_up, check=True)
+    assert sim.wait_messages(3)[2]["rcpt"] == ["nobody@contoso.com"]
+    harness.wait_until(lambda: not relay.queue_ids(), 20, "an empty queue")
+    assert sorted(p.name for p in (relay.spool / "failed").iterdir()) == [damaged, damaged + ".reason", damaged + ".state"]
