@@ -1,4 +1,4 @@
-"""The system tests' harness and fixtures; and no crash tests where they cannot be run."""
+"""The system tests' harness and fixtures; and no tests with an interposed library where there cannot be one."""
 
 import pathlib
 import sys
@@ -10,12 +10,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 import harness  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "interposed: the daemon runs with a library of the tests loaded first")
+
+
 def pytest_collection_modifyitems(items):
     """A sanitizer's library must be the first one loaded, which the interposed one would be."""
     if harness.is_sanitized():
-        here = pathlib.Path(__file__).parent
         for item in items:
-            if here in pathlib.Path(item.fspath).parents:
+            if item.get_closest_marker("interposed"):
                 item.add_marker(pytest.mark.skip(reason="mfdrelay is a sanitizer build: no LD_PRELOAD before libasan"))
 
 

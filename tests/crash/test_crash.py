@@ -4,11 +4,9 @@ reads the spool in one message's life; then everything is started again, drained
 The short form is part of `make check`. TORTURE=1 adds every disk error in the sender and 200 random rounds of kill -9 under
 load (TORTURE_ROUNDS)."""
 
-import mmap
 import os
 import random
 import re
-import struct
 import tempfile
 import threading
 import time
@@ -17,83 +15,16 @@ import pytest
 
 import harness
 from harness import behind_trace, make_mail, wait_until
+from interposed import CHANGES, CrashRelay
+
+pytestmark = pytest.mark.interposed
 
 TORTURE = os.environ.get("TORTURE") == "1"
 ROUNDS = int(os.environ.get("TORTURE_ROUNDS", "200"))
 LANES = 5
 NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient nobody@contoso.com not found by SMTP address lookup"
 NOT_NOW = "451 4.3.2 Temporary server error. Please try again later ATTR5"
-ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5}
-CALLS = ["write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat"]
 REFUSED = (OSError, harness.smtplib.SMTPException, harness.HarnessError)
-
-
-class Control:
-    """The page that interpose.c shares with the test: its struct control."""
-
-    HEAD = struct.Struct("=16sIIIIIIq")
-    NAMES, NAME_SIZE = 128, 96
-
-    def __init__(self, path):
-        self.path = path
-        path.write_bytes(bytes(self.HEAD.size + self.NAMES * self.NAME_SIZE))
-        with open(path, "r+b") as file:
-            self.page = mmap.mmap(file.fileno(), 0)
-        self.off()
-
-    def off(self):
-        self.page[20:24] = struct.pack("=I", ACTIONS["off"])
-
-    def arm(self, role, at, action, calls=None):
-        """From now on strike at the at-th call of these kinds (None: any) that this role makes."""
-        self.off()
-        bits = sum(1 << CALLS.index(c) for c in calls or CALLS)
-        self.page[:] = bytes(len(self.page))
-        self.page[:self.HEAD.size] = self.HEAD.pack(b"mfd-" + role.encode(), bits, ACTIONS["off"], at, 0, 0, 0, 0)
-        self.page[20:24] = struct.pack("=I", ACTIONS[action])
-
-    at = property(lambda self: self.HEAD.unpack_from(self.page)[3])
-    count = property(lambda self: self.HEAD.unpack_from(self.page)[4])
-    struck = property(lambda self: bool(self.HEAD.unpack_from(self.page)[5]))
-    struck_s = property(lambda self: self.HEAD.unpack_from(self.page)[7] / 1e9)
-
-    def names(self):
-        """The calls that were counted, as "unlinkat queue/<id>"."""
-        first = self.HEAD.size
-        starts = [first + i * self.NAME_SIZE for i in range(min(self.count, self.NAMES))]
-        return [self.page[s:s + self.NAME_SIZE].split(b"\0")[0].decode(errors="replace") for s in starts]
-
-    def struck_call(self):
-        return self.names()[self.at - 1]
-
-
-_environment = threading.Lock()
-
-
-class CrashRelay(harness.Relay):
-    """A relay under interpose.so; its `control` arms it. Without the sandbox, in which interpose.so would see nothing."""
-
-    def __init__(self, folder, sim=None, **overrides):
-        super().__init__(folder, sim, **{"sandbox": "off", **overrides})
-        self.control = Control(self.dir / "control")
-
-    def start(self, wait=True, timeout=15):
-        own = {"LD_PRELOAD": harness.binary("interpose.so"), "CRASH_CONTROL": str(self.control.path),
-               "CRASH_SPOOL": str(self.spool)}
-        with _environment:
-            os.environ.update(own)
-            try:
-                super().start(wait=False)
-            finally:
-                for name in own:
-                    del os.environ[name]
-        if wait:
-            self.wait_banner(timeout)
-        return self
-
-    def leftovers(self):
-        """What no start may leave in queue/ and state/ when all is done."""
-        return [str(p.relative_to(self.spool)) for f in ("queue", "state") for p in (self.spool / f).iterdir()]
 
 
 class Lane:
@@ -258,7 +189,7 @@ def fail_once(lane, flow, role, n, action, run):
     control = lane.relay.control
     control.did = action
     workers = lane.relay.pids()
-    control.arm(role, n, action, None if TORTURE or role == "listener" else CALLS[:-1])
+    control.arm(role, n, action, None if TORTURE or role == "listener" else CHANGES[:-1])
     queue_id, refusal = lane.send(content, flow.recipient)
     struck = settle(lane, queue_id)
     what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
