@@ -89,11 +89,11 @@ $(BUILD)/probe.so: tests/system/probe.c Makefile
 system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so
 	$(call run_pytest,tests/system)
 
-# The daemon with each call on its spool failed, or killed at it; torture is the long form, with 200 random kills under load.
-$(BUILD)/interpose.so: tests/crash/interpose.c Makefile
+# The daemon with each call on its spool failed, killed at it, or recorded; torture is the long form of these tests.
+$(BUILD)/%.so: tests/crash/%.c Makefile
 	$(build_preload)
 
-crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so
+crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so $(BUILD)/record.so
 	$(call run_pytest,tests/crash)
 
 torture: export TORTURE := 1

@@ -1,0 +1,404 @@
+"""Promise 1 against a power cut: what was acknowledged is there when the power comes back, and whole.
+
+First on paper: every change of the spool and every sync of a run are recorded (record.c). From any prefix of that record
+follows what the disk may hold when the power fails there: the data that a sync of its file has covered, the names that a
+sync of their folder has covered, and of the rest anything. Such spools are built, and the daemon's start-up is run on them.
+
+Then for real: ext4 on a loop device, cut off under load.
+
+TORTURE=1 cuts after every call, and not only after each 250 and every seventh (where all files have names: fiftieth)."""
+
+import concurrent.futures
+import fcntl
+import json
+import os
+import queue
+import random
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+
+import pytest
+
+import harness
+from harness import behind_trace, make_mail, wait_until
+
+TORTURE = os.environ.get("TORTURE") == "1"
+SEED = int(os.environ.get("TORTURE_SEED", "2009"))
+SESSIONS, MESSAGES_EACH = 8, 8
+KINDS = ["create", "write", "truncate", "sync-begin", "sync-end", "link", "rename", "unlink", "mkdir", "acknowledged"]
+HEAD = struct.Struct("=IIQQQ96s96s")
+NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
+NOT_NOW = "451 4.3.2 Temporary server error. Please try again later ATTR5"
+
+
+# --- the record ---------------------------------------------------------------------------------------------------------
+
+class RecordedRelay(harness.Relay):
+    """A relay under record.so."""
+
+    def __init__(self, folder, sim, named, **overrides):
+        super().__init__(folder, sim, **overrides)
+        self.record = self.dir / "record"
+        self.own = {"LD_PRELOAD": harness.binary("record.so"), "RECORD_LOG": str(self.record), "RECORD_SPOOL": str(self.spool)}
+        if named:
+            self.own["RECORD_NAMED"] = "1"
+
+    def start(self, **options):
+        os.environ.update(self.own)
+        try:
+            return super().start(**options)
+        finally:
+            for name in self.own:
+                del os.environ[name]
+
+    def records(self):
+        """(kind, thread, inode, offset, path, to, data) of each call, in order."""
+        data, at = self.record.read_bytes(), 0
+        while at < len(data):
+            kind, thread, inode, offset, size, path, to = HEAD.unpack_from(data, at)
+            at += HEAD.size + size
+            yield KINDS[kind], thread, inode, offset, text(path), text(to), data[at - size:at]
+
+
+def text(field):
+    return field.split(b"\0")[0].decode()
+
+
+class File:
+    """One file's writes, in order; so many of the first are on stable storage."""
+
+    def __init__(self):
+        self.writes, self.durable, self.known = [], 0, {}
+
+    def content(self, survives):
+        """What is in it when those of the later writes are there of which survives() says so."""
+        which = tuple(i for i in range(len(self.writes)) if i < self.durable or survives())
+        if which not in self.known:
+            self.known[which] = self.put_together(which)
+        return self.known[which]
+
+    def put_together(self, which):
+        data = bytearray()
+        for offset, part in (self.writes[i] for i in which):
+            if part is None:
+                del data[offset:]
+            else:
+                data.extend(bytes(max(0, offset + len(part) - len(data))))
+                data[offset:offset + len(part)] = part
+        return bytes(data)
+
+
+class Change:
+    """A name that comes or goes. A rename is two; the old name does not go unless the new one has come."""
+
+    def __init__(self, path, file, needs=None):
+        self.path, self.file, self.needs = path, file, needs  # file None: it goes
+        self.durable = False
+
+    folder = property(lambda self: os.path.dirname(self.path))
+
+
+class Disk:
+    """What may be on the disk, record by record. Two disks that lie are there to show that the test would notice: "files" and
+    "folders" say which syncs do nothing."""
+
+    def __init__(self, lies=None):
+        self.lies = lies
+        self.by_inode, self.names, self.changes, self.syncing = {}, {}, [], {}
+        self.acknowledged, self.ended = set(), set()
+
+    def take(self, kind, thread, inode, offset, path, to, data):
+        if kind == "create":
+            self.by_inode[inode] = File()
+            if path:
+                self.change(path, self.by_inode[inode])
+        elif kind in ("write", "truncate"):
+            self.by_inode[inode].writes.append((offset, data if kind == "write" else None))
+        elif kind == "sync-begin":
+            file = self.by_inode.get(inode)
+            self.syncing[thread] = (file, len(file.writes)) if file else (None, [c for c in self.changes if c.folder == path])
+        elif kind == "sync-end":
+            self.synced(*self.syncing.pop(thread))
+        elif kind == "link":
+            self.change(path, self.by_inode[inode])
+        elif kind == "rename":
+            self.change(path, None, needs=self.change(to, self.names[path]))
+        elif kind == "unlink":
+            self.change(path, None)
+            if path.startswith("queue/") and "tmp." not in path:
+                self.ended.add(os.path.basename(path))
+        elif kind == "mkdir":
+            self.change(path, "folder")
+        elif kind == "acknowledged":
+            self.acknowledged.add(data.decode())
+
+    def change(self, path, file, needs=None):
+        change = Change(path, file, needs)
+        self.changes.append(change)
+        self.names[path] = file
+        return change
+
+    def synced(self, file, what):
+        if file is not None and self.lies != "files":
+            file.durable = max(file.durable, what)
+        elif file is None and self.lies != "folders":
+            for change in what:
+                change.durable = True
+
+    def survivors(self, name_survives, data_survives):
+        """{path: its bytes} after the cut; the two say of each thing that no sync has covered whether it is there."""
+        names, there = {}, set()
+        for change in self.changes:
+            if not change.durable and not (name_survives() and (change.needs is None or change.needs in there)):
+                continue
+            there.add(change)
+            if change.file is None:
+                names.pop(change.path, None)
+            else:
+                names[change.path] = change.file
+        return {path: None if file == "folder" else file.content(data_survives) for path, file in names.items()
+                if file == "folder" or names.get(os.path.dirname(path), "folder" if "/" not in path else None) == "folder"}
+
+
+def yes():
+    return True
+
+
+def no():
+    return False
+
+
+def variants(disk, chance):
+    """(name, files) for each way in which what was not synced may have survived."""
+    def toss():
+        return chance.random() < 0.5
+    yield "only what was synced", disk.survivors(no, no)
+    yield "names without data", disk.survivors(yes, no)
+    yield "data without names", disk.survivors(no, yes)
+    yield "at random", disk.survivors(toss, toss)
+
+
+# --- the run that is recorded -------------------------------------------------------------------------------------------
+
+def mail_of(session, i):
+    """Some small, some of several buffers; the tail of the envelope is then written over."""
+    size = (1, 30, 70_000, 200_000)[(session + i) % 4]
+    return make_mail(subject=f"d{session}-{i}.", body=f"line {i}\r\n" * (size // 8 + 1))
+
+
+def recipient_of(session, i):
+    return ("boss", "late", "boss", "nobody", "boss")[(session * 3 + i) % 5] + "@contoso.com"
+
+
+def record_a_run(relay, sim):
+    """{id: content} of what was sent at eight sessions: delivered, deferred, given up, and sent again by hand."""
+    sent, lock, problems = {}, threading.Lock(), []
+    sim.faults(f"rcpt=late@* reply {NOT_NOW} times=9", f"rcpt=nobody@* reply {NOT_FOUND}")
+
+    def device(session):
+        try:
+            for i in range(MESSAGES_EACH):
+                content = mail_of(session, i)
+                queue_id = relay.send(content, recipients=[recipient_of(session, i)])
+                with lock:
+                    sent[queue_id] = content
+        except BaseException as problem:
+            problems.append(problem)
+    threads = [threading.Thread(target=device, args=(n,)) for n in range(SESSIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems, problems[0]
+    relay.wait_empty(60)
+    moved = len(relay.events("kept-in-failed"))
+    for queue_id in relay.queue_ids("failed")[:2]:
+        relay.cli("queue", "retry", queue_id, check=True)
+    relay.wait_event("kept-in-failed", moved + 2)
+    relay.wait_empty()
+    assert relay.stop() == 0
+    return sent
+
+
+def all_whole(records):
+    """{id: the bytes of its file}: each has been written by the time it gets its name, and is never changed."""
+    disk = Disk()
+    whole = {}
+    for record in records:
+        disk.take(*record)
+        if record[0] in ("link", "rename"):
+            path = record[4] if record[0] == "link" else record[5]
+            folder, name = os.path.split(path)
+            if folder == "queue" and "." not in name:
+                whole[name] = disk.names[path].content(yes)
+    return whole
+
+
+# --- a start on what is left --------------------------------------------------------------------------------------------
+
+def build(spool, files):
+    shutil.rmtree(spool, ignore_errors=True)
+    spool.mkdir(mode=0o700)
+    for path, content in files.items():
+        if content is None:
+            (spool / path).mkdir(mode=0o700)
+        else:
+            (spool / path).write_bytes(content)
+
+
+class Site:
+    """A folder in which spools are built, one after the other, and started on."""
+
+    def __init__(self, folder, memory, sim):
+        # Its port is taken: so `serve` does all it does before a worker runs (lock, folders, repair), and ends.
+        self.busy = socket.create_server(("127.0.0.1", 0))
+        self.relay = harness.Relay(folder, sim, spool=f"{memory}/spool", listen=[
+            {"address": "127.0.0.1", "port": self.busy.getsockname()[1]}])
+        self.relay.write_config()
+
+    def start_up(self):
+        """[(id, folder, bytes)] of what `queue list` finds after start-up. An id can be in both folders: row 17 of the table."""
+        serve = self.relay.cli("serve")
+        assert serve.returncode == 1 and "in use" in serve.stderr and "spool" not in serve.stderr.split("start-failed")[1], serve.stderr
+        listed = self.relay.cli("queue", "list", "--json")
+        assert listed.returncode == 0 and listed.stderr == "", listed.stderr
+        found = [(entry["id"], entry["folder"]) for entry in json.loads(listed.stdout) if "error" not in entry]
+        assert sorted(found) == sorted((i, f) for f in ("queue", "failed") for i in self.relay.queue_ids(f)), listed.stdout
+        return [(i, folder, (self.relay.spool / folder / i).read_bytes()) for i, folder in found]
+
+
+def judge(found, disk_then, whole, what):
+    """Problems with what start-up has found, where there may be none."""
+    acknowledged, ended = disk_then
+    known = ended | {queue_id for queue_id, _, _ in found}
+    for queue_id in acknowledged - known:
+        yield f"{what}: {queue_id} was acknowledged, and is lost"
+    for queue_id, folder, content in found:
+        if content != whole[queue_id]:
+            yield f"{what}: {folder}/{queue_id} has {len(content)} bytes, not its {len(whole[queue_id])}"
+        if folder == "failed" and not any(i.startswith(queue_id + "r") for i in known):
+            yield f"{what}: {queue_id} is in failed/, and nobody will be told"
+
+
+def cuts_of(records, step):
+    """How many records stand on the disk at each cut."""
+    replies = {i + 1 for i, record in enumerate(records) if record[0] == "acknowledged"}
+    return sorted(replies | set(range(0, len(records) + 1, 1 if TORTURE else step)))
+
+
+def images_of(records, cuts, lies=None):
+    """(what, (acknowledged, ended), files) of each disk to start on; the same one once."""
+    disk, cuts, chance, seen = Disk(lies), set(cuts), random.Random(SEED), set()
+    for i in range(len(records) + 1):
+        if i in cuts:
+            then = frozenset(disk.acknowledged), frozenset(disk.ended)
+            for name, files in variants(disk, chance):
+                key = hash((then, frozenset(files.items())))
+                if key not in seen:
+                    seen.add(key)
+                    yield f"cut after {i} calls, {name}", then, files
+        if i < len(records):
+            disk.take(*records[i])
+
+
+def sites_in(folder, memory, sim):
+    sites = queue.SimpleQueue()
+    for name in ("one", "other"):
+        os.mkdir(f"{memory}/{name}")
+        sites.put(Site(folder / name, f"{memory}/{name}", sim))
+    return sites
+
+
+def start_on_all(sites, images, whole, enough=None):
+    """Run start-up on each image, two at a time. Returns how many there were, and the problems: all, or enough of them."""
+    problems, waiting, count = [], [], 0
+
+    def look(what, then, files):
+        site = sites.get()
+        try:
+            build(site.relay.spool, files)
+            return list(judge(site.start_up(), then, whole, what))
+        finally:
+            sites.put(site)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for image in images:
+            if enough and len(problems) >= enough:
+                break
+            waiting.append(pool.submit(look, *image))
+            count += 1
+            if len(waiting) > 8:
+                problems += waiting.pop(0).result()
+    for late in waiting:
+        problems += late.result()
+    return count, problems
+
+
+def some_to_drain(records, cuts):
+    """A few of the disks, with something acknowledged on them that has not come to its end."""
+    some = random.Random(SEED).sample(cuts, 60 if TORTURE else 4)
+    return [i for i in images_of(records, some) if i[1][0] - i[1][1] and i[0].endswith(("only what was synced", "at random"))]
+
+
+def drain(make_relay, make_sim, image, sent):
+    """Start all of the daemon on one of them: everything comes to its end, whole."""
+    what, (acknowledged, ended), files = image
+    sim = make_sim()
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay = make_relay(sim, start=False)
+    build(relay.spool, files)
+    relay.start()
+    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
+    relay.wait_empty(60)
+    arrived = [m.content for m in sim.messages()]
+    for queue_id in acknowledged - ended:
+        there = any(behind_trace(content, sent[queue_id]) for content in arrived)
+        assert there or queue_id in relay.queue_ids("failed"), f"{what}: {queue_id} is lost after the start"
+    mails = [content for content in arrived if b"\r\nSubject: d" in content]
+    half = [c for c in mails if not any(behind_trace(c, one) for one in sent.values())]
+    assert not half, f"{what}: half a message was sent: {half[0]}"
+    relay.stop()
+    return len(arrived)
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """A folder in memory, where there is room for that: spools are built and looked at faster there."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else tmp_path) as folder:
+        yield folder
+
+
+@pytest.mark.interposed
+@pytest.mark.parametrize("named", [False, True], ids=["files without a name", "temporary names"])
+def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory, named, capsys):
+    # tmpfs has files without a name whatever the tests' disk is.
+    relay = RecordedRelay(tmp_path / "recorded", make_sim(), named, spool=f"{memory}/spool").start()
+    try:
+        sent = record_a_run(relay, relay.sim)
+    finally:
+        if relay.process is not None:
+            relay.kill_all()
+    records = list(relay.records())
+    whole = all_whole(records)
+    assert len(sent) == SESSIONS * MESSAGES_EACH >= 50
+    assert {r[6].decode() for r in records if r[0] == "acknowledged"} == sent.keys() <= whole.keys()
+    assert all(behind_trace(whole[i].split(b"\n\n", 1)[1], content) for i, content in sent.items())
+    first_names = {r[4].split(".")[0] for r in records if r[0] == "create" and r[4].startswith("queue/")}
+    assert first_names == ({"queue/tmp"} if named or memory.startswith(str(tmp_path)) else set())
+
+    sites, cuts = sites_in(tmp_path, memory, relay.sim), cuts_of(records, 50 if named else 7)
+    count, problems = start_on_all(sites, images_of(records, cuts), whole)
+    assert not problems, "\n".join(problems[:20])
+    for image in some_to_drain(records, cuts):
+        drain(make_relay, make_sim, image, sent)
+    with capsys.disabled():
+        print(f"\n{len(records)} calls, {len(sent)} messages, {count} disks after a power cut")
+
+    # The same with a disk whose syncs do nothing: this test can fail.
+    for lies, complaint in (("folders", "is lost"), ("files", "bytes, not its")):
+        _, problems = start_on_all(sites, images_of(records, cuts, lies), whole, enough=5)
+        assert any(complaint in p for p in problems), f"a disk that lies about {lies} goes unnoticed: {problems[:5]}"
