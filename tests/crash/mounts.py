@@ -1,0 +1,62 @@
+"""File systems of a test's own. Where mounting is not permitted, the test is skipped and says why."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+EXT4_IOC_SHUTDOWN = 0x8004587d  # _IOR('X', 125, __u32), as of linux/fs/ext4
+NO_LOG_FLUSH = 2
+
+
+def run(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=60)
+    return done.stderr.strip() or f"{command[0]} ended with {done.returncode}" if done.returncode != 0 else None
+
+
+@contextlib.contextmanager
+def mounted(folder, kind, what="none", options="defaults"):
+    """folder, with a file system mounted on it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    folder.mkdir(parents=True, exist_ok=True)
+    refused = run("mount", "-t", kind, "-o", options, what, folder)
+    if refused:
+        pytest.skip(f"mounting {kind} is not permitted here: {refused}")
+    try:
+        yield folder
+    finally:
+        problem = run("umount", folder)
+        if problem:
+            run("umount", "-l", folder)
+            raise AssertionError(problem)
+
+
+def remount(folder, options):
+    problem = run("mount", "-o", f"remount,{options}", folder)
+    assert problem is None, problem
+
+
+def make_ext4(image, megabytes):
+    """A file with ext4 in it."""
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("mkfs.ext4 is not installed (e2fsprogs)")
+    with open(image, "wb") as file:
+        file.truncate(megabytes << 20)
+    problem = run("mkfs.ext4", "-q", "-O", "has_journal", image)
+    assert problem is None, problem
+
+
+def cut_power(folder):
+    """From now on nothing that the file system still has in memory reaches its disk: neither data nor journal."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+    except OSError as problem:
+        pytest.skip(f"this kernel's ext4 cannot be shut down: {problem}")
+    finally:
+        os.close(fd)
