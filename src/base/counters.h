@@ -16,6 +16,7 @@ struct counters {
 	_Atomic uint64_t recipients_refused;	/* 4xx or 5xx to RCPT */
 	_Atomic uint64_t auth_failures;
 	_Atomic uint64_t sessions_now;
+	_Atomic int32_t storage_error;		/* errno with which the last message could not be stored; 0: it was */
 	/* sender */
 	_Atomic uint64_t messages_delivered;	/* all recipients of a message delivered */
 	_Atomic uint64_t recipients_delivered;

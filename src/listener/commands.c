@@ -145,11 +145,20 @@ static const char *refuse_size(const struct mail_args *mail, uint64_t limit)
 	    mail->size, limit);
 }
 
+static const char *refuse_disk(int error)
+{
+	char *reply = transaction_disk_reply(error);
+	const char *said = say("%s", reply);
+
+	free(reply);
+	return said;
+}
+
 static const char *refuse_no_room(const struct session *s, uint64_t bytes)
 {
 	if (spool_has_room(s->env->spool, bytes, &detail))
 		return NULL;
-	return "452 4.3.1 The relay's disk is too full: try again later";
+	return refuse_disk(errno);
 }
 
 /* A device need not have said HELO: some never do. */
@@ -236,10 +245,7 @@ static const char *on_data(struct session *s, struct str args)
 	if (refusal != NULL)
 		return refusal;
 	if (transaction_begin(s->mail, &origin, &detail) < 0)
-		return errno == ENOSPC || errno == EDQUOT
-			   ? "452 4.3.1 The relay's disk is full: try again later"
-			   : "451 4.3.0 The relay could not begin the message: try again later, its log says "
-			     "why";
+		return refuse_disk(errno);
 	s->state = S_DATA;
 	return "354 End with <CR><LF>.<CR><LF>";
 }

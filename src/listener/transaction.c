@@ -137,10 +137,9 @@ int transaction_begin(struct transaction *t, const struct origin *origin, struct
 {
 	set_origin(&t->envelope, origin);
 	t->draft = spool_begin(t->env->spool, &t->envelope, NULL, err);
-	if (t->draft == NULL)
-		return -1;
-	if (append_trace(t, origin, err) < 0) {
+	if (t->draft == NULL || append_trace(t, origin, err) < 0) {
 		int saved = errno;
+		atomic_store(&t->env->counters->storage_error, saved);
 		spool_abort(t->draft);
 		t->draft = NULL;
 		errno = saved;
@@ -165,15 +164,16 @@ static void refuse(struct transaction *t, char *reply, const char *why)
 	t->draft = NULL;
 }
 
-static void refuse_by_errno(struct transaction *t, int error, const struct err *err)
+char *transaction_disk_reply(int error)
 {
-	bool full = error == ENOSPC || error == EDQUOT;
-
-	refuse(t,
-	    xstrdup(
-		full ? "452 4.3.1 The relay's disk is full: try again later"
-		     : "451 4.3.0 The relay could not write the message: try again later, its log says why"),
-	    err->text);
+	if (error == ENOSPC)
+		return xstrdup("452 4.3.1 The relay's disk is full: try again later");
+	if (error == ENOENT)
+		return xstrdup("451 4.3.0 The relay's spool folder is not in its place: try again later");
+	if (error == EDQUOT)
+		return xstrdup("452 4.3.1 The relay's disk quota is used up: try again later");
+	return xasprintf(
+	    "451 4.3.0 The relay could not store the message (%s): try again later", strerror(error));
 }
 
 static void check_content(struct transaction *t)
@@ -194,9 +194,10 @@ static void store(struct transaction *t, const char *content, size_t n)
 {
 	struct err err = {""};
 
-	errno = 0;
-	if (spool_append(t->draft, content, n, &err) < 0)
-		refuse_by_errno(t, errno, &err);
+	if (spool_append(t->draft, content, n, &err) < 0) {
+		atomic_store(&t->env->counters->storage_error, errno);
+		refuse(t, transaction_disk_reply(errno), err.text);
+	}
 }
 
 enum feed transaction_feed(struct transaction *t, struct str in, size_t *used)
@@ -265,23 +266,27 @@ static void on_committed(void *arg, const struct spool_result *result)
 	struct session_env *env = t->env;
 	transaction_fn *fn = t->fn;
 	void *fn_arg = t->arg;
-	char id[SPOOL_ID_MAX + 1], reply[SPOOL_ID_MAX + 64];
+	char id[SPOOL_ID_MAX + 1];
+	char *reply;
 	/* An id that was there already means that ours was not stored. */
 	const char *error = result->exists ? "the id is taken" : result->error;
 
 	memcpy(id, t->envelope.id, sizeof id);
 	if (error == NULL) {
-		snprintf(reply, sizeof reply, "250 2.0.0 Ok: queued as %s", id);
+		atomic_store(&env->counters->storage_error, 0);
+		reply = xasprintf("250 2.0.0 Ok: queued as %s", id);
 		log_accepted(t);
 	} else {
-		snprintf(
-		    reply, sizeof reply, "451 4.3.0 The relay could not store the message: try again later");
+		int number = result->exists ? EEXIST : result->error_number;
+		atomic_store(&env->counters->storage_error, number);
+		reply = transaction_disk_reply(number);
 		log_refused(t, reply, error);
 	}
 	transaction_free(t);
 	env->commits--;
 	if (fn != NULL)
 		fn(fn_arg, reply, error == NULL ? id : NULL);
+	free(reply);
 	env->committed(env->arg, error == NULL ? id : NULL);
 }
 

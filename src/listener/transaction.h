@@ -34,6 +34,9 @@ void transaction_add(struct transaction *transaction, const struct address *reci
 size_t transaction_recipients(const struct transaction *transaction);
 const char *transaction_sender(const struct transaction *transaction);	/* "" is the null one */
 
+/* What a device is told when the disk does not take its message, by errno. The caller frees it. */
+char *transaction_disk_reply(int error);
+
 /* DATA: take an id, open the draft, write the trace header. Returns 0, or -1 with err and the transaction
  * as before. */
 int transaction_begin(struct transaction *transaction, const struct origin *origin, struct err *err);

@@ -205,6 +205,7 @@ static void on_stuck_time(evutil_socket_t fd, short what, void *cookie)
 
 	(void)fd;
 	(void)what;
+	s->message->in_trouble = false;
 	s->delivery->stuck_count--;
 	settle(s);
 }
@@ -219,6 +220,7 @@ static void get_stuck(struct settling *s, const char *what, const char *why)
 	    kv_str("why", why), kv_u64("retry_s", STUCK_RETRY_S));
 	if (s->retry == NULL)
 		s->retry = evtimer_new(s->delivery->base, on_stuck_time, s);
+	s->message->in_trouble = true;
 	s->delivery->stuck_count++;
 	evtimer_add(s->retry, &time);
 	s->delivery->changed(s->delivery->arg);
@@ -244,11 +246,16 @@ static void on_pending_saved(void *arg, const struct spool_result *result)
 {
 	struct settling *s = arg;
 
-	if (result->error != NULL) {
+	/* A full disk must drain: what is due goes out, with the state in memory, and is saved after that. */
+	s->message->unsaved = s->message->in_trouble = result->error != NULL;
+	if (result->error != NULL && !queue_is_due(s->message, STUCK_RETRY_S * 1000)) {
 		get_stuck(s, "writing its state", result->error);
 		return;
 	}
-	s->message->unsaved = false;
+	if (result->error != NULL)
+		log_event(LOG_LEVEL_ERR, "spool-trouble", kv_str("id", s->message->id),
+		    kv_str("doing", "writing its state"), kv_str("why", result->error),
+		    kv_str("consequence", "it is tried all the same, and its state is written after that"));
 	queue_plan(s->delivery->queue, s->message);
 	end_settling(s);
 }

@@ -14,7 +14,7 @@
 /* Open files kept between planning and sending: a message that goes out at once is opened once. */
 #define HELD_MAX	128
 #define BUSY_WAIT_MS	1000
-#define TROUBLE_WAIT_MS 30000
+#define TROUBLE_WAIT_MS 10000
 
 TAILQ_HEAD(message_line, message);
 
@@ -157,6 +157,13 @@ void queue_forget(struct queue *queue, struct message *message)
 	free(message);
 }
 
+/* What is known of it in memory alone is kept. */
+static void let_go_if_saved(struct queue *queue, struct message *message)
+{
+	if (!message->unsaved)
+		let_go(queue, message);
+}
+
 /* Own the message, or say when to look again: 0 when it is owned, a wait in ms, or -1 when it is gone and
  * forgotten. */
 static int64_t hold(struct queue *queue, struct message *message)
@@ -167,11 +174,13 @@ static int64_t hold(struct queue *queue, struct message *message)
 		return 0;
 	switch (spool_take(queue->spool, message->id, &message->held, &err)) {
 	case SPOOL_TAKEN:
+		message->in_trouble = false;
 		queue->held_count++;
 		return 0;
 	case SPOOL_BUSY:
 		return BUSY_WAIT_MS;
 	case SPOOL_TROUBLE:
+		message->in_trouble = true;
 		log_event(
 		    LOG_LEVEL_ERR, "message-unreadable", kv_str("id", message->id), kv_str("why", err.text));
 		return TROUBLE_WAIT_MS;
@@ -209,6 +218,17 @@ static int64_t wait_left_ms(const struct message *message, const struct recipien
 	if (message->forced || left_ms < 0)
 		return 0;
 	return left_ms < recipient->wait_ms ? left_ms : recipient->wait_ms;
+}
+
+bool queue_is_due(const struct message *message, int64_t within_ms)
+{
+	const struct state *state = spool_state(message->held);
+
+	for (size_t i = 0; i < state->count; i++)
+		if (state->recipients[i].status == RECIPIENT_PENDING &&
+		    wait_left_ms(message, &state->recipients[i]) <= within_ms)
+			return true;
+	return false;
 }
 
 static struct part *part_on(struct message *message, unsigned road)
@@ -298,7 +318,7 @@ void queue_plan(struct queue *queue, struct message *message)
 		scheduler_add(queue->scheduler, part, now_ms, due_ms);
 	}
 	if (!any_ready || queue->held_count > HELD_MAX)
-		let_go(queue, message);
+		let_go_if_saved(queue, message);
 }
 
 void queue_unplan(struct queue *queue, struct message *message)
@@ -342,6 +362,7 @@ bool queue_read_one(struct queue *queue)
 
 void queue_put_off(struct queue *queue, struct message *message)
 {
+	message->in_trouble = true;
 	plan_later(queue, message, TROUBLE_WAIT_MS);
 }
 
@@ -356,7 +377,7 @@ void queue_revisit(struct queue *queue)
 		if (message->under_way > 0 || message->stage != MESSAGE_PLANNED)
 			continue;
 		queue_unplan(queue, message);
-		let_go(queue, message);
+		let_go_if_saved(queue, message);
 		make_unread(queue, message);
 	}
 }
@@ -465,7 +486,19 @@ size_t queue_force_all(struct queue *queue)
 struct counting {
 	struct queue_counts *out;
 	int64_t now_ms;
+	unsigned no_road;
 };
+
+/* What the disk is in the way of stands in the line of those without a road too. */
+static bool lacks_route(const struct message *message, unsigned no_road)
+{
+	const struct part *part;
+
+	SLIST_FOREACH(part, &message->parts, of_message)
+		if (part->road == no_road)
+			return !message->in_trouble;
+	return false;
+}
 
 static void count_node(const void *node, VISIT visit, void *cookie)
 {
@@ -473,7 +506,11 @@ static void count_node(const void *node, VISIT visit, void *cookie)
 
 	if (visit != postorder && visit != leaf)
 		return;
-	int64_t age_ms = counting->now_ms - spool_id_time_ms((*(struct message *const *)node)->id);
+	const struct message *message = *(struct message *const *)node;
+	int64_t age_ms = counting->now_ms - spool_id_time_ms(message->id);
+
+	counting->out->in_trouble += message->in_trouble;
+	counting->out->without_route += lacks_route(message, counting->no_road);
 	if (age_ms > 24 * 3600 * 1000LL)
 		counting->out->older++;
 	else if (age_ms > 3600 * 1000LL)
@@ -486,7 +523,7 @@ static void count_node(const void *node, VISIT visit, void *cookie)
 
 void queue_count(const struct queue *queue, struct queue_counts *out)
 {
-	struct counting counting = {out, clock_wall_ms()};
+	struct counting counting = {out, clock_wall_ms(), no_road(queue)};
 
 	*out = (struct queue_counts){.messages = queue->count, .unread = queue->unread_count};
 	twalk_r(queue->by_id, count_node, &counting);
@@ -497,6 +534,14 @@ static void free_message(void *node)
 	free(node);
 }
 
+static void on_last_save(void *arg, const struct spool_result *result)
+{
+	(void)arg;
+	if (result->error != NULL)
+		log_event(LOG_LEVEL_ERR, "spool-trouble", kv_str("doing", "writing a state"),
+		    kv_str("why", result->error));
+}
+
 static void release_node(const void *node, VISIT visit, void *cookie)
 {
 	struct queue *queue = cookie;
@@ -505,6 +550,9 @@ static void release_node(const void *node, VISIT visit, void *cookie)
 	if (visit != postorder && visit != leaf)
 		return;
 	queue_unplan(queue, message);
+	/* Of those being settled the delivery takes care. */
+	if (message->unsaved && message->held != NULL && message->stage != MESSAGE_SETTLING)
+		spool_save(message->held, on_last_save, NULL);
 	let_go(queue, message);
 }
 

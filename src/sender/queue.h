@@ -26,6 +26,7 @@ struct message {
 	unsigned char stage;		/* enum message_stage */
 	bool forced;			/* a person asked for a try now */
 	bool unsaved;			/* held's state is ahead of the disk */
+	bool in_trouble;		/* the disk did not let it be read, saved or moved; tried again */
 	unsigned short under_way;	/* attempts */
 	struct spool_message *held;	/* owned at the moment, or NULL */
 	SLIST_HEAD(, part) parts;
@@ -53,7 +54,10 @@ void queue_revisit(struct queue *queue);
 /* The next attempt for a road, or NULL. */
 struct attempt *queue_take(struct queue *queue, unsigned road);
 
-/* Cut what is pending of a held message into parts, and let go of it if too many are held. A message that needs settling
+/* Whether a recipient of a held message is to be tried within so long. */
+bool queue_is_due(const struct message *message, int64_t within_ms);
+
+/* Cut what is pending of a held message into parts, and let go of it if too many are held and its state is on the disk. A message that needs settling
  * instead is handed to that. */
 void queue_plan(struct queue *queue, struct message *message);
 
@@ -76,6 +80,8 @@ size_t queue_force_all(struct queue *queue);
 struct queue_counts {
 	size_t messages;
 	size_t unread;
+	size_t in_trouble;
+	size_t without_route;		/* with a recipient who has none */
 	size_t hour, day, older;	/* by age: up to an hour, up to a day, older */
 	int64_t oldest_ms;		/* age of the oldest, 0 when empty */
 };

@@ -1,6 +1,7 @@
 #include "sender/status.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
@@ -44,20 +45,14 @@ static json_t *workers_json(const struct counters *c)
 	    (json_int_t)counted(&c->sender_restarts));
 }
 
-static json_t *queue_json(const struct status_view *view)
+static json_t *queue_json(const struct queue_counts *counts, struct spool *spool)
 {
-	const struct scheduler *scheduler = view->scheduler;
-	struct queue_counts counts;
-	unsigned no_road = (unsigned)view->config->upstream_count;
-
-	queue_count(view->queue, &counts);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "messages", (json_int_t)counts.messages,
-	    "unread", (json_int_t)counts.unread, "up_to_an_hour", (json_int_t)counts.hour, "up_to_a_day",
-	    (json_int_t)counts.day, "older", (json_int_t)counts.older, "oldest_s",
-	    (json_int_t)(counts.oldest_ms / 1000), "without_route",
-	    (json_int_t)scheduler_ready(scheduler, no_road) +
-		(json_int_t)scheduler_waiting(scheduler, no_road),
-	    "failed", (json_int_t)spool_failed_count(view->spool));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "messages",
+	    (json_int_t)counts->messages, "unread", (json_int_t)counts->unread, "in_trouble",
+	    (json_int_t)counts->in_trouble, "up_to_an_hour", (json_int_t)counts->hour, "up_to_a_day",
+	    (json_int_t)counts->day, "older", (json_int_t)counts->older, "oldest_s",
+	    (json_int_t)(counts->oldest_ms / 1000), "without_route", (json_int_t)counts->without_route,
+	    "failed", (json_int_t)spool_failed_count(spool));
 }
 
 static const char *health_name(const struct road *road)
@@ -99,6 +94,28 @@ static void add_alarms(json_t *alarms, struct upstream *const *upstreams, size_t
 	}
 }
 
+static void add_disk_alarms(
+    json_t *alarms, const struct counters *counters, const struct queue_counts *counts, struct spool *spool)
+{
+	struct err err = {""};
+	int error = atomic_load(&counters->storage_error);
+
+	if (!spool_has_room(spool, 0, &err))
+		json_array_append_new(alarms, json_sprintf("new mail is refused: %s", err.text));
+	else if (error != 0)
+		json_array_append_new(alarms,
+		    json_sprintf(
+			"the last message was refused, the disk did not take it: %s. Look at the disk "
+			"and the kernel's log.",
+			strerror(error)));
+	if (counts->in_trouble > 0)
+		json_array_append_new(alarms,
+		    json_sprintf(
+			"%d messages wait for the disk, which cannot be read or written: look at it, at "
+			"the kernel's log, and at ours for message-unreadable and spool-trouble",
+			(int)counts->in_trouble));
+}
+
 /* Nothing new leaves while the old sender ends, so that two never use the same window. */
 static void add_ending(json_t *status, json_t *alarms, int64_t left_ms)
 {
@@ -117,18 +134,18 @@ json_t *status_json(const struct status_view *view)
 	const struct config *config = view->config;
 	const struct counters *counters = view->counters;
 	json_t *roads = json_array(), *alarms = json_array();
-	struct err err = {""};
+	struct queue_counts counts;
 
+	queue_count(view->queue, &counts);
 	for (unsigned i = 0; i < config->upstream_count; i++)
 		json_array_append_new(roads, upstream_json(view->upstreams[i], view->scheduler, i));
 	add_alarms(alarms, view->upstreams, config->upstream_count);
-	if (!spool_has_room(view->spool, 0, &err))
-		json_array_append_new(alarms, json_sprintf("new mail is refused with 452: %s", err.text));
+	add_disk_alarms(alarms, counters, &counts, view->spool);
 	json_t *status = json_pack("{s:b, s:s, s:o, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
 	    "version", MFDRELAY_VERSION, "started", time_json(atomic_load(&counters->started_ms)), "config",
 	    "file", config->file, "loaded", time_json(atomic_load(&counters->config_loaded_ms)), "workers",
-	    workers_json(counters), "counters", counters_json(counters), "queue", queue_json(view),
-	    "upstreams", roads, "alarms", alarms);
+	    workers_json(counters), "counters", counters_json(counters), "queue",
+	    queue_json(&counts, view->spool), "upstreams", roads, "alarms", alarms);
 	add_ending(status, alarms, view->drain_left_ms);
 	return status;
 }

@@ -148,8 +148,9 @@ static void on_done(struct work_job *work)
 	char text[256];
 	const char *error = spool_job_error(&draft->job, DIR_QUEUE, draft->id, text, sizeof text);
 	/* A report that was there counts only when its name is durable. */
-	const struct spool_result result = {
-	    .error = error, .exists = draft->exists && (error == NULL || !draft->is_report)};
+	const struct spool_result result = {.error = error,
+	    .error_number = draft->job.error,
+	    .exists = draft->exists && (error == NULL || !draft->is_report)};
 
 	/* The report of before stands; the name of this one's draft goes. */
 	if (result.error == NULL)

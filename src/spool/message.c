@@ -493,7 +493,8 @@ static void on_task_done(struct work_job *work)
 	str_copy(id, sizeof id, str_of(message->envelope.id));
 	message->state_hash = task->job.error == 0 ? task->text_hash : 0;
 	enum spool_dir dir = task->job.ops == &save_ops ? DIR_STATE : DIR_QUEUE;
-	const struct spool_result result = {.error = spool_job_error(&task->job, dir, id, text, sizeof text)};
+	const struct spool_result result = {.error = spool_job_error(&task->job, dir, id, text, sizeof text),
+	    .error_number = task->job.error};
 	STAILQ_REMOVE_HEAD(&message->tasks, next);
 	/* The answers come in the order of the calls; the last one comes when a released message has been
 	 * freed. */

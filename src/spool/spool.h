@@ -69,10 +69,12 @@ struct spool_draft *spool_begin(struct spool *spool, struct envelope *envelope, 
  * the floor already, but for a report. */
 int spool_append(struct spool_draft *draft, const void *bytes, size_t n, struct err *err);
 
-/* error NULL: the data and the name are on stable storage. Otherwise nothing of it is in the spool and error says
- * why. exists: a message of that id was there already; for a report error is NULL then: it was made before. */
+/* error NULL: the data and the name are on stable storage. Otherwise nothing of it is in the spool, error says
+ * why, and error_number is its errno. exists: a message of that id was there already; for a report error is NULL
+ * then: it was made before. */
 struct spool_result {
 	const char *error;
+	int error_number;
 	bool exists;
 };
 typedef void spool_done_fn(void *arg, const struct spool_result *result);

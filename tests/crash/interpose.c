@@ -22,7 +22,7 @@
 #define NAME_SIZE 96
 
 enum call { WRITE, PWRITE, FSYNC, LINKAT, RENAMEAT, RENAMEAT2, UNLINKAT, OPENAT, READ, PREAD, CALLS };
-enum action { COUNT, KILL, KILL_AFTER, FAIL_EIO, FAIL_ENOSPC, OFF, FAIL_EDQUOT };
+enum action { COUNT, KILL, KILL_AFTER, FAIL_EIO, FAIL_ENOSPC, OFF, FAIL_EDQUOT, FAIL_EROFS };
 
 struct control {
 	char comm[16];
@@ -31,14 +31,13 @@ struct control {
 	uint32_t at;		 /* from 1 */
 	_Atomic uint32_t count;
 	_Atomic uint32_t struck;
-	uint32_t lasting; /* at that call and at all later ones */
+	uint32_t lasting;  /* at that call and at all later ones */
 	int64_t struck_ns; /* CLOCK_REALTIME */
 	char names[NAMES][NAME_SIZE];
 };
 
 static const char *const call_names[CALLS] = {
-    "write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat", "read",
-    "pread"};
+    "write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat", "read", "pread"};
 
 static struct control *control;
 static const char *spool;
@@ -149,6 +148,8 @@ static int error_of(enum action action)
 		return ENOSPC;
 	case FAIL_EDQUOT:
 		return EDQUOT;
+	case FAIL_EROFS:
+		return EROFS;
 	default:
 		return 0;
 	}
