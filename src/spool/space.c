@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
@@ -12,6 +14,21 @@
 #define SAMPLE_MS	200
 #define FLOOR_MAX	(64u * 1024 * 1024)
 #define INODE_FLOOR_MIN 64
+
+/* What is written into a folder that was removed is lost, and a folder that was moved is nowhere looked for after a
+ * restart. */
+static int check_place(const struct spool *spool, struct err *err)
+{
+	char path[4096];
+	struct stat ours, there;
+
+	snprintf(path, sizeof path, "%s/%s", spool->path, spool_dir_names[DIR_QUEUE]);
+	if (fstat(spool->dirs[DIR_QUEUE], &ours) == 0 && stat(path, &there) == 0 &&
+	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+		return 0;
+	errno = ENOENT;
+	return err_set(err, "%s: the spool folder was moved, removed or replaced: put it back", spool->path);
+}
 
 static int look(struct spool *spool, struct err *err)
 {
@@ -22,6 +39,8 @@ static int look(struct spool *spool, struct err *err)
 	if (space->known && now - space->sampled_ms < SAMPLE_MS)
 		return 0;
 	space->known = false;
+	if (check_place(spool, err) < 0)
+		return -1;
 	if (fstatvfs(spool->dirs[DIR_QUEUE], &fs) < 0)
 		return err_sys(err, "%s: asking for its free space", spool->path);
 	uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;

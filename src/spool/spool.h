@@ -28,6 +28,9 @@ int spool_lock(const char *path, unsigned wait_ms, struct err *err);
 /* Whether a daemon holds that lock now. */
 bool spool_is_locked(const char *path);
 
+/* Whether what lock_fd has locked is still the spool at that path: not when it was moved, removed or replaced. */
+bool spool_is_at(const char *path, int lock_fd);
+
 /* Under the lock: make missing sub-folders (0700, owned by uid and gid when run as root; (uid_t)-1: leave), make this
  * spool's two random bytes (var/spool-id), remove what a crash can leave (temporary files, states without a message).
  * Foreign names are left alone. Returns 0, or -1 with err. */
@@ -53,7 +56,8 @@ void spool_flush(struct spool *spool);
 void spool_close(struct spool *spool);
 
 /* Whether there is room for bytes more, above the floor of free space and free inodes. Looks at the file system at
- * most once in 200 ms. When false, err says which floor and how much is free. */
+ * most once in 200 ms. When false, err says which floor and how much is free (errno ENOSPC), or that the spool is not
+ * at its place any more (ENOENT). */
 bool spool_has_room(struct spool *spool, uint64_t bytes, struct err *err);
 
 /* --- taking a message in --- */

@@ -218,6 +218,19 @@ bool spool_is_locked(const char *path)
 	return locked;
 }
 
+bool spool_is_at(const char *path, int lock_fd)
+{
+	struct stat ours, there;
+	int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0)
+		return false;
+	bool same = fstat(lock_fd, &ours) == 0 && fstatat(root, "lock", &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+	close(root);
+	return same;
+}
+
 /* --- owners --- */
 
 struct owner {

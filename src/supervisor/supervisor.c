@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,6 +69,7 @@ struct supervisor {
 	uid_t uid;
 	gid_t gid;
 	bool stopping, announced, reloading, reload_refused;
+	bool spool_gone; /* and that was said */
 	int status;
 };
 
@@ -405,6 +407,62 @@ static void ping(struct slot *slot)
 	process_kill(slot->current, SIGABRT);
 }
 
+/* A folder on the file system of the old one: an empty mount point is none. */
+static bool can_replace_spool(const struct supervisor *s)
+{
+	struct stat ours, there;
+
+	return fstat(s->lock_fd, &ours) == 0 && stat(s->config->spool, &there) == 0 &&
+	       S_ISDIR(there.st_mode) && ours.st_dev == there.st_dev;
+}
+
+/* Take the folder that stands in the old one's place, as at a start; workers that know the old one only end, and the next
+ * ones open it. */
+static int replace_spool(struct supervisor *s, struct err *err)
+{
+	int fd = spool_lock(s->config->spool, 0, err);
+
+	if (fd < 0)
+		return -1;
+	if (spool_prepare(s->config->spool, s->uid, s->gid, err) < 0) {
+		close(fd);
+		return -1;
+	}
+	close(s->lock_fd);
+	s->lock_fd = fd;
+	stop_retired(s, STOP_DEADLINE_MS);
+	if (s->listener.current != NULL)
+		process_stop(s->listener.current, STOP_DEADLINE_MS);
+	if (s->sender.current != NULL)
+		process_stop(s->sender.current, STOP_DEADLINE_MS);
+	return 0;
+}
+
+/* While it is gone the listener refuses: what is written to a folder without a name is lost. */
+static void watch_spool(struct supervisor *s)
+{
+	struct err err = {""};
+
+	if (spool_is_at(s->config->spool, s->lock_fd)) {
+		if (s->spool_gone)
+			log_event(LOG_LEVEL_NOTICE, "spool-back", kv_str("path", s->config->spool));
+		s->spool_gone = false;
+		return;
+	}
+	if (can_replace_spool(s) && replace_spool(s, &err) == 0) {
+		log_event(LOG_LEVEL_WARNING, "spool-replaced", kv_str("path", s->config->spool),
+		    kv_str("consequence", "what was in the old folder is not sent, unless it is put back"));
+		s->spool_gone = false;
+		return;
+	}
+	if (!s->spool_gone)
+		log_event(LOG_LEVEL_ERR, "spool-gone", kv_str("path", s->config->spool),
+		    kv_str("why", err.text[0] != '\0' ? err.text : "the folder was moved or removed"),
+		    kv_str("consequence", "new mail is refused"),
+		    kv_str("remedy", "put the folder back, or make a new one in its place"));
+	s->spool_gone = true;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *cookie)
 {
 	struct supervisor *s = cookie;
@@ -413,6 +471,8 @@ static void on_tick(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	ping(&s->listener);
 	ping(&s->sender);
+	if (!s->stopping)
+		watch_spool(s);
 	if (!s->announced)
 		return;
 	sd_notifyf(0, "WATCHDOG=1\nSTATUS=%llu messages accepted, %llu delivered, %llu sessions now%s",
