@@ -29,16 +29,11 @@ def mounted(folder, kind, what="none", options="defaults"):
         pytest.skip(f"mounting {kind} is not permitted here: {refused}")
     try:
         yield folder
-    finally:
         problem = run("umount", folder)
-        if problem:
-            run("umount", "-l", folder)
-            raise AssertionError(problem)
-
-
-def remount(folder, options):
-    problem = run("mount", "-o", f"remount,{options}", folder)
-    assert problem is None, problem
+        assert problem is None, problem
+    except BaseException:
+        run("umount", "-l", folder)
+        raise
 
 
 def make_ext4(image, megabytes):
@@ -60,3 +55,18 @@ def cut_power(folder):
         pytest.skip(f"this kernel's ext4 cannot be shut down: {problem}")
     finally:
         os.close(fd)
+
+
+def force_error(folder):
+    """ext4 finds an error in itself, and does what its mount options say."""
+    device = next(line.split()[0] for line in open("/proc/self/mounts") if line.split()[1] == str(folder))
+    trigger = f"/sys/fs/ext4/{os.path.basename(device)}/trigger_fs_error"
+    try:
+        with open(trigger, "w") as file:
+            file.write("a test")
+    except OSError as problem:
+        pytest.skip(f"this kernel's ext4 cannot be given an error: {problem}")
+
+
+def repair(image):
+    subprocess.run(["e2fsck", "-fy", image], capture_output=True, timeout=60)

@@ -94,7 +94,8 @@ static void record_file(int fd, enum kind kind, uint64_t offset, const void *dat
 	struct stat st;
 	int saved_errno = errno;
 
-	if (below_spool(fd, "", r.path) && fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
+	if (below_spool(fd, "", r.path) && fstat(fd, &st) == 0 &&
+	    (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
 		r.inode = st.st_ino;
 		record(&r, kind, data, n);
 	}
@@ -211,7 +212,8 @@ int linkat(int old_dir, const char *old_name, int new_dir, const char *new_name,
 	int result = (int)syscall(SYS_linkat, old_dir, old_name, new_dir, new_name, flags);
 	int saved_errno = errno;
 
-	if (result == 0 && below_spool(new_dir, new_name, r.path) && fstatat(new_dir, new_name, &st, 0) == 0) {
+	if (result == 0 && below_spool(new_dir, new_name, r.path) &&
+	    fstatat(new_dir, new_name, &st, 0) == 0) {
 		r.inode = st.st_ino;
 		record(&r, LINK, NULL, 0);
 	}

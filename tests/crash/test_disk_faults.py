@@ -1,0 +1,271 @@
+"""A disk that refuses: the device hears a 4xx with the reason, the log and the status say it, and within half a minute of the
+cure all goes on by itself. What was acknowledged arrives, once; what was refused does not."""
+
+import json
+import os
+import re
+import shutil
+import time
+
+import pytest
+
+import harness
+import interposed
+import mounts
+from harness import expect, make_mail, wait_until
+
+RESUMES_S = 30
+WRITES = ["write", "pwrite"]
+
+
+class Trouble:
+    """One relay and what its devices were told; the end is checked against that."""
+
+    def __init__(self, relay, sim):
+        self.relay, self.sim = relay, sim
+        self.acknowledged, self.count = set(), 0
+
+    def send(self, size=0, recipient="boss@contoso.com"):
+        """(code, text) of what ended it: the 250, or a refusal."""
+        self.count += 1
+        subject = f"number-{self.count}."
+        with self.relay.smtp() as client:
+            client.helo("printer")
+            for command in ("MAIL FROM:<printer@contoso.com>", f"RCPT TO:<{recipient}>", "DATA"):
+                code, text = client.docmd(command)
+                if code >= 400:
+                    return code, text.decode()
+            client.send(make_mail(subject=subject, body="line\r\n" * (size // 6 + 1)) + b".\r\n")
+            code, text = client.getreply()
+        if code == 250:
+            self.acknowledged.add(subject)
+        return code, text.decode()
+
+    def accept(self, n=1, **options):
+        for _ in range(n):
+            expect_code(self.send(**options), 250)
+
+    def accepts_again(self):
+        """Waits for that, no longer than the promise says."""
+        wait_until(lambda: self.send()[0] == 250, RESUMES_S, lambda: f"a 250; the log:\n{self.relay.log()[-3000:]}", step=0.2)
+
+    def alarms(self):
+        status = self.relay.cli("status", "--json")
+        return json.loads(status.stdout).get("alarms", []), status.returncode
+
+    def wait_alarm(self, pattern):
+        def there():
+            alarms, status = self.alarms()
+            return status == 2 and any(re.search(pattern, a) for a in alarms)
+        wait_until(there, 10, lambda: f"an alarm of {pattern}: {self.alarms()}", step=0.1)
+
+    def check_end(self, timeout=60):
+        self.relay.wait_empty(timeout)
+        arrived = [re.search(rb"\r\nSubject: (\S+)", m.content)[1].decode() for m in self.sim.messages()]
+        assert sorted(arrived) == sorted(self.acknowledged)
+        wait_until(lambda: self.alarms() == ([], 0), 10, lambda: f"no alarm any more: {self.alarms()}")
+
+
+def expect_code(reply, code, pattern=""):
+    assert reply[0] == code and re.search(pattern, reply[1]), reply
+
+
+@pytest.fixture
+def interposed_relay(tmp_path, sim):
+    relay = interposed.CrashRelay(tmp_path / "interposed", sim)
+    relay.start()
+    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
+    yield relay
+    relay.control.off()
+    relay.stop()
+    relay.check_clean()
+
+
+def fill(path, leave=0):
+    """The rest of the file system goes into this file."""
+    with open(path, "wb") as file:
+        try:
+            while True:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, 65536)
+        except OSError:
+            file.truncate(os.fstat(file.fileno()).st_size - leave)
+
+
+def fill_inodes(folder):
+    folder.mkdir()
+    try:
+        for i in range(100_000):
+            (folder / str(i)).touch()
+    except OSError:
+        return
+    raise AssertionError("the inodes never end")
+
+
+FULL = {
+    "bytes": ("size=8m", lambda folder: fill(folder / "filler"), lambda folder: (folder / "filler").unlink(), "nearly full"),
+    "inodes": ("size=8m,nr_inodes=400", lambda folder: fill_inodes(folder / "filler"),
+               lambda folder: shutil.rmtree(folder / "filler"), "out of inodes"),
+}
+
+
+@pytest.mark.parametrize("what", FULL)
+def test_a_full_disk_refuses_drains_and_resumes(what, tmp_path, sim, make_relay):
+    options, use_up, cure, why = FULL[what]
+    with mounts.mounted(tmp_path / "disk", "tmpfs", options=options):
+        relay = make_relay(sim, spool=str(tmp_path / "disk" / "spool"), retry={"first": "1s", "max": "1s"})
+        trouble = Trouble(relay, sim)
+        # Some wait, and are put off, so that their states are to be written on the full disk.
+        sim.faults("rcpt=* reply 451 4.3.2 Temporary server error. Please try again later ATTR5")
+        trouble.accept(5)
+        relay.wait_event("deferred", 5)
+        use_up(tmp_path / "disk")
+        wait_until(lambda: trouble.send()[0] == 452, 5, "the disk to be found full")
+        # By the file system until the free space is looked at again.
+        wait_until(lambda: trouble.send()[0] == 452 and re.search(why, relay.log()), 5, f"the log to say {why}", step=0.2)
+        expect_code(trouble.send(), 452, "disk is full")
+        trouble.wait_alarm(why)
+        relay.wait_event("spool-trouble", 5)
+        sim.clear()
+        relay.wait_empty(20)
+        assert len(sim.messages()) == len(trouble.acknowledged) >= 5, "a full disk does not drain"
+        expect_code(trouble.send(), 452)
+        cure(tmp_path / "disk")
+        trouble.accepts_again()
+        trouble.check_end()
+        relay.stop()
+
+
+def test_a_disk_that_fills_up_inside_a_message_refuses_that_message(tmp_path, sim, make_relay):
+    with mounts.mounted(tmp_path / "disk", "tmpfs", options="size=8m"):
+        relay = make_relay(sim, spool=str(tmp_path / "disk" / "spool"))
+        trouble = Trouble(relay, sim)
+        trouble.accept()
+        expect_code(trouble.send(size=12_000_000), 452, "disk is full")
+        assert [e["reply"][:3] for e in relay.events("refused")] == ["452"]
+        trouble.accepts_again()
+        trouble.check_end()
+        assert list((relay.spool / "queue").iterdir()) == []
+        relay.stop()
+
+
+@pytest.mark.interposed
+@pytest.mark.parametrize("calls, action, code, told", [
+    (["fsync"], "eio", 451, "Input/output error"),
+    (WRITES, "edquot", 452, "quota"),
+    (WRITES + ["openat", "linkat", "renameat2", "unlinkat"], "erofs", 451, "Read-only file system"),
+], ids=["EIO on fsync", "EDQUOT on write", "EROFS on all"])
+def test_a_disk_that_takes_nothing_refuses_with_its_reason_and_resumes(calls, action, code, told, interposed_relay, sim):
+    trouble = Trouble(interposed_relay, sim)
+    trouble.accept()
+    interposed_relay.control.arm("listener", 1, action, calls, lasting=True)
+    for size in (0, 300_000):
+        expect_code(trouble.send(size), code, told)
+    assert told in interposed_relay.log()
+    trouble.wait_alarm("disk did not take it: " + {"eio": "Input", "edquot": "Disk quota", "erofs": "Read-only"}[action])
+    interposed_relay.control.off()
+    trouble.accepts_again()
+    trouble.check_end()
+    assert interposed_relay.leftovers() == []
+
+
+@pytest.mark.interposed
+def test_a_message_that_cannot_be_read_waits_and_goes_out_when_it_can(interposed_relay, sim):
+    trouble = Trouble(interposed_relay, sim)
+    interposed_relay.control.arm("sender", 1, "eio", ["pread"], lasting=True)
+    trouble.accept(3)
+    interposed_relay.wait_event("message-unreadable", 3)
+    trouble.wait_alarm("3 messages wait for the disk")
+    assert "without a route" not in interposed_relay.cli("status").stdout
+    assert len(interposed_relay.queue_ids()) == 3 and interposed_relay.queue_ids("failed") == []
+    interposed_relay.control.off()
+    trouble.check_end(timeout=RESUMES_S)
+
+
+@pytest.mark.interposed
+def test_a_state_that_cannot_be_written_is_kept_in_mind_and_sent_to_nobody_twice(interposed_relay, sim):
+    """One recipient has it, the other is put off, and the disk does not take that down: while the sender lives, it knows."""
+    relay, trouble = interposed_relay, Trouble(interposed_relay, sim)
+    sim.faults("rcpt=late@* reply 451 4.3.2 Temporary server error. Please try again later ATTR5 times=1")
+    relay.control.arm("sender", 1, "eio", ["fsync"], lasting=True)
+    relay.send(make_mail(), recipients=["boss@contoso.com", "late@contoso.com"])
+    relay.wait_event("spool-trouble")
+    trouble.wait_alarm("1 messages? wait")
+    relay.control.off()
+    relay.wait_empty(RESUMES_S)
+    assert sorted(r for m in sim.messages() for r in m["rcpt"]) == ["boss@contoso.com", "late@contoso.com"]
+
+
+def test_a_file_system_that_turns_read_only_refuses_and_keeps_what_was_acknowledged(tmp_path, make_sim, make_relay):
+    """As ext4 does by itself when it finds an error. It is writable again after a repair only, which needs the daemon's stop."""
+    sim = make_sim()
+    image = tmp_path / "image"
+    mounts.make_ext4(image, 64)
+    relay = make_relay(sim, start=False, spool=str(tmp_path / "disk" / "spool"))
+    trouble = Trouble(relay, sim)
+    sim.stop()
+    with mounts.mounted(tmp_path / "disk", "ext4", image, "loop,errors=remount-ro"):
+        relay.start()
+        trouble.accept(5)
+        mounts.force_error(tmp_path / "disk")
+        expect_code(trouble.send(), 451, "Read-only file system")
+        trouble.wait_alarm("Read-only file system")
+        assert "Read-only file system" in relay.log()
+        sim.start()
+        # What can be read goes out, and is sent once though it cannot be removed.
+        sim.wait_messages(5, 40)
+        relay.wait_event("spool-remove-failed", 5)
+        relay.cli("queue", "retry", "all")
+        time.sleep(1)
+        assert len(sim.messages()) == 5
+        relay.stop()
+    mounts.repair(image)
+    with mounts.mounted(tmp_path / "disk", "ext4", image, "loop"):
+        relay.start()
+        relay.wait_empty(40)
+        # The window of promise 4: delivered, not recorded, and then the daemon was stopped.
+        arrived = {re.search(rb"\r\nSubject: (\S+)", m.content)[1].decode() for m in sim.messages()}
+        assert arrived == trouble.acknowledged
+        trouble.accept()
+        sim.wait_messages(11)
+        relay.stop()
+
+
+@pytest.fixture
+def watchful(monkeypatch):
+    """The supervisor looks after its spool, and its workers, a third as often as systemd wants to hear of it: each second."""
+    monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+
+
+def test_a_spool_that_is_moved_away_refuses_until_it_is_put_back(watchful, sim, relay):
+    trouble = Trouble(relay, sim)
+    trouble.accept()
+    away = relay.spool.with_name("away")
+    relay.spool.rename(away)
+    wait_until(lambda: trouble.send()[0] == 451, 5, "it to be missed")
+    expect_code(trouble.send(), 451, "spool folder is not in its place")
+    relay.wait_event("spool-gone", timeout=15)
+    status = relay.cli("status")
+    assert status.returncode == 1 and str(relay.spool) in status.stdout + status.stderr
+    away.rename(relay.spool)
+    trouble.accepts_again()
+    relay.wait_event("spool-back", timeout=15)
+    trouble.check_end()
+    assert not relay.events("worker-died")
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["removed", "moved away"])
+def test_a_new_folder_in_the_spools_place_is_taken(watchful, moved, sim, relay):
+    trouble = Trouble(relay, sim)
+    trouble.accept()
+    relay.wait_empty()
+    if moved:
+        relay.spool.rename(relay.spool.with_name("away"))
+    else:
+        shutil.rmtree(relay.spool)
+    wait_until(lambda: trouble.send()[0] == 451, 5, "it to be missed")
+    relay.spool.mkdir(mode=0o700)
+    expect_code(trouble.send(), 451, "spool folder is not in its place")
+    trouble.accepts_again()
+    relay.wait_event("spool-replaced")
+    trouble.check_end()
+    assert (relay.spool / "lock").exists() and not relay.events("worker-died")
