@@ -1,0 +1,253 @@
+"""The system runs short of descriptors, memory or processes: the daemon refuses politely or lets devices wait, a worker that
+dies of it is started again, and when there is enough again all goes on. What was acknowledged arrives, once."""
+
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import socket
+import threading
+
+import pytest
+
+import harness
+from harness import expect, make_mail, wait_until
+
+NOBODY = 65534
+
+
+def is_sanitized():
+    return b"__asan_init" in pathlib.Path(harness.binary("mfdrelay")).read_bytes()
+
+
+def subjects(sim):
+    return [re.search(rb"\r\nSubject: (\S+)", m.content)[1].decode() for m in sim.messages()]
+
+
+@contextlib.contextmanager
+def limited(pid, what, soft):
+    """The process's soft limit is so low, until the end or until lift() is called."""
+    old = resource.prlimit(pid, what)
+    resource.prlimit(pid, what, (soft, old[1]))
+
+    def lift():
+        if harness.alive(pid):
+            resource.prlimit(pid, what, old)
+    try:
+        yield lift
+    finally:
+        lift()
+
+
+def files_of(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def send(relay, acknowledged, subject, timeout=30, recipients=1):
+    """As a device; the reply's code, or None when there was none."""
+    try:
+        with relay.smtp(timeout) as client:
+            client.helo("printer")
+            client.mail("printer@contoso.com")
+            for i in range(recipients):
+                client.rcpt(f"boss{i}@contoso.com")
+            code, text = client.docmd("DATA")
+            if code == 354:
+                client.send(make_mail(subject=subject) + b".\r\n")
+                code, text = client.getreply()
+    except (OSError, harness.smtplib.SMTPException):
+        return None
+    if code == 250:
+        acknowledged.append(subject)
+    return code if code > 0 else None
+
+
+def check_end(relay, sim, acknowledged, timeout=45):
+    relay.wait_empty(timeout)
+    assert sorted(subjects(sim)) == sorted(acknowledged)
+
+
+@pytest.fixture
+def relay(make_relay, sim):
+    one = make_relay(sim)
+    wait_until(lambda: one.events("ready"), 15, "both workers to be ready")
+    return one
+
+
+# --- descriptors --------------------------------------------------------------------------------------------------------
+
+def test_without_descriptors_sessions_are_told_and_new_ones_wait(sim, relay):
+    acknowledged, listener = [], relay.pid("listener")
+    idle = [relay.smtp() for _ in range(3)]
+    with limited(listener, resource.RLIMIT_NOFILE, files_of(listener)) as lift:
+        # One that is in has no file to write to.
+        client = idle[0]
+        client.helo("printer")
+        client.mail("printer@contoso.com")
+        client.rcpt("boss@contoso.com")
+        expect(client.docmd("DATA"), 354)
+        client.send(make_mail(subject="refused.") + b".\r\n")
+        code, text = client.getreply()
+        assert code == 451 and b"Too many open files" in text
+        # One that comes is not refused either: it waits until there is room.
+        answers = []
+        waiting = threading.Thread(target=lambda: answers.append(send(relay, acknowledged, "waited.")))
+        waiting.start()
+        event = relay.wait_event("accept-failed")[0]
+        assert "LimitNOFILE" in event["remedy"]
+        assert answers == []
+        lift()
+        waiting.join(30)
+        assert answers == [250]
+    for client in idle:
+        client.close()
+    check_end(relay, sim, acknowledged)
+    assert relay.pid("listener") == listener, "it did not live through it"
+
+
+@pytest.mark.skipif(os.environ.get("TORTURE") != "1", reason="waits ten seconds: TORTURE=1 (make torture)")
+def test_a_sender_without_descriptors_keeps_its_mail_and_sends_it_later(sim, relay):
+    acknowledged, sender = [], relay.pid("sender")
+    with limited(sender, resource.RLIMIT_NOFILE, files_of(sender)) as lift:
+        for i in range(5):
+            assert send(relay, acknowledged, f"n{i}.") == 250
+        relay.wait_log("Too many open files")
+        assert sim.messages() == []
+        lift()
+        check_end(relay, sim, acknowledged)
+    assert relay.queue_ids("failed") == [] and relay.pid("sender") == sender
+
+
+def test_a_supervisor_without_descriptors_starts_its_worker_when_it_has_some(sim, relay):
+    acknowledged = []
+    with limited(relay.pid("supervisor"), resource.RLIMIT_NOFILE, files_of(relay.pid("supervisor"))) as lift:
+        # The dead worker's channel is one descriptor; a new one needs two.
+        relay.kill("listener")
+        relay.wait_event("fork-failed")
+        lift()
+        wait_until(lambda: send(relay, acknowledged, "after."), 20, "a new listener")
+    check_end(relay, sim, acknowledged)
+
+
+# --- memory -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.skipif(is_sanitized(), reason="a sanitizer's shadow memory has no room below such a limit")
+@pytest.mark.parametrize("role", ["listener", "sender"])
+def test_a_worker_out_of_memory_is_started_again(role, sim, make_relay):
+    relay = make_relay(sim, limits={"sessions": 400, "sessions_per_address": 400, "recipients": 2000}, retry={"first": "1s", "max": "1s"})
+    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
+    acknowledged, pid = [], relay.pid(role)
+    assert send(relay, acknowledged, "before.") == 250
+    relay.wait_empty()
+    size = int(re.search(r"^VmData:\s+(\d+)", harness.read_text(f"/proc/{pid}/status"), re.M)[1]) * 1024
+    sessions = []
+    # All that is private and writable; RLIMIT_AS would count address space that malloc has set aside and may still use.
+    with limited(pid, resource.RLIMIT_DATA, size if role == "listener" else 1):
+        if role == "listener":
+            # Each content under way has a buffer of 64 KiB.
+            for i in range(300):
+                with contextlib.suppress(OSError, harness.smtplib.SMTPException):
+                    sessions.append(begin_data(relay))
+                if not harness.alive(pid):
+                    break
+        else:
+            # A thousand messages cost it nothing; an envelope is read as a whole.
+            assert send(relay, acknowledged, "many.", recipients=2000) == 250
+        wait_until(lambda: relay.pids().get(role) not in (None, pid), 20, f"a new {role}")
+    relay.wait_log("out of memory: this process ends and is started again")
+    assert relay.events("worker-died")[0]["exit"] == "70"
+    for client in sessions:
+        client.close()
+    wait_until(lambda: send(relay, acknowledged, "after.") == 250, 20, "a 250 again")
+    relay.wait_empty(45)
+    assert set(subjects(sim)) == set(acknowledged)
+    recipients = [r for m in sim.messages() for r in m["rcpt"]]
+    assert len(recipients) == (2002 if role == "sender" else 2)
+
+
+def begin_data(relay):
+    client = relay.smtp(10)
+    client.helo("printer")
+    client.mail("printer@contoso.com")
+    client.rcpt("boss@contoso.com")
+    expect(client.docmd("DATA"), 354)
+    client.send(b"X: y\r\n" * 100)
+    return client
+
+
+# --- processes ----------------------------------------------------------------------------------------------------------
+
+def try_one_by_one(relay, acknowledged, lift, event):
+    """The listener is gone and cannot be started: a device that comes waits at the socket, which the supervisor has."""
+    answers = []
+    relay.kill("listener")
+    relay.wait_event(event)
+    waiting = threading.Thread(target=lambda: answers.append(send(relay, acknowledged, "waited.", timeout=60)))
+    waiting.start()
+    relay.wait_event(event, 2)
+    assert answers == []
+    lift()
+    waiting.join(60)
+    assert answers == [250]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+def test_a_user_without_processes_left_has_its_worker_back_when_there_are(sim, make_relay, tmp_path):
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    relay = make_relay(sim, start=False, user="nobody")
+    os.chown(relay.dir / "client-secret", NOBODY, -1)
+    relay.dir.chmod(0o755)
+    relay.start()
+    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
+    acknowledged = []
+    # Root's forks are not counted, the worker's own threads are.
+    with limited(relay.pid("supervisor"), resource.RLIMIT_NPROC, 1) as lift:
+        try_one_by_one(relay, acknowledged, lift, "thread-failed")
+    assert "TasksMax" in relay.events("thread-failed")[0]["remedy"]
+    check_end(relay, sim, acknowledged)
+
+
+@contextlib.contextmanager
+def pids_cgroup(pid):
+    """A control group for this process and its children; yields the file of its limit."""
+    for parent in ("/sys/fs/cgroup/pids", "/sys/fs/cgroup"):
+        group = pathlib.Path(parent) / f"mfdrelay-test-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / "cgroup.procs").write_text(str(pid))
+            assert (group / "pids.max").exists()
+            break
+        except (OSError, AssertionError):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+    else:
+        pytest.skip("no control group for processes (pids) can be made here")
+    try:
+        yield group / "pids.max"
+    finally:
+        (group / "pids.max").write_text("max")
+        with open(group / "cgroup.procs") as file:
+            members = file.read().split()
+        for member in members:
+            with contextlib.suppress(OSError):
+                (group.parent / "cgroup.procs").write_text(member)
+        wait_until(lambda: removed(group), 10, "the control group to be empty")
+
+
+def removed(group):
+    try:
+        group.rmdir()
+        return True
+    except OSError:
+        return False
+
+
+def test_a_supervisor_that_cannot_fork_does_so_when_it_can(sim, relay):
+    acknowledged = []
+    with pids_cgroup(relay.pid("supervisor")) as limit:
+        limit.write_text("1")
+        try_one_by_one(relay, acknowledged, lambda: limit.write_text("max"), "fork-failed")
+        check_end(relay, sim, acknowledged)
+        assert relay.stop() == 0
