@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 import resource
-import socket
+import tempfile
 import threading
 
 import pytest
@@ -192,21 +192,34 @@ def try_one_by_one(relay, acknowledged, lift, event):
     assert answers == [250]
 
 
+@pytest.fixture
+def relay_of_nobody():
+    """In a folder that others can enter: each start of pytest closes the one of tmp_path again."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        sim = harness.Sim(f"{name}/sim").start()
+        relay = harness.Relay(f"{name}/relay", sim, user="nobody")
+        os.chown(relay.dir / "client-secret", NOBODY, -1)
+        try:
+            relay.start()
+            wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
+            yield relay
+            assert relay.stop() == 0
+        finally:
+            if relay.process is not None:
+                relay.kill_all()
+            sim.stop()
+        relay.check_clean()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
-def test_a_user_without_processes_left_has_its_worker_back_when_there_are(sim, make_relay, tmp_path):
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
-    relay = make_relay(sim, start=False, user="nobody")
-    os.chown(relay.dir / "client-secret", NOBODY, -1)
-    relay.dir.chmod(0o755)
-    relay.start()
-    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
-    acknowledged = []
+def test_a_user_without_processes_left_has_its_worker_back_when_there_are(relay_of_nobody):
+    relay, acknowledged = relay_of_nobody, []
     # Root's forks are not counted, the worker's own threads are.
     with limited(relay.pid("supervisor"), resource.RLIMIT_NPROC, 1) as lift:
         try_one_by_one(relay, acknowledged, lift, "thread-failed")
     assert "TasksMax" in relay.events("thread-failed")[0]["remedy"]
-    check_end(relay, sim, acknowledged)
+    check_end(relay, relay.sim, acknowledged)
 
 
 @contextlib.contextmanager
