@@ -17,10 +17,6 @@ from harness import expect, make_mail, wait_until
 NOBODY = 65534
 
 
-def is_sanitized():
-    return b"__asan_init" in pathlib.Path(harness.binary("mfdrelay")).read_bytes()
-
-
 def subjects(sim):
     return [re.search(rb"\r\nSubject: (\S+)", m.content)[1].decode() for m in sim.messages()]
 
@@ -132,7 +128,7 @@ def test_a_supervisor_without_descriptors_starts_its_worker_when_it_has_some(sim
 
 # --- memory -------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.skipif(is_sanitized(), reason="a sanitizer's shadow memory has no room below such a limit")
+@pytest.mark.skipif(harness.is_sanitized(), reason="a sanitizer's shadow memory has no room below such a limit")
 @pytest.mark.parametrize("role", ["listener", "sender"])
 def test_a_worker_out_of_memory_is_started_again(role, sim, make_relay):
     relay = make_relay(sim, limits={"sessions": 400, "sessions_per_address": 400, "recipients": 2000}, retry={"first": "1s", "max": "1s"})
