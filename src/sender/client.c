@@ -25,7 +25,7 @@
 #define QUIT_TIMEOUT_MS	 2000
 
 static const char *const state_names[] = {"RESOLVE", "CONNECT", "TLS", "BANNER", "EHLO", "STARTTLS", "TLS",
-    "EHLO", "TOKEN", "AUTH", "IDLE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "RSET", "QUIT", "OVER"};
+    "EHLO", "TOKEN", "AUTH", "IDLE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "QUIT", "OVER"};
 
 static const struct upstream_config *upstream_of(const struct client *c)
 {
@@ -77,6 +77,19 @@ void client_fail(struct client *c, const struct failure *why)
 	} else if (c->state != ST_IDLE && c->state != ST_QUIT && c->state != ST_RSET) {
 		c->failure = *why;
 		c->has_failure = true;
+	}
+	client_end(c);
+}
+
+void client_break_off(struct client *c, const char *text)
+{
+	struct failure why;
+
+	if (c->attempt != NULL) {
+		failure_from_trouble(&why, ROAD_CUT, text);
+		attempt_fail(c->attempt, &why, false);
+		c->attempt->not_begun = true;
+		client_conclude(c);
 	}
 	client_end(c);
 }
@@ -173,7 +186,6 @@ static const unsigned state_timeout_ms[] = {
     [ST_ENVELOPE] = COMMAND_TIMEOUT_MS,
     [ST_FINAL] = FINAL_TIMEOUT_MS,
     [ST_RSET] = COMMAND_TIMEOUT_MS,
-    [ST_RSET_RETRY] = COMMAND_TIMEOUT_MS,
     [ST_QUIT] = QUIT_TIMEOUT_MS,
     [ST_OVER] = 0,
 };
@@ -216,7 +228,6 @@ static void begin(struct client *c)
 		client_begin_content(c);
 		break;
 	case ST_RSET:
-	case ST_RSET_RETRY:
 		client_send_line(c, "RSET");
 		break;
 	case ST_QUIT:
@@ -299,12 +310,6 @@ static void on_reply(struct client *c)
 			client_enter(c, ST_IDLE);
 		else
 			client_end(c);
-		break;
-	case ST_RSET_RETRY:
-		if (c->reply.code == 250)
-			client_enter(c, ST_ENVELOPE);
-		else
-			client_fail_reply(c, PHASE_MAIL);
 		break;
 	case ST_IDLE:
 		/* 421: the upstream closes an idle connection. */
@@ -445,15 +450,7 @@ void client_quit(struct client *c)
 
 void client_abort(struct client *c)
 {
-	struct failure why;
-
-	if (c->attempt != NULL) {
-		failure_from_trouble(&why, ROAD_CUT, "mfdrelay was stopped");
-		attempt_fail(c->attempt, &why, false);
-		c->attempt->not_begun = true;
-		client_conclude(c);
-	}
-	client_end(c);
+	client_break_off(c, "mfdrelay was stopped");
 }
 
 bool client_is_idle(const struct client *c)

@@ -251,6 +251,16 @@ static bool bdat_is_refused(const struct client *c)
 	       (code == 552 && strcasestr(c->reply.text, "header size") != NULL);
 }
 
+/* Whether such a server skips the content or takes each of its lines for a command can't be told, so no later
+ * reply of this connection can be trusted. */
+static void fall_back_to_data(struct client *c)
+{
+	log_event(LOG_LEVEL_WARNING, "bdat-refused", kv_str("upstream", upstream_of(c)->name),
+	    kv_str("reply", c->reply.text), kv_str("consequence", "a new connection, and DATA from now on"));
+	c->settings->no_bdat = true;
+	client_break_off(c, "BDAT was refused");
+}
+
 void client_on_final_reply(struct client *c)
 {
 	struct failure why;
@@ -260,10 +270,7 @@ void client_on_final_reply(struct client *c)
 		return;
 	}
 	if (bdat_is_refused(c)) {
-		log_event(LOG_LEVEL_WARNING, "bdat-refused", kv_str("upstream", upstream_of(c)->name),
-		    kv_str("reply", c->reply.text), kv_str("consequence", "DATA is used instead"));
-		c->settings->no_bdat = true;
-		client_enter(c, ST_RSET_RETRY);
+		fall_back_to_data(c);
 		return;
 	}
 	reply_format(c->attempt->reply, sizeof c->attempt->reply, &c->reply);
@@ -283,8 +290,10 @@ void client_on_early_reply(struct client *c)
 		client_fail_trouble(c, ROAD_GARBAGE, "a reply came before the content had been sent");
 		return;
 	}
-	if (bdat_is_refused(c))
-		c->settings->no_bdat = true;
+	if (bdat_is_refused(c)) {
+		fall_back_to_data(c);
+		return;
+	}
 	failure_from_reply(&why, &c->reply, PHASE_CONTENT);
 	client_fail(c, &why);
 }

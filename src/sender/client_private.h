@@ -38,7 +38,6 @@ enum client_state {
 	ST_CONTENT,	 /* room to send more */
 	ST_FINAL,	 /* the reply to the content */
 	ST_RSET,
-	ST_RSET_RETRY,	 /* then the same attempt by DATA */
 	ST_QUIT,
 	ST_OVER,
 };
@@ -82,6 +81,9 @@ void client_fail(struct client *c, const struct failure *why);
 void client_fail_trouble(struct client *c, enum road_trouble trouble, const char *text);
 void client_fail_reply(struct client *c, enum smtp_phase phase);
 void client_end(struct client *c);
+
+/* The same for no fault of the attempt's: it is given back as if it had never been tried. */
+void client_break_off(struct client *c, const char *text);
 
 /* Hand the attempt back: it has its results. */
 void client_conclude(struct client *c);

@@ -96,7 +96,9 @@ bool token_refused(struct token_source *source, const struct secret *token)
 /* --- the scripted upstream --- */
 
 struct script {
-	const char *const *steps; /* "S: text" sends a line, "C: text" wants exactly that line, "X" closes */
+	/* "S: text" sends a line, "C: text" wants exactly that line, "X" closes, "E" reads on until the client
+	 * has closed */
+	const char *const *steps;
 	int listen_fd;
 	char wrong[1200]; /* what did not fit, or "" */
 };
@@ -118,6 +120,10 @@ static void run_script(struct script *script, FILE *in, int fd)
 
 	for (const char *const *step = script->steps; *step != NULL && script->wrong[0] == '\0'; step++) {
 		if ((*step)[0] == 'X')
+			return;
+		while ((*step)[0] == 'E' && fread(line, 1, sizeof line, in) > 0)
+			;
+		if ((*step)[0] == 'E')
 			return;
 		if ((*step)[0] == 'S') {
 			dprintf(fd, "%s\r\n", *step + 3);
@@ -160,6 +166,7 @@ static struct {
 	bool ended;
 	struct failure failure;
 	bool has_failure;
+	bool no_bdat;
 } owner;
 
 static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
@@ -186,7 +193,7 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 static struct oauth_config oauth = {.scope = NULL};
 
 struct set_up {
-	bool oauth;
+	bool oauth, no_bdat;
 	const char *content;
 	size_t recipients;
 	size_t attempts;
@@ -237,12 +244,14 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .resolver = resolver_new(owner.base, &err),
 	    .upstream = &upstream,
 	    .hostname = "relay.test",
-	    .tokens = set_up->oauth ? (struct token_source *)owner.base : NULL};
+	    .tokens = set_up->oauth ? (struct token_source *)owner.base : NULL,
+	    .no_bdat = set_up->no_bdat};
 	client_new(&settings, on_client, NULL);
 	event_base_dispatch(owner.base);
 	pthread_join(thread, NULL);
 	assert_true(owner.ended);
 	assert_string_equal(script.wrong, "");
+	owner.no_bdat = settings.no_bdat;
 	resolver_free(settings.resolver);
 	event_base_free(owner.base);
 	close(script.listen_fd);
@@ -316,18 +325,37 @@ static void bdat_sends_the_content_untouched(void **state)
 	assert_null(result(0, 0));
 }
 
-static void bdat_refused_falls_back_to_data_and_stays_there(void **state)
+static void bdat_refused_ends_the_connection_and_charges_nobody(void **state)
 {
 	(void)state;
 	RUN(SETUP(.recipients = 1, .attempts = 2), GREETING, "S: 250-up", "S: 250 CHUNKING",
 	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: BDAT 21 LAST",
-	    "C: Subject: x", "C: ", "C: hello", "S: 552 5.3.4 Header size exceeds fixed maximum size",
-	    "C: RSET", "S: 250 ok", "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>",
-	    "S: 250 ok", "C: DATA", "S: 354 go", "C: Subject: x", "C: ", "C: hello", "C: .", "S: 250 ok",
+	    "C: Subject: x", "C: ", "C: hello", "S: 552 5.3.4 Header size exceeds fixed maximum size");
+	assert_true(owner.attempts[0]->not_begun);
+	assert_true(owner.no_bdat);
+}
+
+static void data_is_used_where_bdat_was_refused(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1, .no_bdat = true), GREETING, "S: 250-up", "S: 250 CHUNKING",
 	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA",
 	    "S: 354 go", "C: Subject: x", "C: ", "C: hello", "C: .", "S: 250 ok", "C: QUIT");
 	assert_null(result(0, 0));
-	assert_null(result(1, 0));
+}
+
+static void bdat_refused_before_the_content_is_complete_is_no_verdict(void **state)
+{
+	static char big[4 * 1024 * 1024];
+
+	(void)state;
+	memset(big, 'x', sizeof big - 3);
+	memcpy(big + sizeof big - 3, "\r\n", 3);
+	RUN(SETUP(.recipients = 1, .attempts = 1, .content = big), GREETING, "S: 250-up", "S: 250 CHUNKING",
+	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok",
+	    "C: BDAT 4194303 LAST", "S: 502 5.5.1 Command not implemented", "E");
+	assert_true(owner.attempts[0]->not_begun);
+	assert_true(owner.no_bdat);
 }
 
 static void a_354_for_nobody_is_ended_with_an_empty_message(void **state)
@@ -510,7 +538,9 @@ int main(void)
 	    cmocka_unit_test_teardown(dots_are_stuffed_in_data, free_attempts),
 	    cmocka_unit_test_teardown(pipelining_sends_the_envelope_at_once_and_size_is_told, free_attempts),
 	    cmocka_unit_test_teardown(bdat_sends_the_content_untouched, free_attempts),
-	    cmocka_unit_test_teardown(bdat_refused_falls_back_to_data_and_stays_there, free_attempts),
+	    cmocka_unit_test_teardown(bdat_refused_ends_the_connection_and_charges_nobody, free_attempts),
+	    cmocka_unit_test_teardown(data_is_used_where_bdat_was_refused, free_attempts),
+	    cmocka_unit_test_teardown(bdat_refused_before_the_content_is_complete_is_no_verdict, free_attempts),
 	    cmocka_unit_test_teardown(a_354_for_nobody_is_ended_with_an_empty_message, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_refused_mail_fails_every_recipient_and_the_session_goes_on, free_attempts),
