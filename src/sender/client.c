@@ -312,7 +312,10 @@ static void on_reply(struct client *c)
 			client_end(c);
 		break;
 	case ST_IDLE:
-		/* 421: the upstream closes an idle connection. */
+		/* 421: the upstream closes an idle connection. Anything else would be taken for the answer to
+		 * the next command. */
+		client_end(c);
+		break;
 	case ST_QUIT:
 		if (c->reply.code == 421)
 			client_end(c);

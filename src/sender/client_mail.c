@@ -76,6 +76,11 @@ void client_begin_envelope(struct client *c)
 	uint64_t bytes = spool_envelope(c->attempt->message)->content_bytes;
 	char text[120];
 
+	/* Each reply is the answer to one command: with one too many, a RCPT's 250 would pass for the content's. */
+	if (conn_available(c->conn) > 0) {
+		client_break_off(c, "the upstream had said something that nothing asked for");
+		return;
+	}
 	if (ehlo->has_size && ehlo->size > 0 && bytes > ehlo->size) {
 		struct failure why;
 		snprintf(text, sizeof text, "the message has %" PRIu64 " bytes, the upstream takes %" PRIu64,
@@ -178,7 +183,7 @@ void client_on_envelope_reply(struct client *c)
 	if (i == count + 1)
 		on_data_reply(c);
 	else if (c->answered < c->sent)
-		return;
+		conn_set_timeout(c->conn, COMMAND_TIMEOUT_MS);
 	else if (c->mail_refused || (c->answered == count + 1 && c->accepted == 0))
 		give_up_envelope(c);
 	else if (c->answered == count + 1 && c->bdat)
@@ -233,6 +238,11 @@ void client_go_on_with_content(struct client *c)
 
 void client_begin_content(struct client *c)
 {
+	/* Every command has its answer, so this is one too many, and nobody can tell which of them. */
+	if (conn_available(c->conn) > 0) {
+		client_fail_trouble(c, ROAD_GARBAGE, "a reply came that nothing asked for");
+		return;
+	}
 	if (c->bdat)
 		client_send_line(
 		    c, "BDAT %" PRIu64 " LAST", spool_envelope(c->attempt->message)->content_bytes);

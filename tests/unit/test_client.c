@@ -15,6 +15,8 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -93,15 +95,29 @@ bool token_refused(struct token_source *source, const struct secret *token)
 	return true;
 }
 
+/* The monotonic clock of everybody here, libevent above all, runs ahead by what the script lets pass. */
+static _Atomic int seconds_passed;
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+	long result = syscall(SYS_clock_gettime, id, now);
+
+	now->tv_sec += seconds_passed;
+	return (int)result;
+}
+
 /* --- the scripted upstream --- */
 
 struct script {
-	/* "S: text" sends a line, "C: text" wants exactly that line, "X" closes, "E" reads on until the client
-	 * has closed */
+	/* "S: text" sends a line ("S+ text": in one segment with the next), "C: text" wants exactly that line, "X" closes,
+	 * "E" reads on until the client has closed, "W n" lets n seconds pass
+	 * once the client has seen one more recipient accepted */
 	const char *const *steps;
 	int listen_fd;
 	char wrong[1200]; /* what did not fit, or "" */
 };
+
+static size_t accepted_recipients(void);
 
 static bool read_line(FILE *in, char *line, size_t size)
 {
@@ -117,6 +133,7 @@ static bool read_line(FILE *in, char *line, size_t size)
 static void run_script(struct script *script, FILE *in, int fd)
 {
 	char line[4096];
+	size_t waits = 0;
 
 	for (const char *const *step = script->steps; *step != NULL && script->wrong[0] == '\0'; step++) {
 		if ((*step)[0] == 'X')
@@ -125,8 +142,15 @@ static void run_script(struct script *script, FILE *in, int fd)
 			;
 		if ((*step)[0] == 'E')
 			return;
+		if ((*step)[0] == 'W') {
+			for (waits++; accepted_recipients() < waits;)
+				usleep(1000);
+			seconds_passed += atoi(*step + 2);
+			continue;
+		}
 		if ((*step)[0] == 'S') {
-			dprintf(fd, "%s\r\n", *step + 3);
+			snprintf(line, sizeof line, "%s\r\n", *step + 3);
+			send(fd, line, strlen(line), (*step)[1] == '+' ? MSG_MORE : 0);
 			continue;
 		}
 		if (!read_line(in, line, sizeof line))
@@ -168,6 +192,17 @@ static struct {
 	bool has_failure;
 	bool no_bdat;
 } owner;
+static bool owner_waits; /* it keeps a connection that has nothing to do */
+
+static size_t accepted_recipients(void)
+{
+	const struct attempt *attempt = owner.attempts[0];
+	size_t n = 0;
+
+	for (size_t i = 0; i < attempt->count; i++)
+		n += attempt->recipients[i].accepted;
+	return n;
+}
 
 static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
 {
@@ -178,7 +213,7 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 	} else if (event == CLIENT_IDLE) {
 		if (owner.given < 2 && owner.attempts[owner.given] != NULL)
 			client_send(client, owner.attempts[owner.given++]);
-		else
+		else if (!owner_waits)
 			client_quit(client);
 	} else {
 		owner.has_failure = client_failure(client) != NULL;
@@ -422,6 +457,46 @@ static void a_reply_before_the_content_is_complete_ends_the_connection(void **st
 	assert_non_null(result(0, 0));
 }
 
+#define PIPELINED GREETING, "S: 250-up", "S: 250-CHUNKING", "S: 250 PIPELINING"
+#define ONE_BY_BDAT                                                                                          \
+	"C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>", "S: 250 ok", "S: 250 ok", "C: BDAT 21 LAST",     \
+	    "C: Subject: x", "C: ", "C: hello"
+
+static void a_reply_too_many_ends_the_connection_before_the_next_message(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 2), PIPELINED, ONE_BY_BDAT, "S+ 250 taken", "S: 250 extra", "E");
+	assert_null(result(0, 0));
+	assert_true(owner.attempts[1]->not_begun);
+}
+
+static void a_reply_too_many_in_the_envelope_is_never_taken_for_the_contents(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), PIPELINED, "C: MAIL FROM:<dev@x.test>",
+	    "C: RCPT TO:<a@x.test>", "S+ 250 ok", "S+ 250 extra", "S: 250 ok", "E");
+	assert_non_null(result(0, 0));
+}
+
+static void a_reply_to_an_idle_connection_ends_it(void **state)
+{
+	(void)state;
+	owner_waits = true;
+	RUN(SETUP(.recipients = 1, .attempts = 1), PIPELINED, ONE_BY_BDAT, "S: 250 taken", "S: 250 extra", "E");
+	owner_waits = false;
+	assert_null(result(0, 0));
+}
+
+static void each_recipient_has_its_own_five_minutes(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 3, .attempts = 1), PIPELINED, "C: MAIL FROM:<dev@x.test>",
+	    "C: RCPT TO:<a@x.test>", "C: RCPT TO:<b@x.test>", "C: RCPT TO:<c@x.test>", "S: 250 ok",
+	    "S: 250 ok", "W 250", "S: 250 ok", "W 250", "S: 250 ok", "C: BDAT 21 LAST", "C: Subject: x", "C: ",
+	    "C: hello", "S: 250 ok", "C: QUIT");
+	assert_null(result(0, 2));
+}
+
 static void too_large_for_the_size_offered_is_permanent_and_not_tried(void **state)
 {
 	(void)state;
@@ -550,6 +625,12 @@ int main(void)
 		a_cut_as_an_idle_connection_is_used_again_charges_nobody, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_reply_before_the_content_is_complete_ends_the_connection, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_reply_too_many_ends_the_connection_before_the_next_message, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_reply_too_many_in_the_envelope_is_never_taken_for_the_contents, free_attempts),
+	    cmocka_unit_test_teardown(a_reply_to_an_idle_connection_ends_it, free_attempts),
+	    cmocka_unit_test_teardown(each_recipient_has_its_own_five_minutes, free_attempts),
 	    cmocka_unit_test_teardown(
 		too_large_for_the_size_offered_is_permanent_and_not_tried, free_attempts),
 	    cmocka_unit_test_teardown(a_421_banner_is_the_roads_trouble, free_attempts),
