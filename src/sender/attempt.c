@@ -41,13 +41,18 @@ void attempt_fail(struct attempt *attempt, const struct failure *failure, bool o
 			attempt_fail_one(&attempt->recipients[i], failure);
 }
 
+static bool is_about_road(const struct failure *failure)
+{
+	enum outcome outcome = failure->cause->outcome;
+
+	return outcome == OUTCOME_S || outcome == OUTCOME_C || outcome == OUTCOME_A;
+}
+
 const struct failure *attempt_road_failure(const struct attempt *attempt)
 {
 	for (size_t i = 0; i < attempt->count; i++) {
 		const struct failure *failure = attempt->recipients[i].failure;
-		if (failure != NULL &&
-		    (failure->cause->outcome == OUTCOME_S || failure->cause->outcome == OUTCOME_C ||
-			failure->cause->outcome == OUTCOME_A))
+		if (failure != NULL && (attempt->dropped || is_about_road(failure)))
 			return failure;
 	}
 	return NULL;

@@ -26,6 +26,8 @@ struct attempt {
 	size_t count;
 	int64_t begun_ms;		/* monotonic */
 	bool not_begun;			/* the connection was lost before the upstream answered anything: as if never tried */
+	bool dropped;			/* and it was new: that is the road's trouble */
+	bool own_trouble;		/* what looks like the road's trouble is this message's: it waits for itself (class T) */
 	char reply[FAILURE_TEXT_MAX];	/* the upstream's last 250 */
 };
 
@@ -39,7 +41,8 @@ void attempt_reset(struct attempt *attempt);
 void attempt_fail(struct attempt *attempt, const struct failure *failure, bool only_accepted);
 void attempt_fail_one(struct recipient_result *recipient, const struct failure *failure);
 
-/* The first failure that is about the road (class S, C or A), or NULL: such an attempt charges nobody with it. Borrowed. */
+/* The first failure that is about the road (class S, C or A, or a new connection dropped), or NULL: such an attempt charges
+ * nobody with it. Borrowed. */
 const struct failure *attempt_road_failure(const struct attempt *attempt);
 
 /* Whether the upstream took a message, or judged one for what it is: then the road is in order. */

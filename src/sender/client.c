@@ -69,8 +69,10 @@ void client_end(struct client *c)
 void client_fail(struct client *c, const struct failure *why)
 {
 	if (c->attempt != NULL) {
-		/* An idle connection that the upstream had closed as we began to use it proves nothing. */
-		c->attempt->not_begun = c->state == ST_ENVELOPE && c->answered == 0 && c->attempts > 1;
+		/* An idle connection that the upstream had closed as we began to use it proves nothing; a new
+		 * one that it drops at the first command says that it takes no mail now. */
+		c->attempt->not_begun = c->state == ST_ENVELOPE && c->answered == 0;
+		c->attempt->dropped = c->attempt->not_begun && c->attempts == 1;
 		attempt_fail(c->attempt, why, false);
 		c->state = ST_ENVELOPE;
 		client_conclude(c);

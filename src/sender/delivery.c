@@ -119,7 +119,10 @@ static void mark_deferred(
 static bool apply_failure(
     const struct verdict *v, struct recipient_state *recipient, const struct failure *failure)
 {
-	switch (failure->cause->outcome) {
+	enum outcome outcome = failure->cause->outcome;
+	bool is_roads = outcome == OUTCOME_S || outcome == OUTCOME_A || outcome == OUTCOME_C;
+
+	switch (is_roads && v->attempt->own_trouble ? OUTCOME_T : outcome) {
 	case OUTCOME_T:
 		/* The rest of a long list goes in the next transaction, at once. */
 		if (v->any_delivered && strcmp(failure->cause->name, "too-many-recipients") == 0)
@@ -401,7 +404,8 @@ static void judge_message(struct delivery *delivery, struct message *message, bo
 void delivery_judge(struct delivery *delivery, struct attempt *attempt)
 {
 	struct message *message = attempt->owner;
-	bool changed = !attempt->not_begun && apply(delivery, attempt);
+	bool counts = !attempt->not_begun || attempt->own_trouble;
+	bool changed = counts && apply(delivery, attempt);
 
 	message->under_way--;
 	attempt_free(attempt);

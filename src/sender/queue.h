@@ -28,6 +28,10 @@ struct message {
 	bool unsaved;			/* held's state is ahead of the disk */
 	bool in_trouble;		/* the disk did not let it be read, saved or moved; tried again */
 	unsigned short under_way;	/* attempts */
+	struct {			/* why a road was last held after an attempt of its own */
+		const struct cause *cause;	/* NULL: never */
+		unsigned road, proofs;		/* upstream_proofs() then */
+	} blamed;
 	struct spool_message *held;	/* owned at the moment, or NULL */
 	SLIST_HEAD(, part) parts;
 	TAILQ_ENTRY(message) line;	/* of those unread */

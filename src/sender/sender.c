@@ -31,6 +31,7 @@
 #define RESCAN_S       30 /* a wake-up that was lost costs no more than this */
 #define READ_PER_ROUND 64 /* messages read from the disk before the loop looks at its connections again */
 #define WAKE_BYTES     65536
+#define RATE_HOLD_S    60 /* a slow-down up to this long is about how fast mail comes */
 
 struct sender {
 	struct worker *worker;
@@ -97,6 +98,22 @@ static struct attempt *take_for(void *arg, unsigned road)
 	return attempt;
 }
 
+/* A message that meets the same trouble again after others have gone through has it to itself (a sender domain
+ * that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
+static bool has_it_to_itself(struct message *message, const struct attempt *attempt, const struct failure *why,
+    unsigned proofs)
+{
+	bool is_rate = why->cause->outcome == OUTCOME_S && why->cause->hold_s <= RATE_HOLD_S;
+
+	if (!is_rate && message->blamed.cause == why->cause && message->blamed.road == attempt->road &&
+	    message->blamed.proofs != proofs)
+		return true;
+	message->blamed.cause = why->cause;
+	message->blamed.road = attempt->road;
+	message->blamed.proofs = proofs;
+	return false;
+}
+
 static void on_attempt_done(void *arg, struct attempt *attempt)
 {
 	struct sender *s = arg;
@@ -104,8 +121,11 @@ static void on_attempt_done(void *arg, struct attempt *attempt)
 	const struct failure *about_road = attempt_road_failure(attempt);
 
 	if (about_road != NULL)
+		attempt->own_trouble =
+		    has_it_to_itself(attempt->owner, attempt, about_road, upstream_proofs(upstream));
+	if (about_road != NULL && !attempt->own_trouble)
 		upstream_hold(upstream, about_road);
-	else if (attempt_proves_road(attempt))
+	else if (about_road == NULL && attempt_proves_road(attempt))
 		upstream_proved(upstream);
 	delivery_judge(s->delivery, attempt);
 }

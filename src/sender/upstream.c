@@ -34,6 +34,7 @@ struct upstream {
 	struct client_settings settings;
 	LIST_HEAD(, connection) connections;
 	size_t connection_count, busy;
+	unsigned proofs;
 	struct event *hold_end;
 	bool token_retried; /* a refused token has been replaced once; the next refusal is the configuration's
 			     */
@@ -86,10 +87,17 @@ int64_t upstream_hold(struct upstream *u, const struct failure *why)
 
 void upstream_proved(struct upstream *u)
 {
+	if (u->road.health != ROAD_HELD)
+		u->proofs++;
 	if (road_proved(&u->road)) {
 		evtimer_del(u->hold_end);
 		log_event(LOG_LEVEL_NOTICE, "road-open", kv_str("upstream", u->config->name));
 	}
+}
+
+unsigned upstream_proofs(const struct upstream *u)
+{
+	return u->proofs;
 }
 
 void upstream_release(struct upstream *u)

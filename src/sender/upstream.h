@@ -44,8 +44,11 @@ bool upstream_hungry(struct upstream *upstream);
 /* Hold the road because of a failure (called by the owner for what an attempt brought back). Returns for how long, in ms. */
 int64_t upstream_hold(struct upstream *upstream, const struct failure *why);
 
-/* A attempt has gone through. */
+/* An attempt has gone through. */
 void upstream_proved(struct upstream *upstream);
+
+/* How many attempts have shown so far that the road is open. */
+unsigned upstream_proofs(const struct upstream *upstream);
 
 /* Try now, whatever the hold says. */
 void upstream_release(struct upstream *upstream);

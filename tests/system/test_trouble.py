@@ -214,6 +214,31 @@ def test_bdat_refused_falls_back_to_data(sim, relay):
     assert relay.events("bdat-refused")
 
 
+def test_a_message_that_is_refused_alone_holds_the_road_for_nobody(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1s", "max": "1s", "give_up": "2s"})
+    sim.faults("mail=scan@oldname.example reply 550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains")
+    alone = relay.send(make_mail(), sender="scan@oldname.example")
+    relay.wait_event("road-held")
+    relay.send(make_mail(subject="good"))
+    sim.wait_messages(1)
+    assert relay.wait_event("deferred")[0]["id"] == alone
+    held = len(relay.events("road-held"))
+    assert relay.wait_event("failed")[0]["id"] == alone
+    assert len(relay.events("road-held")) == held
+
+
+def test_sessions_dropped_at_their_first_command_hold_the_road(sim, relay):
+    sim.faults("mail cut")
+    for i in range(10):
+        relay.send(make_mail(subject=f"number {i}"))
+    relay.wait_event("road-held", 2)
+    assert sim.stats()["auth_ok"] <= 4
+    sim.clear()
+    sim.wait_messages(10, 30)
+    relay.wait_empty()
+    assert not relay.events("deferred"), "a road that takes nothing charges no message"
+
+
 def test_garbage_and_a_100_kb_line_from_the_upstream(sim, relay):
     sim.faults("garbage at banner times=1")
     relay.send(make_mail())
