@@ -53,6 +53,7 @@ struct upstream_config {
 	char *user;		/* fixed credential; NULL: none. Never together with oauth */
 	char *password;		/* where it is to be read, as client_secret */
 	unsigned connections;	/* the send window's: at most so many at a time, over all generations of workers */
+	unsigned recipients_per_message;	/* the kind's; a longer list goes in several transactions. 0: any number */
 };
 
 struct route {

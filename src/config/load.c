@@ -25,11 +25,12 @@ static const struct {
 	const char *host;
 	unsigned short port;
 	unsigned connections;
+	unsigned recipients_per_message;
 } kind_defaults[] = {
-    [UPSTREAM_SUBMISSION] = {"smtp.office365.com", 587, 2},
-    [UPSTREAM_HVE] = {"smtp.hve.mx.microsoft", 587, 2},
-    [UPSTREAM_DIRECT_SEND] = {NULL, 25, 2},
-    [UPSTREAM_SMTP] = {NULL, 587, 5},
+    [UPSTREAM_SUBMISSION] = {"smtp.office365.com", 587, 2, 500},
+    [UPSTREAM_HVE] = {"smtp.hve.mx.microsoft", 587, 2, 50},
+    [UPSTREAM_DIRECT_SEND] = {NULL, 25, 2, 200},
+    [UPSTREAM_SMTP] = {NULL, 587, 5, 0},
 };
 
 #define IMPLICIT_TLS_PORT 465
@@ -496,6 +497,7 @@ static void fill_upstream(struct upstream_config *upstream)
 									: kind_defaults[upstream->kind].port;
 	if (upstream->connections == 0)
 		upstream->connections = kind_defaults[upstream->kind].connections;
+	upstream->recipients_per_message = kind_defaults[upstream->kind].recipients_per_message;
 	if (upstream->oauth == NULL || upstream->oauth->authority == NULL)
 		return;
 	size_t n = strlen(upstream->oauth->authority);

@@ -226,7 +226,7 @@ static const struct row rows[] = {
 	    "The mailbox is blocked for a while because it kept writing to addresses that do not exist.",
 	    "Clean the devices' address books; Microsoft lifts the block by itself."}},
     {0, 0, "5.2.121-122", NULL,
-	{"recipient-too-busy", OUTCOME_S, HOUR_S,
+	{"recipient-too-busy", OUTCOME_T, HOUR_S,
 	    "The recipient's mailbox has got more mail this hour than Microsoft allows.",
 	    "Nothing, it goes on by itself; find what writes so much to it."}},
     {5, 0, "5.7.233", NULL,
@@ -376,7 +376,8 @@ static const struct row rows[] = {
 	    "Lower limits.recipients; or: Set-Mailbox <mailbox> -RecipientLimits <n>; or use a distribution "
 	    "group."}},
     {4, 0, "4.5.3", NULL,
-	{"transaction-full", OUTCOME_T, 0, "No more recipients fit into this transaction.",
+	{"transaction-full", OUTCOME_T, REST_AT_ONCE,
+	    "No more recipients fit into this transaction.",
 	    "Nothing, the others follow in the next."}},
 
     /* Sizes and full mailboxes. Exchange says 554 5.2.2 after the content when the sender's own Sent Items

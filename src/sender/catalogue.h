@@ -9,17 +9,22 @@
 #ifndef MFDRELAY_SENDER_CATALOGUE_H
 #define MFDRELAY_SENDER_CATALOGUE_H
 
+#include <limits.h>
 #include "base/str.h"
 
 struct reply;
 
 enum outcome { OUTCOME_T, OUTCOME_S, OUTCOME_A, OUTCOME_C, OUTCOME_N, OUTCOME_P };
 
+/* Recipients that found no room in a transaction which others did follow in the next, without a wait. */
+#define REST_AT_ONCE UINT_MAX
+
 /* One row. Static, never freed. */
 struct cause {
 	const char *name;		/* short stable word for the log: "send-as-denied" */
 	enum outcome outcome;
-	unsigned hold_s;		/* S, C: seconds to hold the road before the next look; 0: the retry schedule */
+	unsigned hold_s;		/* S, C: seconds to hold the road before the next look; T: seconds its recipient waits
+					   at least, or REST_AT_ONCE; 0: the retry schedule */
 	const char *cause;		/* one sentence: what is the matter */
 	const char *remedy;		/* one sentence: who changes what, where; "" when there is nothing to do */
 };

@@ -90,6 +90,21 @@ static void mark_failed(
 	log_result(v, LOG_LEVEL_WARNING, "failed", failure, 0);
 }
 
+/* As long as the cause asks, or doubling from try to try; only a wait that the server asked for may be longer
+ * than the config allows. */
+static int64_t wait_after(
+    const struct config *config, const struct failure *failure, int64_t last_ms, unsigned random)
+{
+	int64_t wait_ms = retry_wait_ms(config->retry.first_ms, config->retry.max_ms, last_ms, random);
+	int64_t asked_ms = failure->cause->hold_s == REST_AT_ONCE ? 0 : (int64_t)failure->cause->hold_s * 1000;
+
+	if (failure->cause->outcome == OUTCOME_T && asked_ms > wait_ms)
+		wait_ms = asked_ms < config->retry.max_ms ? asked_ms : config->retry.max_ms;
+	if (failure->retry_after_s * 1000 > wait_ms)
+		wait_ms = failure->retry_after_s * 1000;
+	return wait_ms;
+}
+
 /* Only waits of the message's own are counted against give_up, and only once they are over. */
 static void mark_deferred(
     const struct verdict *v, struct recipient_state *recipient, const struct failure *failure)
@@ -105,10 +120,7 @@ static void mark_deferred(
 		mark_failed(v, recipient, &expired);
 		return;
 	}
-	recipient->wait_ms =
-	    retry_wait_ms(config->retry.first_ms, config->retry.max_ms, recipient->wait_ms, v->random);
-	if (failure->retry_after_s * 1000 > recipient->wait_ms)
-		recipient->wait_ms = failure->retry_after_s * 1000;
+	recipient->wait_ms = wait_after(config, failure, recipient->wait_ms, v->random);
 	recipient->next_ms = v->now_ms + recipient->wait_ms;
 	state_set_reason(recipient, v->upstream, failure->text);
 	count(&v->delivery->counters->deferrals, 1);
@@ -125,7 +137,7 @@ static bool apply_failure(
 	switch (is_roads && v->attempt->own_trouble ? OUTCOME_T : outcome) {
 	case OUTCOME_T:
 		/* The rest of a long list goes in the next transaction, at once. */
-		if (v->any_delivered && strcmp(failure->cause->name, "too-many-recipients") == 0)
+		if (v->any_delivered && failure->cause->hold_s == REST_AT_ONCE)
 			return false;
 		mark_deferred(v, recipient, failure);
 		return true;

@@ -384,22 +384,43 @@ void queue_revisit(struct queue *queue)
 
 /* --- taking --- */
 
-/* Recipients whose waits end at about the same time go together: one transaction, not one for each. */
-static bool is_due(const struct message *message, const struct recipient_state *recipient)
+static bool goes_by(const struct queue *queue, const struct message *message, size_t i, unsigned road)
 {
-	return wait_left_ms(message, recipient) <= recipient->wait_ms / 8;
+	return spool_state(message->held)->recipients[i].status == RECIPIENT_PENDING &&
+	       road_of(queue, spool_envelope(message->held)->recipients[i]) == road;
 }
 
+/* That the part became ready says that its first recipients are due, whatever the wall clock has come to show
+ * since: what it says is left of their wait has passed all the same. */
+static int64_t passed_unseen_ms(const struct queue *queue, const struct message *message, unsigned road)
+{
+	const struct state *state = spool_state(message->held);
+	int64_t least_ms = INT64_MAX;
+
+	for (size_t i = 0; i < state->count; i++) {
+		if (!goes_by(queue, message, i, road))
+			continue;
+		int64_t left_ms = wait_left_ms(message, &state->recipients[i]);
+		least_ms = left_ms < least_ms ? left_ms : least_ms;
+	}
+	return least_ms;
+}
+
+/* Recipients whose waits end at about the same time go together: one transaction, not one for each. Where the
+ * upstream takes no more in a message, the others go in the next. */
 static struct attempt *make_attempt(struct queue *queue, struct message *message, unsigned road)
 {
-	const struct envelope *envelope = spool_envelope(message->held);
 	const struct state *state = spool_state(message->held);
+	int64_t passed_ms = passed_unseen_ms(queue, message, road);
+	size_t limit = queue->config->upstreams[road].recipients_per_message;
 	struct attempt *attempt = attempt_new(message, road, message->held, state->count);
 
-	for (size_t i = 0; i < state->count; i++)
-		if (state->recipients[i].status == RECIPIENT_PENDING &&
-		    road_of(queue, envelope->recipients[i]) == road && is_due(message, &state->recipients[i]))
+	for (size_t i = 0; i < state->count && (limit == 0 || attempt->count < limit); i++) {
+		const struct recipient_state *recipient = &state->recipients[i];
+		if (goes_by(queue, message, i, road) &&
+		    wait_left_ms(message, recipient) - passed_ms <= recipient->wait_ms / 8)
 			attempt->recipients[attempt->count++].index = i;
+	}
 	return attempt;
 }
 

@@ -280,16 +280,16 @@ static void test_kind_defaults(void **state)
 	static const struct {
 		const char *upstream;
 		const char *host;
-		unsigned port, connections;
+		unsigned port, connections, recipients;
 	} cases[] = {
 	    {"kind = \"submission\"; user = \"u\"; password = \"credential:good\";", "smtp.office365.com",
-		587, 2},
+		587, 2, 500},
 	    {"kind = \"hve\"; user = \"u\"; password = \"credential:good\";", "smtp.hve.mx.microsoft", 587,
-		2},
-	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 2},
-	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 5},
-	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"implicit\";", "mx.example", 465, 5},
-	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"none\"; port = 26;", "mx.example", 26, 5},
+		2, 50},
+	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 2, 200},
+	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 5, 0},
+	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"implicit\";", "mx.example", 465, 5, 0},
+	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"none\"; port = 26;", "mx.example", 26, 5, 0},
 	};
 
 	(void)state;
@@ -304,6 +304,7 @@ static void test_kind_defaults(void **state)
 		assert_string_equal(config->upstreams[0].host, cases[i].host);
 		assert_int_equal(config->upstreams[0].port, cases[i].port);
 		assert_int_equal(config->upstreams[0].connections, cases[i].connections);
+		assert_int_equal(config->upstreams[0].recipients_per_message, cases[i].recipients);
 		config_free(config);
 		config_problems_free(&problems);
 		free(file);

@@ -1,0 +1,298 @@
+/* queue.c and delivery.c together, on a spool that is one message in memory: which recipients go when, and what an
+ * attempt's results make of them. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "config/config.h"
+#include "sender/attempt.h"
+#include "sender/delivery.h"
+#include "sender/queue.h"
+#include "sender/scheduler.h"
+#include "smtp/reply.h"
+#include "spool/spool.h"
+
+#define RECIPIENTS 120
+
+/* --- the spool --- */
+
+static struct envelope envelope;
+static struct state state;
+static struct spool_message *const held = (struct spool_message *)&envelope;
+static int retired;
+
+enum spool_take spool_take(struct spool *spool, const char *id, struct spool_message **out, struct err *err)
+{
+	(void)spool;
+	(void)id;
+	(void)err;
+	*out = held;
+	return SPOOL_TAKEN;
+}
+
+void spool_release(struct spool_message *message)
+{
+	(void)message;
+}
+
+const struct envelope *spool_envelope(const struct spool_message *message)
+{
+	(void)message;
+	return &envelope;
+}
+
+struct state *spool_state(struct spool_message *message)
+{
+	(void)message;
+	return &state;
+}
+
+int spool_scan(struct spool *spool, bool (*fn)(void *arg, const char *id), void *arg, struct err *err)
+{
+	(void)spool;
+	(void)fn;
+	(void)arg;
+	(void)err;
+	return 0;
+}
+
+void spool_save(struct spool_message *message, spool_done_fn *fn, void *arg)
+{
+	(void)message;
+	fn(arg, &(struct spool_result){.error = NULL});
+}
+
+void spool_retire(struct spool_message *message)
+{
+	(void)message;
+	retired++;
+}
+
+void spool_fail(struct spool_message *message, spool_done_fn *fn, void *arg)
+{
+	(void)message;
+	fn(arg, &(struct spool_result){.error = NULL});
+}
+
+const char *report_recipient(const struct config *of, const struct spool_message *message)
+{
+	(void)of;
+	(void)message;
+	return NULL;
+}
+
+struct spool_draft *report_begin(const struct config *of, struct spool *spool, struct spool_message *message,
+    const char *recipient, struct err *err)
+{
+	(void)of;
+	(void)spool;
+	(void)message;
+	(void)recipient;
+	(void)err;
+	return NULL;
+}
+
+void spool_commit(struct spool_draft *draft, bool reserved, spool_done_fn *fn, void *arg)
+{
+	(void)draft;
+	(void)reserved;
+	fn(arg, &(struct spool_result){.error = NULL});
+}
+
+/* --- the sender --- */
+
+static struct upstream_config upstream = {.name = "up"};
+static struct route route;
+static struct config config = {.upstreams = &upstream,
+    .upstream_count = 1,
+    .routes = &route,
+    .route_count = 1,
+    .retry = {.first_ms = 60000, .max_ms = 7200000, .give_up_ms = 432000000}};
+static struct counters counters;
+static struct scheduler *scheduler;
+static struct queue *queue;
+static struct delivery *delivery;
+static int64_t now_ms;
+
+static void on_changed(void *arg)
+{
+	(void)arg;
+}
+
+static void set_up(size_t recipients)
+{
+	static char *patterns[] = {"*"}, *addresses[RECIPIENTS];
+	static size_t via[] = {0};
+	static char texts[RECIPIENTS][24];
+
+	for (size_t i = 0; i < recipients; i++) {
+		snprintf(texts[i], sizeof texts[i], "u%zu@x.test", i);
+		addresses[i] = texts[i];
+	}
+	route = (struct route){.recipients = patterns, .recipient_count = 1, .via = via, .via_count = 1};
+	envelope = (struct envelope){.sender = "a@x.test", .recipients = addresses, .recipient_count = recipients};
+	state_init(&state, recipients);
+	retired = 0;
+	now_ms = clock_mono_ms();
+	upstream.recipients_per_message = 0;
+	scheduler = scheduler_new(2);
+	queue = queue_new(&config, NULL, scheduler);
+	delivery = delivery_new(NULL, &config, NULL, queue, &counters, on_changed, NULL);
+}
+
+static int tear_down(void **unused)
+{
+	(void)unused;
+	queue_free(queue);
+	delivery_free(delivery);
+	scheduler_free(scheduler);
+	state_free(&state);
+	return 0;
+}
+
+static void learn(void)
+{
+	queue_learn(queue, "1j0ur49jjr08tb8f9");
+	queue_read_one(queue);
+}
+
+/* The next attempt when ms more have passed, or NULL. */
+static struct attempt *take_after(int64_t ms)
+{
+	now_ms += ms;
+	scheduler_advance(scheduler, now_ms);
+	return queue_take(queue, 0);
+}
+
+/* Every recipient from the index-th of the attempt on gets that reply to its RCPT. */
+static void refuse_from(struct attempt *attempt, size_t index, int code, const char *enhanced, const char *text)
+{
+	struct reply reply = {.code = code};
+	struct failure failure;
+
+	snprintf(reply.enhanced, sizeof reply.enhanced, "%s", enhanced);
+	snprintf(reply.text, sizeof reply.text, "%s", text);
+	failure_from_reply(&failure, &reply, PHASE_RCPT);
+	for (size_t i = index; i < attempt->count; i++)
+		attempt_fail_one(&attempt->recipients[i], &failure);
+}
+
+/* --- the tests --- */
+
+static void a_wait_is_over_when_it_has_passed_though_the_clock_was_set_back(void **unused)
+{
+	(void)unused;
+	set_up(1);
+	state.recipients[0].wait_ms = 60000;
+	state.recipients[0].next_ms = clock_wall_ms() + 7200000;
+	learn();
+	assert_null(take_after(50000));
+	struct attempt *attempt = take_after(11000);
+	assert_non_null(attempt);
+	delivery_judge(delivery, attempt);
+	assert_int_equal(retired, 1);
+}
+
+static void what_found_no_room_in_a_transaction_goes_in_the_next_at_once(void **unused)
+{
+	(void)unused;
+	set_up(5);
+	learn();
+	struct attempt *attempt = take_after(0);
+	assert_int_equal(attempt->count, 5);
+	refuse_from(attempt, 2, 452, "4.5.3", "Too many recipients");
+	delivery_judge(delivery, attempt);
+	attempt = take_after(0);
+	assert_non_null(attempt);
+	assert_int_equal(attempt->count, 3);
+	assert_int_equal(state.recipients[4].attempts, 0);
+	/* A transaction that takes nobody is refused like any other. */
+	refuse_from(attempt, 0, 452, "4.5.3", "Too many recipients");
+	delivery_judge(delivery, attempt);
+	assert_null(take_after(0));
+	assert_int_equal(state.recipients[4].attempts, 1);
+	attempt = take_after(61000);
+	assert_int_equal(attempt->count, 3);
+	delivery_judge(delivery, attempt);
+	assert_int_equal(retired, 1);
+}
+
+static void a_long_list_goes_in_as_many_messages_as_the_upstream_wants(void **unused)
+{
+	static const size_t counts[] = {50, 50, 20};
+
+	(void)unused;
+	set_up(RECIPIENTS);
+	upstream.recipients_per_message = 50;
+	learn();
+	for (size_t i = 0; i < 3; i++) {
+		struct attempt *attempt = take_after(0);
+		assert_non_null(attempt);
+		assert_int_equal(attempt->count, counts[i]);
+		assert_int_equal(attempt->recipients[0].index, 50 * i);
+		delivery_judge(delivery, attempt);
+	}
+	assert_int_equal(retired, 1);
+}
+
+static void a_busy_recipient_waits_an_hour_and_nobody_with_it(void **unused)
+{
+	(void)unused;
+	set_up(2);
+	learn();
+	struct attempt *attempt = take_after(0);
+	refuse_from(attempt, 1, 550, "5.2.122", "The recipient has exceeded their limit for receiving messages");
+	assert_null(attempt_road_failure(attempt));
+	delivery_judge(delivery, attempt);
+	assert_int_equal(state.recipients[0].status, RECIPIENT_DELIVERED);
+	assert_null(take_after(3500000));
+	attempt = take_after(101000);
+	assert_int_equal(attempt->count, 1);
+	delivery_judge(delivery, attempt);
+	assert_int_equal(retired, 1);
+}
+
+static void a_message_whose_trouble_is_its_own_is_charged_with_it(void **unused)
+{
+	(void)unused;
+	set_up(1);
+	learn();
+	struct attempt *attempt = take_after(0);
+	refuse_from(attempt, 0, 550, "5.7.750", "Client blocked from sending from unregistered domains");
+	delivery_judge(delivery, attempt);
+	assert_int_equal(state.recipients[0].attempts, 0);
+	attempt = take_after(0);
+	refuse_from(attempt, 0, 550, "5.7.750", "Client blocked from sending from unregistered domains");
+	attempt->own_trouble = true;
+	delivery_judge(delivery, attempt);
+	assert_int_equal(state.recipients[0].attempts, 1);
+	assert_null(take_after(0));
+	attempt = take_after(61000);
+	assert_non_null(attempt);
+	delivery_judge(delivery, attempt);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_teardown(
+		a_wait_is_over_when_it_has_passed_though_the_clock_was_set_back, tear_down),
+	    cmocka_unit_test_teardown(
+		what_found_no_room_in_a_transaction_goes_in_the_next_at_once, tear_down),
+	    cmocka_unit_test_teardown(a_long_list_goes_in_as_many_messages_as_the_upstream_wants, tear_down),
+	    cmocka_unit_test_teardown(a_busy_recipient_waits_an_hour_and_nobody_with_it, tear_down),
+	    cmocka_unit_test_teardown(a_message_whose_trouble_is_its_own_is_charged_with_it, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
