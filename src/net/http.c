@@ -47,7 +47,7 @@ struct http_request {
 	struct event *deliver; /* the answer is there */
 	char *body;
 	size_t body_n, body_room;
-	bool too_large;
+	bool too_large, unproved;
 	int status;
 	long retry_after_s;
 	char why[512];
@@ -96,7 +96,9 @@ static void free_request(struct http_request *request)
 static void on_deliver(evutil_socket_t fd, short what, void *cookie)
 {
 	struct http_request *request = cookie;
-	struct http_answer answer = {.status = request->status, .retry_after_s = request->retry_after_s};
+	struct http_answer answer = {.status = request->status,
+	    .retry_after_s = request->retry_after_s,
+	    .unproved = request->unproved};
 
 	(void)fd;
 	(void)what;
@@ -172,6 +174,7 @@ static void on_transfer_end(struct http_request *request, CURLcode code)
 	if (code == CURLE_OK)
 		curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (code != CURLE_OK || status < 100 || status > 999) {
+		request->unproved = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
 		explain(request, code == CURLE_OK ? CURLE_WEIRD_SERVER_REPLY : code);
 		set_answer(request, 0);
 		return;

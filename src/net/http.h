@@ -2,6 +2,7 @@
 #ifndef MFDRELAY_NET_HTTP_H
 #define MFDRELAY_NET_HTTP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include "base/err.h"
 #include "base/secret.h"
@@ -18,6 +19,7 @@ struct http_answer {
 	struct str body;		/* at most HTTP_BODY_MAX; may hold a token: never logged */
 	long retry_after_s;		/* of the Retry-After header; 0 without */
 	const char *why;		/* status 0: what failed (DNS, connect, TLS, timeout, too large), in words */
+	bool unproved;			/* status 0: the host's certificate is not accepted, or the CA file can't be used */
 };
 
 /* The answer is borrowed for the time of the call, and wiped after it. */

@@ -480,10 +480,20 @@ static const struct cause troubles[] = {
 	"The login host gave no answer, or none it could stand by.",
 	"Nothing, it is asked again; if it lasts, check that this machine may reach the host of "
 	"oauth.authority (login.microsoftonline.com) on port 443."},
+    [ROAD_LOGIN_CERTIFICATE] = {"login-certificate-not-verified", OUTCOME_C, PROBE_S,
+	"The login host's certificate does not prove that it is the host of oauth.authority.",
+	"Where oauth names ca, that file must hold the CA of the certificate; else install the "
+	"ca-certificates package. Set the clock; look for a firewall that opens TLS (name its CA with "
+	"oauth.ca if that is wanted)."},
     [ROAD_LOGIN_ANSWER] = {"login-answer-unusable", OUTCOME_C, 300,
 	"What the login host answered is not a token answer.",
 	"Check authority and tenant of oauth; look for a proxy or a sign-on page that answers in Microsoft's "
 	"place."},
+    [ROAD_PASSWORD] = {"password-refused", OUTCOME_C, RARE_PROBE_S,
+	"The upstream does not accept the user name and the password.",
+	"Correct user (then reload) or the password's file (then: mfdrelay queue retry all); see whether the "
+	"account may still sign in by password, else give this upstream oauth. It is tried rarely until then, "
+	"because wrong passwords lock the account."},
     [ROAD_TOO_LARGE] = {"message-too-large", OUTCOME_P, 0, "The message is larger than the upstream takes.",
 	"Scan at a lower resolution, or in several parts."},
     [ROAD_NO_ROUTE] = {"no-route", OUTCOME_C, PROBE_S, "No route of the config is for this recipient.",

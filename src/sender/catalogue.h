@@ -60,7 +60,9 @@ enum road_trouble {
 	ROAD_GARBAGE,		/* the answer is not SMTP */
 	ROAD_SECRET,		/* a secret's file can't be used */
 	ROAD_LOGIN_HOST,	/* the login host gave no answer, 429 or 5xx */
+	ROAD_LOGIN_CERTIFICATE,	/* its chain or name not verified: C */
 	ROAD_LOGIN_ANSWER,	/* it answered what is not a token answer */
+	ROAD_PASSWORD,		/* a fixed credential was refused as a token would be (535 5.7.3) */
 	ROAD_TOO_LARGE,		/* the message is larger than the SIZE the upstream offers: P */
 	ROAD_NO_ROUTE,		/* no route of the config matches the recipient: C */
 	ROAD_EXPIRED,		/* retry.give_up is over: P */

@@ -183,6 +183,7 @@ void client_on_envelope_reply(struct client *c)
 	if (i == count + 1)
 		on_data_reply(c);
 	else if (c->answered < c->sent)
+		/* Each has its time (RFC 5321 section 4.5.3.2): a server may take seconds for every recipient. */
 		conn_set_timeout(c->conn, COMMAND_TIMEOUT_MS);
 	else if (c->mail_refused || (c->answered == count + 1 && c->accepted == 0))
 		give_up_envelope(c);

@@ -2,6 +2,11 @@
 
 #include "sender/scheduler.h"
 
+static bool needs_a_person(const struct failure *why)
+{
+	return why->cause->outcome == OUTCOME_C || why->cause->outcome == OUTCOME_A;
+}
+
 static int64_t hold_ms(
     const struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms, unsigned random)
 {
@@ -9,16 +14,12 @@ static int64_t hold_ms(
 	    retry_wait_ms(first_ms, max_ms, road->health == ROAD_OPEN ? 0 : road->wait_ms, random);
 	int64_t asked_ms = (int64_t)why->cause->hold_s * 1000;
 
-	if (asked_ms > wait_ms)
+	/* What only a person can mend may be mended at any time: it is looked at as often as the cause says. */
+	if (asked_ms > wait_ms || (asked_ms > 0 && needs_a_person(why)))
 		wait_ms = asked_ms < max_ms ? asked_ms : max_ms;
 	if (why->retry_after_s * 1000 > wait_ms)
 		wait_ms = why->retry_after_s * 1000;
 	return wait_ms;
-}
-
-static bool needs_a_person(const struct failure *why)
-{
-	return why->cause->outcome == OUTCOME_C || why->cause->outcome == OUTCOME_A;
 }
 
 int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms,

@@ -280,8 +280,7 @@ static int64_t wait_after(struct token_source *source, int64_t refused_ms)
 	int64_t wait_ms = refused_ms;
 
 	if (why->retry_after_s > 0)
-		return (why->retry_after_s < RETRY_AFTER_MAX_S ? why->retry_after_s : RETRY_AFTER_MAX_S) *
-		       INT64_C(1000);
+		return why->retry_after_s * INT64_C(1000);
 	if (why->cause->outcome == OUTCOME_T) {
 		wait_ms = source->backoff_ms == 0 ? TROUBLE_FIRST_MS : source->backoff_ms * 2;
 		source->backoff_ms = wait_ms = wait_ms < TROUBLE_MAX_MS ? wait_ms : TROUBLE_MAX_MS;
@@ -363,10 +362,12 @@ static void on_answer(void *arg, const struct http_answer *answer)
 
 	source->request = NULL;
 	if (answer->status == 0) {
-		failure_from_trouble(&source->trouble, ROAD_LOGIN_HOST, answer->why);
+		failure_from_trouble(&source->trouble,
+		    answer->unproved ? ROAD_LOGIN_CERTIFICATE : ROAD_LOGIN_HOST, answer->why);
 		on_failed(source, REFUSED_MS, (struct str){NULL, 0});
 	} else if (token_read_answer(answer->status, answer->body, &token, &lifetime_s, &why) < 0) {
-		why.retry_after_s = answer->retry_after_s;
+		why.retry_after_s =
+		    answer->retry_after_s < RETRY_AFTER_MAX_S ? answer->retry_after_s : RETRY_AFTER_MAX_S;
 		/* Microsoft asks for a minute where it throttles, also where no header says so. */
 		if (answer->status == 429 && why.retry_after_s == 0)
 			why.retry_after_s = REFUSED_MS / 1000;

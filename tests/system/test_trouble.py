@@ -264,6 +264,44 @@ def test_a_certificate_of_a_stranger_is_refused_and_nothing_leaves(make_sim, mak
     sim.wait_messages(1, 30)
 
 
+def test_a_login_host_with_a_strangers_certificate_is_configuration(make_sim, make_relay):
+    sim, stranger = make_sim(), make_sim()
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"][0]["oauth"]["ca"] = stranger.ca
+    relay.start()
+    relay.send(make_mail())
+    held = relay.wait_event("road-held")[0]
+    assert held["class"] == "C" and "oauth" in held["remedy"]
+    assert sim.stats()["token_requests"] == 0
+
+
+def test_a_refused_password_is_sent_once_and_the_remedy_speaks_of_it(make_sim, make_relay):
+    sim = make_sim(basic_user="hve@contoso.com", basic_password="old-way")
+    relay = make_relay(sim, start=False)
+    relay.write_secret("wrong", "password")
+    relay.settings["upstreams"] = [{"name": "submission", "kind": "hve", "host": "localhost", "port": sim.smtp_port, "ca": sim.ca,
+                                    "user": "hve@contoso.com", "password": f"file:{relay.dir}/password"}]
+    sim.faults("auth reply 535 5.7.3 Authentication unsuccessful")
+    relay.start()
+    relay.send(make_mail())
+    held = relay.wait_event("road-held")[0]
+    assert held["class"] == "C" and "password" in held["remedy"] and "enterprise" not in held["remedy"].lower()
+    assert sim.stats()["auth_failed"] == 1 and not relay.events("token-refused")
+
+
+def test_a_disk_that_takes_no_state_stops_the_sender_before_its_descriptors_end(sim, relay):
+    sim.faults("rcpt=boss@* reply 451 4.3.2 Temporary server error. Please try again later")
+    (relay.spool / "state").rmdir()
+    (relay.spool / "state").write_text("in the way")
+    with relay.smtp() as client:
+        client.ehlo()
+        for i in range(100):
+            client.sendmail("printer@contoso.com", ["boss@contoso.com"], make_mail(subject=f"number {i}"))
+    relay.wait_event("spool-trouble", 64, 30)
+    time.sleep(0.5)
+    assert len({event["id"] for event in relay.events("spool-trouble")}) < 70
+
+
 def send_once(relay, content):
     try:
         return relay.send(content)

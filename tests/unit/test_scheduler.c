@@ -154,6 +154,18 @@ static void a_failed_probe_doubles_the_hold(void **state)
 	}
 }
 
+static void what_only_a_person_can_mend_is_looked_at_as_often_as_before(void **state)
+{
+	struct road road = {0};
+	struct failure why = {.cause = &config_cause};
+
+	(void)state;
+	for (int64_t now = 0; now < 3 * 600000; now += 600000) {
+		assert_int_equal(road_hold(&road, &why, 1000, 3600000, now, 0), 600000);
+		assert_true(road_usable(&road, now + 600000));
+	}
+}
+
 static void trouble_while_it_is_held_makes_the_hold_no_longer(void **state)
 {
 	struct road road = {0};
@@ -242,6 +254,7 @@ int main(void)
 	    cmocka_unit_test(a_first_wait_as_long_as_the_maximum_stays),
 	    cmocka_unit_test(a_road_is_held_probed_and_opened_by_a_proof),
 	    cmocka_unit_test(a_failed_probe_doubles_the_hold),
+	    cmocka_unit_test(what_only_a_person_can_mend_is_looked_at_as_often_as_before),
 	    cmocka_unit_test(trouble_while_it_is_held_makes_the_hold_no_longer),
 	    cmocka_unit_test(the_cause_asks_for_its_hold_and_the_config_caps_it),
 	    cmocka_unit_test(configuration_raises_the_alarm_at_once_and_trouble_after_a_while),
