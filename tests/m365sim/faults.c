@@ -37,8 +37,10 @@ static const struct action_row {
 	const char *shape; /* of its argument */
 	const char *help;
 } actions[ACTION_COUNT] = {
-    [ACTION_REPLY] = {"reply", REPLIES, TEXT, "TEXT",
-	"answer this (\\n parts lines); 2xx and 3xx go on as after success"},
+    [ACTION_REPLY] = {"reply", REPLIES | AT(CONTENT), TEXT, "TEXT",
+	"answer this (\\n parts lines); 2xx and 3xx go on as after success; at content: before any of it is "
+	"read"},
+    [ACTION_EXTRA] = {"extra", REPLIES, TEXT, "TEXT", "the usual answer and this line behind it, unasked"},
     [ACTION_DELAY] = {"delay", ALL_FRONTS, NUMBER, "MS", "wait, then go on as usual"},
     [ACTION_CUT] = {"cut", ALL_FRONTS, NOTHING, "", "close the connection without an answer"},
     [ACTION_RESET] = {"reset", ALL_FRONTS, NOTHING, "", "the same by RST"},

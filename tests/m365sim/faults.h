@@ -29,13 +29,15 @@ enum action {
 	ACTION_REDIRECT, ACTION_STRINGS,
 	/* tokens, throttle */
 	ACTION_EXPIRE_IN, ACTION_VALID_FOR, ACTION_REVOKE_ALL, ACTION_LENGTH, ACTION_CONNECTIONS, ACTION_PER_MINUTE,
+	/* a step too: behind the normal answer */
+	ACTION_EXTRA,
 	ACTION_COUNT
 };
 
 #define ACTION_BIT(action) (UINT64_C(1) << (action))
-#define ACTION_STEPS                                                                                           \
+#define ACTION_STEPS (ACTION_BIT(ACTION_EXTRA) |                                                               \
 	(ACTION_BIT(ACTION_REPLY) | ACTION_BIT(ACTION_DELAY) | ACTION_BIT(ACTION_CUT) | ACTION_BIT(ACTION_RESET) |  \
-	    ACTION_BIT(ACTION_STALL) | ACTION_BIT(ACTION_GARBAGE) | ACTION_BIT(ACTION_HUGE_LINE))
+	    ACTION_BIT(ACTION_STALL) | ACTION_BIT(ACTION_GARBAGE) | ACTION_BIT(ACTION_HUGE_LINE)))
 
 #define FAULT_TEXT_MAX 1024
 

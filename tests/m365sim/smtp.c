@@ -18,6 +18,7 @@
 
 #define HOST_NAME      "SIM.outlook.office365.com"
 #define RECIPIENTS_MAX 500 /* of a mailbox by default */
+#define MX_RECIPIENTS  200
 #define HUGE_LINE      100000
 
 static const char *who(const struct session *session)
@@ -72,6 +73,12 @@ void session_reply(struct session *session, const char *format, ...)
 	log_reply(session);
 	stream_write(session->stream, session->replied, strlen(session->replied));
 	stream_write(session->stream, "\r\n", 2);
+	if (session->extra[0]) {
+		log_wire(who(session), session->connection->number, '>', session->extra, strlen(session->extra));
+		stream_write(session->stream, session->extra, strlen(session->extra));
+		stream_write(session->stream, "\r\n", 2);
+		session->extra[0] = '\0';
+	}
 }
 
 const char *session_trailer(const struct session *session, char *dst, size_t size)
@@ -119,6 +126,9 @@ bool session_apply(struct session *session, const struct fault *fault)
 		return step_reply(session, fault->text);
 	case ACTION_HUGE_LINE:
 		session->huge_line = true;
+		return true;
+	case ACTION_EXTRA:
+		snprintf(session->extra, sizeof(session->extra), "%s", fault->text);
 		return true;
 	case ACTION_GARBAGE:
 		stream_write(session->stream, "\x00\xff\xfe\x13\x37garbage\x80\x81\r\n", 16);
@@ -169,6 +179,7 @@ void session_reset(struct session *session)
 	json_array_clear(session->recipients);
 	json_array_clear(session->recipient_parameters);
 	session->has_sender = session->binary = session->eight_bit = session->content_failed = false;
+	session->refused = session->answered = false;
 	session->sender[0] = '\0';
 	session->declared_size = 0;
 	session->chunks = 0;
@@ -457,6 +468,7 @@ static void on_mail(struct session *session, char *arguments)
 	}
 	if (!session_step(session, STAGE_MAIL, path)) {
 		session_reset(session);
+		session->refused = session_offers(session, "PIPELINING");
 		return;
 	}
 	session->has_sender = true;
@@ -466,11 +478,16 @@ static void on_mail(struct session *session, char *arguments)
 
 static void on_rcpt(struct session *session, char *arguments)
 {
+	size_t limit = session->connection->front == FRONT_MX ? MX_RECIPIENTS : RECIPIENTS_MAX;
 	json_t *parameters;
 	char *path;
 
 	if (!may_send(session))
 		return;
+	if (!session->has_sender && session->refused) {
+		session_reply(session, "503 5.5.2 Need mail command");
+		return;
+	}
 	if (!session->has_sender) {
 		refuse_command(session, "503 5.5.2 Need mail command");
 		return;
@@ -485,13 +502,14 @@ static void on_rcpt(struct session *session, char *arguments)
 	parameters = json_array();
 	if (!take_parameters(session, arguments, false, parameters)) {
 		refuse_command(session, "501 5.5.4 Invalid arguments");
-	} else if (json_array_size(session->recipients) >= RECIPIENTS_MAX) {
-		refuse_command(session, "452 4.5.3 Too many recipients");
+	} else if (json_array_size(session->recipients) >= limit) {
+		session_reply(session, "452 4.5.3 Too many recipients");
 	} else if (session_step(session, STAGE_RCPT, path)) {
 		json_array_append_new(session->recipients, json_string(path));
 		json_array_append(session->recipient_parameters, parameters);
 		session_reply(session, "250 2.1.5 Recipient OK");
 	} else {
+		session->refused = true;
 		stats_add(STAT_recipients_refused, 1);
 	}
 	json_decref(parameters);

@@ -40,11 +40,22 @@ static bool within_rate(long limit)
 	return within;
 }
 
+/* The verdict first, the content afterwards and for nothing. */
+static void answer_early(struct session *session, const char *text)
+{
+	stats_add(STAT_messages_refused, 1);
+	session->has_content_fault = false;
+	session->answered = true;
+	session_reply(session, "%s", text);
+	stream_flush(session->stream);
+}
+
 static void begin_content(struct session *session, bool stuffed)
 {
 	const uint64_t actions = ACTION_BIT(ACTION_CUT_AFTER) | ACTION_BIT(ACTION_STALL_AFTER) |
 				 ACTION_BIT(ACTION_SLOW) | ACTION_BIT(ACTION_DELAY) | ACTION_BIT(ACTION_CUT) |
-				 ACTION_BIT(ACTION_RESET) | ACTION_BIT(ACTION_STALL);
+				 ACTION_BIT(ACTION_RESET) | ACTION_BIT(ACTION_STALL) |
+				 ACTION_BIT(ACTION_REPLY);
 	struct fault *fault = &session->content_fault;
 
 	content_init(&session->content, stuffed);
@@ -60,6 +71,10 @@ static void begin_content(struct session *session, bool stuffed)
 		return;
 	stream_flush(session->stream);
 	stop_wait(fault->action == ACTION_DELAY ? fault->number : fault->delay_ms, -1, 0);
+	if (fault->action == ACTION_REPLY) {
+		answer_early(session, fault->text);
+		return;
+	}
 	if (fault->action == ACTION_CUT || fault->action == ACTION_RESET || fault->action == ACTION_STALL)
 		fault->number = 0;
 	if (fault->percent) {
@@ -275,7 +290,7 @@ static bool ready_for_content(struct session *session)
 {
 	if (session->has_sender && json_array_size(session->recipients) > 0 && !session->content_failed)
 		return true;
-	stats_add(STAT_protocol_errors, 1);
+	stats_add(STAT_protocol_errors, !session->refused);
 	session_reply(session, session->has_sender ? "503 5.5.2 Need rcpt command [Hostname=SIM]"
 						   : "503 5.5.2 Need mail command [Hostname=SIM]");
 	return false;
@@ -290,7 +305,11 @@ void smtp_data(struct session *session, char *arguments)
 		return;
 	session_reply(session, "354 Start mail input; end with <CRLF>.<CRLF>");
 	begin_content(session, true);
-	if (read_content(session, 0))
+	if (!read_content(session, 0))
+		return;
+	if (session->answered)
+		session_reset(session);
+	else
 		finish_message(session);
 }
 
@@ -334,7 +353,13 @@ void smtp_bdat(struct session *session, char *arguments)
 		session->over = true;
 		return;
 	}
-	if (!read_chunk(session, n) || !ready_for_content(session))
+	if (!read_chunk(session, n))
+		return;
+	if (session->answered) {
+		session_reset(session);
+		return;
+	}
+	if (!ready_for_content(session))
 		return;
 	if (!session_step(session, STAGE_BDAT, session->sender) ||
 	    (first && !session_step(session, STAGE_DATA, session->sender))) {

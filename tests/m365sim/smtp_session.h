@@ -22,6 +22,7 @@ struct session {
 	bool polite;			/* ... with what is still to be sent, and close_notify */
 	char override[FAULT_TEXT_MAX];	/* to be sent instead of the next reply; "" none */
 	bool huge_line;			/* the same, 100 KB of it */
+	char extra[FAULT_TEXT_MAX];	/* to be sent behind the next reply; "" none */
 	char replied[SMTP_REPLY_MAX];	/* the last reply */
 
 	bool greeted, extended;		/* HELO or EHLO; EHLO */
@@ -33,6 +34,7 @@ struct session {
 	struct session *next_authenticated;
 
 	bool has_sender;
+	bool refused;				/* MAIL or a RCPT: what was sent with it can't know */
 	char sender[1100];
 	json_t *mail_parameters, *recipients, *recipient_parameters;
 	unsigned long long declared_size;	/* SIZE= of MAIL; 0: none */
@@ -43,6 +45,7 @@ struct session {
 	unsigned long long received;	/* content octets so far */
 	unsigned chunks;
 	bool content_failed;		/* until the transaction ends */
+	bool answered;			/* before the content was read */
 	struct fault content_fault;	/* of this message's content; number 0: none */
 	bool has_content_fault;
 };

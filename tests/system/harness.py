@@ -33,6 +33,11 @@ MAILBOX = "scanner@contoso.com"
 SANITIZER = re.compile(r"AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|Assertion `.*' failed")
 
 
+# The simulator's counts of what a correct client never does.
+CLIENT_MISTAKES = ("protocol_errors", "command_too_long", "lf_commands", "auth_plaintext", "plaintext_after_starttls",
+                   "unoffered_pipelining", "early_content", "unoffered_parameters", "bare_lf", "bare_cr", "unstuffed_dots")
+
+
 class HarnessError(Exception):
     """Something that the test needs did not happen; says what, and what to look at."""
 
@@ -118,6 +123,7 @@ class Sim:
         self.options = dict(tenant=TENANT, client_id=CLIENT_ID, secret=SECRET, mailbox=MAILBOX, **options)
         self.ports = {}
         self.process = None
+        self.serves_daemon = False
         self._tags = 0
 
     smtp_port = property(lambda self: self.ports["smtp"])
@@ -219,10 +225,14 @@ class Sim:
         return read_text(self.dir / "log")
 
     def check_clean(self):
-        """HarnessError on a sanitizer's report or a failed assertion."""
+        """HarnessError on a sanitizer's report or a failed assertion, or when the daemon spoke to it as no client may."""
         text = read_text(self.dir / "stderr")
         if SANITIZER.search(text):
             raise HarnessError("the simulator's sanitizer says:\n" + text)
+        counts = json.loads(read_text(self.dir / "stats.json") or "{}") if self.serves_daemon else {}
+        wrong = {name: counts[name] for name in CLIENT_MISTAKES if counts.get(name)}
+        if wrong:
+            raise HarnessError(f"the daemon made mistakes in SMTP: {wrong}. The simulator's log ends:\n{self.log()[-3000:]}")
 
 
 # --- the daemon's config -----------------------------------------------------------------------------------------------
@@ -272,6 +282,8 @@ class Relay:
         self.dir = pathlib.Path(folder)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.sim = sim
+        if sim:
+            sim.serves_daemon = True
         self.port = free_port()
         self.config = self.dir / "mfdrelay.conf"
         self.log_file = self.dir / "relay.log"

@@ -239,6 +239,43 @@ def test_sessions_dropped_at_their_first_command_hold_the_road(sim, relay):
     assert not relay.events("deferred"), "a road that takes nothing charges no message"
 
 
+def test_a_bdat_refused_at_once_bounces_nothing(sim, relay):
+    sim.faults("content reply 502 5.5.1 Command not implemented times=1")
+    relay.send(make_mail(body=b"y" * 76 + b"\r\n" + (b"x" * 76 + b"\r\n") * 100000))
+    assert sim.wait_messages(1, 30)[0]["verb"] == "DATA"
+    relay.wait_empty()
+    assert not relay.events("failed") and not relay.events("deferred")
+
+
+def test_a_line_that_nothing_asked_for_loses_no_message(sim, make_relay):
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"][0]["window"] = {"connections": 1}
+    relay.start()
+    sim.faults("final-dot extra 250 2.0.0 OK times=1", "final-dot reply 451 4.3.0 Not taken times=1")
+    for i in range(2):
+        relay.send(make_mail(subject=f"number {i}"))
+    sim.wait_messages(2, 30)
+    relay.wait_empty()
+
+
+def test_text_glued_behind_the_answer_to_starttls_goes_no_further(sim, relay):
+    sim.faults("starttls extra 250-SIM\\n250 AUTH XOAUTH2 times=1")
+    relay.send(make_mail())
+    assert "before the TLS handshake" in relay.wait_event("road-held")[0]["text"]
+    sim.wait_messages(1, 30)
+
+
+def test_300_recipients_at_an_mx_go_in_two_messages(sim, make_relay):
+    relay = make_relay(sim, start=False, limits={"recipients": 300})
+    relay.settings["upstreams"] = [{"name": "submission", "kind": "smtp", "host": "localhost", "port": sim.mx_port, "ca": sim.ca}]
+    relay.start()
+    recipients = [f"user{i}@contoso.com" for i in range(300)]
+    relay.send(make_mail(), recipients=recipients)
+    assert [m["rcpt"] for m in sim.wait_messages(2)] == [recipients[:200], recipients[200:]]
+    relay.wait_empty()
+    assert not relay.events("deferred")
+
+
 def test_garbage_and_a_100_kb_line_from_the_upstream(sim, relay):
     sim.faults("garbage at banner times=1")
     relay.send(make_mail())

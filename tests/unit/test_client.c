@@ -15,6 +15,7 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -228,7 +229,7 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 static struct oauth_config oauth = {.scope = NULL};
 
 struct set_up {
-	bool oauth, no_bdat;
+	bool oauth, no_bdat, password;
 	const char *content;
 	size_t recipients;
 	size_t attempts;
@@ -254,7 +255,9 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .host = "127.0.0.1",
 	    .tls = UPSTREAM_TLS_NONE,
 	    .mailbox = set_up->oauth ? "box@x.test" : NULL,
-	    .oauth = set_up->oauth ? &oauth : NULL};
+	    .oauth = set_up->oauth ? &oauth : NULL,
+	    .user = set_up->password ? "box" : NULL,
+	    .password = set_up->password ? "credential:password" : NULL};
 	struct err err;
 	pthread_t thread;
 
@@ -605,6 +608,61 @@ static void no_xoauth2_offered_is_configuration(void **state)
 	assert_int_equal(owner.failure.cause->outcome, OUTCOME_C);
 }
 
+static void with_password(void)
+{
+	char dir[] = "/tmp/mfdrelay-test-XXXXXX", path[64];
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/password", dir);
+	FILE *file = fopen(path, "w");
+	fputs("secret", file);
+	fclose(file);
+	chmod(path, 0600);
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+}
+
+static void without_password(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "%s/password", getenv("CREDENTIALS_DIRECTORY"));
+	unlink(path);
+	rmdir(getenv("CREDENTIALS_DIRECTORY"));
+}
+
+static void a_password_goes_by_plain_where_that_is_offered(void **state)
+{
+	(void)state;
+	with_password();
+	/* base64("\0box\0secret") */
+	RUN(SETUP(.password = true, .recipients = 1, .attempts = 0), GREETING, "S: 250-up",
+	    "S: 250 AUTH LOGIN PLAIN", "C: AUTH PLAIN AGJveABzZWNyZXQ=", "S: 235 2.7.0 ok", "C: QUIT");
+	without_password();
+	assert_false(owner.has_failure);
+}
+
+static void a_password_goes_by_login_where_nothing_else_is_offered(void **state)
+{
+	(void)state;
+	with_password();
+	RUN(SETUP(.password = true, .recipients = 1, .attempts = 0), GREETING, "S: 250-up", "S: 250 AUTH LOGIN",
+	    "C: AUTH LOGIN", "S: 334 VXNlcm5hbWU6", "C: Ym94", "S: 334 UGFzc3dvcmQ6", "C: c2VjcmV0",
+	    "S: 235 2.7.0 ok", "C: QUIT");
+	without_password();
+	assert_false(owner.has_failure);
+}
+
+static void a_refused_password_is_configuration(void **state)
+{
+	(void)state;
+	with_password();
+	RUN(SETUP(.password = true, .recipients = 1, .attempts = 1), GREETING, "S: 250-up",
+	    "S: 250 AUTH PLAIN", "C: AUTH PLAIN AGJveABzZWNyZXQ=", "S: 535 5.7.3 Authentication unsuccessful");
+	without_password();
+	assert_int_equal(owner.failure.cause->outcome, OUTCOME_C);
+	assert_string_equal(owner.failure.cause->name, "password-refused");
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -642,6 +700,9 @@ int main(void)
 	    cmocka_unit_test_teardown(the_334_json_form_is_answered_with_an_empty_line, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_mailbox_switch_that_is_off_is_configuration_and_keeps_the_token, free_attempts),
+	    cmocka_unit_test_teardown(a_password_goes_by_plain_where_that_is_offered, free_attempts),
+	    cmocka_unit_test_teardown(a_password_goes_by_login_where_nothing_else_is_offered, free_attempts),
+	    cmocka_unit_test_teardown(a_refused_password_is_configuration, free_attempts),
 	    cmocka_unit_test_teardown(no_xoauth2_offered_is_configuration, free_attempts),
 	};
 
