@@ -174,7 +174,8 @@ static void on_transfer_end(struct http_request *request, CURLcode code)
 	if (code == CURLE_OK)
 		curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (code != CURLE_OK || status < 100 || status > 999) {
-		request->unproved = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
+		request->unproved =
+		    code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
 		explain(request, code == CURLE_OK ? CURLE_WEIRD_SERVER_REPLY : code);
 		set_answer(request, 0);
 		return;

@@ -376,8 +376,7 @@ static const struct row rows[] = {
 	    "Lower limits.recipients; or: Set-Mailbox <mailbox> -RecipientLimits <n>; or use a distribution "
 	    "group."}},
     {4, 0, "4.5.3", NULL,
-	{"transaction-full", OUTCOME_T, REST_AT_ONCE,
-	    "No more recipients fit into this transaction.",
+	{"transaction-full", OUTCOME_T, REST_AT_ONCE, "No more recipients fit into this transaction.",
 	    "Nothing, the others follow in the next."}},
 
     /* Sizes and full mailboxes. Exchange says 554 5.2.2 after the content when the sender's own Sent Items
@@ -492,7 +491,8 @@ static const struct cause troubles[] = {
     [ROAD_PASSWORD] = {"password-refused", OUTCOME_C, RARE_PROBE_S,
 	"The upstream does not accept the user name and the password.",
 	"Correct user (then reload) or the password's file (then: mfdrelay queue retry all); see whether the "
-	"account may still sign in by password, else give this upstream oauth. It is tried rarely until then, "
+	"account may still sign in by password, else give this upstream oauth. It is tried rarely until "
+	"then, "
 	"because wrong passwords lock the account."},
     [ROAD_TOO_LARGE] = {"message-too-large", OUTCOME_P, 0, "The message is larger than the upstream takes.",
 	"Scan at a lower resolution, or in several parts."},

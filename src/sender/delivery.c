@@ -98,7 +98,8 @@ static int64_t wait_after(
     const struct config *config, const struct failure *failure, int64_t last_ms, unsigned random)
 {
 	int64_t wait_ms = retry_wait_ms(config->retry.first_ms, config->retry.max_ms, last_ms, random);
-	int64_t asked_ms = failure->cause->hold_s == REST_AT_ONCE ? 0 : (int64_t)failure->cause->hold_s * 1000;
+	int64_t asked_ms =
+	    failure->cause->hold_s == REST_AT_ONCE ? 0 : (int64_t)failure->cause->hold_s * 1000;
 
 	if (failure->cause->outcome == OUTCOME_T && asked_ms > wait_ms)
 		wait_ms = asked_ms < config->retry.max_ms ? asked_ms : config->retry.max_ms;

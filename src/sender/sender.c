@@ -100,8 +100,8 @@ static struct attempt *take_for(void *arg, unsigned road)
 
 /* A message that meets the same trouble again after others have gone through has it to itself (a sender domain
  * that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
-static bool has_it_to_itself(struct message *message, const struct attempt *attempt, const struct failure *why,
-    unsigned proofs)
+static bool has_it_to_itself(
+    struct message *message, const struct attempt *attempt, const struct failure *why, unsigned proofs)
 {
 	bool is_rate = why->cause->outcome == OUTCOME_S && why->cause->hold_s <= RATE_HOLD_S;
 

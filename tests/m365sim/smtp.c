@@ -74,7 +74,8 @@ void session_reply(struct session *session, const char *format, ...)
 	stream_write(session->stream, session->replied, strlen(session->replied));
 	stream_write(session->stream, "\r\n", 2);
 	if (session->extra[0]) {
-		log_wire(who(session), session->connection->number, '>', session->extra, strlen(session->extra));
+		log_wire(
+		    who(session), session->connection->number, '>', session->extra, strlen(session->extra));
 		stream_write(session->stream, session->extra, strlen(session->extra));
 		stream_write(session->stream, "\r\n", 2);
 		session->extra[0] = '\0';

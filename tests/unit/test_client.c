@@ -462,13 +462,14 @@ static void a_reply_before_the_content_is_complete_ends_the_connection(void **st
 
 #define PIPELINED GREETING, "S: 250-up", "S: 250-CHUNKING", "S: 250 PIPELINING"
 #define ONE_BY_BDAT                                                                                          \
-	"C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>", "S: 250 ok", "S: 250 ok", "C: BDAT 21 LAST",     \
+	"C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>", "S: 250 ok", "S: 250 ok", "C: BDAT 21 LAST",   \
 	    "C: Subject: x", "C: ", "C: hello"
 
 static void a_reply_too_many_ends_the_connection_before_the_next_message(void **state)
 {
 	(void)state;
-	RUN(SETUP(.recipients = 1, .attempts = 2), PIPELINED, ONE_BY_BDAT, "S+ 250 taken", "S: 250 extra", "E");
+	RUN(SETUP(.recipients = 1, .attempts = 2), PIPELINED, ONE_BY_BDAT, "S+ 250 taken", "S: 250 extra",
+	    "E");
 	assert_null(result(0, 0));
 	assert_true(owner.attempts[1]->not_begun);
 }
@@ -485,7 +486,8 @@ static void a_reply_to_an_idle_connection_ends_it(void **state)
 {
 	(void)state;
 	owner_waits = true;
-	RUN(SETUP(.recipients = 1, .attempts = 1), PIPELINED, ONE_BY_BDAT, "S: 250 taken", "S: 250 extra", "E");
+	RUN(SETUP(.recipients = 1, .attempts = 1), PIPELINED, ONE_BY_BDAT, "S: 250 taken", "S: 250 extra",
+	    "E");
 	owner_waits = false;
 	assert_null(result(0, 0));
 }
@@ -495,8 +497,8 @@ static void each_recipient_has_its_own_five_minutes(void **state)
 	(void)state;
 	RUN(SETUP(.recipients = 3, .attempts = 1), PIPELINED, "C: MAIL FROM:<dev@x.test>",
 	    "C: RCPT TO:<a@x.test>", "C: RCPT TO:<b@x.test>", "C: RCPT TO:<c@x.test>", "S: 250 ok",
-	    "S: 250 ok", "W 250", "S: 250 ok", "W 250", "S: 250 ok", "C: BDAT 21 LAST", "C: Subject: x", "C: ",
-	    "C: hello", "S: 250 ok", "C: QUIT");
+	    "S: 250 ok", "W 250", "S: 250 ok", "W 250", "S: 250 ok", "C: BDAT 21 LAST", "C: Subject: x",
+	    "C: ", "C: hello", "S: 250 ok", "C: QUIT");
 	assert_null(result(0, 2));
 }
 
@@ -645,9 +647,9 @@ static void a_password_goes_by_login_where_nothing_else_is_offered(void **state)
 {
 	(void)state;
 	with_password();
-	RUN(SETUP(.password = true, .recipients = 1, .attempts = 0), GREETING, "S: 250-up", "S: 250 AUTH LOGIN",
-	    "C: AUTH LOGIN", "S: 334 VXNlcm5hbWU6", "C: Ym94", "S: 334 UGFzc3dvcmQ6", "C: c2VjcmV0",
-	    "S: 235 2.7.0 ok", "C: QUIT");
+	RUN(SETUP(.password = true, .recipients = 1, .attempts = 0), GREETING, "S: 250-up",
+	    "S: 250 AUTH LOGIN", "C: AUTH LOGIN", "S: 334 VXNlcm5hbWU6", "C: Ym94", "S: 334 UGFzc3dvcmQ6",
+	    "C: c2VjcmV0", "S: 235 2.7.0 ok", "C: QUIT");
 	without_password();
 	assert_false(owner.has_failure);
 }
@@ -657,7 +659,8 @@ static void a_refused_password_is_configuration(void **state)
 	(void)state;
 	with_password();
 	RUN(SETUP(.password = true, .recipients = 1, .attempts = 1), GREETING, "S: 250-up",
-	    "S: 250 AUTH PLAIN", "C: AUTH PLAIN AGJveABzZWNyZXQ=", "S: 535 5.7.3 Authentication unsuccessful");
+	    "S: 250 AUTH PLAIN",
+	    "C: AUTH PLAIN AGJveABzZWNyZXQ=", "S: 535 5.7.3 Authentication unsuccessful");
 	without_password();
 	assert_int_equal(owner.failure.cause->outcome, OUTCOME_C);
 	assert_string_equal(owner.failure.cause->name, "password-refused");
@@ -673,7 +676,8 @@ int main(void)
 	    cmocka_unit_test_teardown(bdat_sends_the_content_untouched, free_attempts),
 	    cmocka_unit_test_teardown(bdat_refused_ends_the_connection_and_charges_nobody, free_attempts),
 	    cmocka_unit_test_teardown(data_is_used_where_bdat_was_refused, free_attempts),
-	    cmocka_unit_test_teardown(bdat_refused_before_the_content_is_complete_is_no_verdict, free_attempts),
+	    cmocka_unit_test_teardown(
+		bdat_refused_before_the_content_is_complete_is_no_verdict, free_attempts),
 	    cmocka_unit_test_teardown(a_354_for_nobody_is_ended_with_an_empty_message, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_refused_mail_fails_every_recipient_and_the_session_goes_on, free_attempts),

@@ -284,8 +284,8 @@ static void test_kind_defaults(void **state)
 	} cases[] = {
 	    {"kind = \"submission\"; user = \"u\"; password = \"credential:good\";", "smtp.office365.com",
 		587, 2, 500},
-	    {"kind = \"hve\"; user = \"u\"; password = \"credential:good\";", "smtp.hve.mx.microsoft", 587,
-		2, 50},
+	    {"kind = \"hve\"; user = \"u\"; password = \"credential:good\";", "smtp.hve.mx.microsoft", 587, 2,
+		50},
 	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 2, 200},
 	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 5, 0},
 	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"implicit\";", "mx.example", 465, 5, 0},

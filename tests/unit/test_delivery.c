@@ -140,7 +140,8 @@ static void set_up(size_t recipients)
 		addresses[i] = texts[i];
 	}
 	route = (struct route){.recipients = patterns, .recipient_count = 1, .via = via, .via_count = 1};
-	envelope = (struct envelope){.sender = "a@x.test", .recipients = addresses, .recipient_count = recipients};
+	envelope =
+	    (struct envelope){.sender = "a@x.test", .recipients = addresses, .recipient_count = recipients};
 	state_init(&state, recipients);
 	retired = 0;
 	now_ms = clock_mono_ms();
@@ -175,7 +176,8 @@ static struct attempt *take_after(int64_t ms)
 }
 
 /* Every recipient from the index-th of the attempt on gets that reply to its RCPT. */
-static void refuse_from(struct attempt *attempt, size_t index, int code, const char *enhanced, const char *text)
+static void refuse_from(
+    struct attempt *attempt, size_t index, int code, const char *enhanced, const char *text)
 {
 	struct reply reply = {.code = code};
 	struct failure failure;
@@ -251,7 +253,8 @@ static void a_busy_recipient_waits_an_hour_and_nobody_with_it(void **unused)
 	set_up(2);
 	learn();
 	struct attempt *attempt = take_after(0);
-	refuse_from(attempt, 1, 550, "5.2.122", "The recipient has exceeded their limit for receiving messages");
+	refuse_from(
+	    attempt, 1, 550, "5.2.122", "The recipient has exceeded their limit for receiving messages");
 	assert_null(attempt_road_failure(attempt));
 	delivery_judge(delivery, attempt);
 	assert_int_equal(state.recipients[0].status, RECIPIENT_DELIVERED);
