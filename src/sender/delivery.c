@@ -410,7 +410,6 @@ static void judge_message(struct delivery *delivery, struct message *message, bo
 			spool_save(message->held, on_partial_saved, NULL);
 		return;
 	}
-	message->forced = false;
 	if (message->unsaved) {
 		begin_settling(delivery, message);
 		return;
@@ -426,6 +425,9 @@ void delivery_judge(struct delivery *delivery, struct attempt *attempt)
 	bool counts = !attempt->not_begun || attempt->own_trouble;
 	bool changed = counts && apply(delivery, attempt);
 
+	/* A wish of a person's outlives a connection that came to nothing. */
+	if (counts)
+		message->forced = false;
 	message->under_way--;
 	attempt_free(attempt);
 	judge_message(delivery, message, changed);

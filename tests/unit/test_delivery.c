@@ -285,6 +285,27 @@ static void a_message_whose_trouble_is_its_own_is_charged_with_it(void **unused)
 	delivery_judge(delivery, attempt);
 }
 
+static void a_persons_wish_outlives_a_connection_that_came_to_nothing(void **unused)
+{
+	(void)unused;
+	set_up(1);
+	state.recipients[0].wait_ms = 60000;
+	state.recipients[0].next_ms = clock_wall_ms() + 60000;
+	learn();
+	assert_null(take_after(0));
+	assert_true(queue_force(queue, "1j0ur49jjr08tb8f9"));
+	struct attempt *attempt = take_after(1000);
+	assert_non_null(attempt);
+	refuse_from(attempt, 0, 421, "4.3.2", "Service not available");
+	attempt->not_begun = true;
+	delivery_judge(delivery, attempt);
+	attempt = take_after(0);
+	assert_non_null(attempt);
+	refuse_from(attempt, 0, 451, "4.3.2", "Temporary server error");
+	delivery_judge(delivery, attempt);
+	assert_null(take_after(0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -294,6 +315,7 @@ int main(void)
 		what_found_no_room_in_a_transaction_goes_in_the_next_at_once, tear_down),
 	    cmocka_unit_test_teardown(a_long_list_goes_in_as_many_messages_as_the_upstream_wants, tear_down),
 	    cmocka_unit_test_teardown(a_busy_recipient_waits_an_hour_and_nobody_with_it, tear_down),
+	    cmocka_unit_test_teardown(a_persons_wish_outlives_a_connection_that_came_to_nothing, tear_down),
 	    cmocka_unit_test_teardown(a_message_whose_trouble_is_its_own_is_charged_with_it, tear_down),
 	};
 
