@@ -497,6 +497,32 @@ def test_stalls_delays_and_slow(sim):
     assert time.monotonic() - start >= 0.4
 
 
+def test_a_verdict_before_the_content_is_read(sim):
+    content = harness.make_mail(body=b"x" * 76 + b"\r\n" * 1000)
+    sim.faults("content reply 502 5.5.1 Command not implemented times=2")
+    client = logged_in(sim)
+    client.mail(MAILBOX)
+    client.rcpt("a@b.c")
+    client.send(f"BDAT {len(content)} LAST\r\n".encode())
+    assert client.getreply()[0] == 502
+    client.send(content)
+    client.mail(MAILBOX)
+    client.rcpt("a@b.c")
+    client.docmd("DATA")
+    assert client.getreply()[0] == 502
+    client.send(harness.stuffed(content) + b".\r\n")
+    assert submit(client, content)[0] == 250
+    assert len(sim.wait_messages(1)) == 1
+
+
+def test_a_line_behind_the_usual_answer(sim):
+    sim.faults("rcpt extra 250 2.1.5 once more times=1")
+    client = logged_in(sim)
+    client.mail(MAILBOX)
+    assert client.rcpt("a@b.c")[0] == 250
+    assert client.getreply() == (250, b"2.1.5 once more")
+
+
 def test_garbage_and_huge_lines(sim):
     sim.faults("garbage at banner times=1", "huge-line at ehlo times=1")
     with socket.create_connection(("127.0.0.1", sim.smtp_port), 5) as s:

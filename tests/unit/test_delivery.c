@@ -133,7 +133,7 @@ static void set_up(size_t recipients)
 {
 	static char *patterns[] = {"*"}, *addresses[RECIPIENTS];
 	static size_t via[] = {0};
-	static char texts[RECIPIENTS][24];
+	static char texts[RECIPIENTS][32];
 
 	for (size_t i = 0; i < recipients; i++) {
 		snprintf(texts[i], sizeof texts[i], "u%zu@x.test", i);
