@@ -66,7 +66,6 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libmfdrelay.a
 
 -include $(OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) $(BUILD)/src/main.d
 
-# What a test loads into the daemon (LD_PRELOAD).
 define build_preload
 $(call say,LD,$@)
 $(Q)mkdir -p $(@D)
@@ -82,17 +81,18 @@ demo: $(BUILD)/mfdrelay $(BUILD)/m365sim
 unit: $(UNIT_TESTS)
 	$(Q)sh tests/run-unit.sh $(UNIT_TESTS)
 
-# Loaded into the workers, it tries what their sandbox must refuse.
-$(BUILD)/probe.so: tests/system/probe.c Makefile
+# What tests load into the daemon: probe.so tries what the workers' sandbox must refuse, clock.so has time pass as the test says,
+# interpose.so strikes at the Nth call on the spool, record.so takes them down.
+$(BUILD)/%.so: tests/system/%.c Makefile
 	$(build_preload)
 
-system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so
-	$(call run_pytest,tests/system)
-
-# The daemon with each call on its spool failed, killed at it, or recorded; torture is the long form of these tests.
 $(BUILD)/%.so: tests/crash/%.c Makefile
 	$(build_preload)
 
+system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so $(BUILD)/clock.so
+	$(call run_pytest,tests/system)
+
+# torture is the long form of these tests.
 crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so $(BUILD)/record.so
 	$(call run_pytest,tests/crash)
 

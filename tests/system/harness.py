@@ -8,6 +8,7 @@ import base64
 import copy
 import email.utils
 import json
+import mmap
 import os
 import pathlib
 import random
@@ -15,6 +16,7 @@ import re
 import signal
 import smtplib
 import socket
+import struct
 import subprocess
 import time
 import zlib
@@ -272,15 +274,69 @@ def merge(base, overrides):
     return result
 
 
+# --- the daemon's time -------------------------------------------------------------------------------------------------
+
+DAY = 86400
+YEAR = 365 * DAY
+
+
+class Clock:
+    """The time of a daemon that runs under clock.so: the page that they share (clock.c, struct page)."""
+
+    SETTING = struct.Struct("=qqqq")
+
+    def __init__(self, path):
+        self.path = path
+        path.write_bytes(bytes(8 + 2 * self.SETTING.size))
+        with open(path, "r+b") as file:
+            self.page = mmap.mmap(file.fileno(), 0)
+        self._current, self._speed, self._wall = 0, 1, 0
+        self._since = self._begin = time.monotonic_ns()
+        self._set()
+
+    def _set(self, ahead=0, speed=None, wall=0):
+        """All arguments in seconds, but for the speed."""
+        now = time.monotonic_ns()
+        self._begin += (now - self._since) * self._speed + int(ahead * 1e9)
+        self._since = now
+        self._speed = speed or self._speed
+        self._wall += int(wall * 1e9)
+        self._current = 1 - self._current
+        at = 8 + self._current * self.SETTING.size
+        self.page[at:at + self.SETTING.size] = self.SETTING.pack(self._since, self._begin, self._speed, self._wall)
+        self.page[0:4] = struct.pack("=I", self._current)
+
+    def now(self):
+        """The daemon's monotonic clock, in seconds."""
+        return (self._begin + (time.monotonic_ns() - self._since) * self._speed) / 1e9
+
+    def wall(self):
+        """The daemon's wall clock, in seconds."""
+        return time.time() + self.now() - time.monotonic() + self._wall / 1e9
+
+    def run(self, speed):
+        """From now on time passes so many times as fast, on both clocks."""
+        self._set(speed=speed)
+
+    def forward(self, seconds):
+        """So much time has passed at once, on both clocks: what was due in it is due now."""
+        self._set(ahead=seconds)
+
+    def set_wall(self, seconds):
+        """The wall clock alone is set forward or back by so much, as by an admin or NTP, or behind a suspended machine."""
+        self._set(wall=seconds)
+
+
 # --- the daemon --------------------------------------------------------------------------------------------------------
 
 class Relay:
     """mfdrelay serve, with its config, spool and log in folder. Keyword arguments are config keys, merged into the default
-    one; Relay.settings can be changed freely before start() or reload()."""
+    one; Relay.settings can be changed freely before start() or reload(). With clock=True the daemon runs by Relay.clock."""
 
-    def __init__(self, folder, sim=None, **overrides):
+    def __init__(self, folder, sim=None, clock=False, **overrides):
         self.dir = pathlib.Path(folder)
         self.dir.mkdir(parents=True, exist_ok=True)
+        self.clock = Clock(self.dir / "clock") if clock else None
         self.sim = sim
         if sim:
             sim.serves_daemon = True
@@ -332,11 +388,19 @@ class Relay:
         self.write_config()
         self._log = open(self.log_file, "ab")
         self.process = subprocess.Popen([binary("mfdrelay"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
-                                        stdout=self._log, stderr=self._log, env=environment(), cwd=self.dir)
+                                        stdout=self._log, stderr=self._log, env=self.environment(), cwd=self.dir)
         self._log.close()
         if wait:
             self.wait_banner(timeout)
         return self
+
+    def environment(self):
+        """The daemon's. clock.so has none of what a sanitizer wants to see first among the libraries."""
+        own = environment()
+        if self.clock:
+            own.update(LD_PRELOAD=binary("clock.so"), CLOCK_CONTROL=str(self.clock.path),
+                       ASAN_OPTIONS="verify_asan_link_order=0:" + own["ASAN_OPTIONS"])
+        return own
 
     def wait_banner(self, timeout=15):
         def banner():
