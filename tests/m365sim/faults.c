@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include "log.h"
+#include "sim_tls.h"
 #include "store.h"
 #include "text.h"
 #include "tokens.h"
@@ -48,6 +49,8 @@ static const struct action_row {
     [ACTION_GARBAGE] = {"garbage", ALL_FRONTS & ~AT(CONTENT), NOTHING, "",
 	"answer bytes that are no protocol"},
     [ACTION_HUGE_LINE] = {"huge-line", REPLIES, NOTHING, "", "answer one line of 100 KB"},
+    [ACTION_HALF] = {"half", REPLIES | AT(LOGIN), NOTHING, "", "half of the answer, then close"},
+    [ACTION_ENDLESS] = {"endless", REPLIES, NOTHING, "", "a reply of lines without end (64 MB)"},
     [ACTION_KEEP_CUT] = {"keep-cut", AT(FINAL_DOT), NOTHING, "", "keep the message, close without an answer"},
     [ACTION_CUT_AFTER] = {"cut-after", AT(CONTENT), AMOUNT, "BYTES|N%", "close after so much content"},
     [ACTION_STALL_AFTER] = {"stall-after", AT(CONTENT), AMOUNT, "BYTES|N%",
@@ -59,7 +62,8 @@ static const struct action_row {
 	"leave keywords or mechanisms out of the EHLO list"},
     [ACTION_WITH] = {"with", AT(EHLO), TEXT, "LINE", "add a line to the EHLO list"},
     [ACTION_JSON_334] = {"json-334", AT(AUTH), NOTHING, "", "before a 535 to XOAUTH2, send 334 with JSON"},
-    [ACTION_CERT] = {"cert", AT(HANDSHAKE) | AT(LOGIN), IDENTITY, "wrong-name|expired|untrusted",
+    [ACTION_CERT] = {"cert", AT(HANDSHAKE) | AT(LOGIN), IDENTITY, 
+	"wrong-name|expired|not-yet|untrusted|unknown-ca|no-chain|weak-key|weak-hash",
 	"another certificate"},
     [ACTION_TLS_MAX] = {"tls-max", AT(HANDSHAKE) | AT(LOGIN), TEXT, "1.0|1.1|1.2", "highest TLS version"},
     [ACTION_STATUS] = {"status", AT(LOGIN), NUMBER, "N", "that HTTP status with a short text"},
@@ -70,6 +74,7 @@ static const struct action_row {
     [ACTION_HUGE_BODY] = {"huge-body", AT(LOGIN), NOTHING, "", "200 and 20 MB of JSON"},
     [ACTION_REDIRECT] = {"redirect", AT(LOGIN), TEXT, "URL", "302 to there"},
     [ACTION_STRINGS] = {"strings", AT(LOGIN), NOTHING, "", "numbers in the answer as strings"},
+    [ACTION_CUT_JSON] = {"cut-json", AT(LOGIN), NOTHING, "", "200 and JSON that breaks off"},
     [ACTION_EXPIRE_IN] = {"expire-in", AT(TOKENS), NUMBER, "SECONDS",
 	"lifetime of tokens issued from now on"},
     [ACTION_VALID_FOR] = {"valid-for", AT(TOKENS), NUMBER, "SECONDS",
@@ -234,7 +239,12 @@ static void copy_text(char *dst, size_t size, const char *text)
 
 static bool is_identity(const char *text)
 {
-	return !strcmp(text, "wrong-name") || !strcmp(text, "expired") || !strcmp(text, "untrusted");
+	const char *const *name;
+
+	for (name = identity_names + 1; *name; name++)
+		if (!strcmp(text, *name))
+			return true;
+	return false;
 }
 
 static int read_argument(struct rule *rule, char *text, char *why, size_t size)
@@ -257,7 +267,7 @@ static int read_argument(struct rule *rule, char *text, char *why, size_t size)
 	case IDENTITY:
 		if (!is_identity(text))
 			return problem(
-			    why, size, "'cert' is one of wrong-name, expired, untrusted, not '%s'", text);
+			    why, size, "'cert' is one of %s, not '%s'", row->shape, text);
 		break;
 	case TEXT:
 		if (!*text)

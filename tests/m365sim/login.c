@@ -21,6 +21,10 @@
 #define TOKEN_LENGTH 1600
 #define HUGE_BODY    (20u * 1024 * 1024)
 
+static const char half_a_token[] = "{\"token_type\":\"Bearer\",\"expires_in\":3599,\"access_token\":\"eyJ0eXAi";
+static const char half_an_answer[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+				     "Content-Length: 1800\r\n\r\n";
+
 static const char path_end[] = "/oauth2/v2.0/token";
 
 /* Faults of a request that leave the connection as it is. Returns whether the answer is given. */
@@ -51,6 +55,14 @@ static bool answer_fault(struct stream *stream, const struct fault *fault)
 		return true;
 	case ACTION_GARBAGE:
 		stream_write(stream, "\x00\xff\x13\x37 this is not HTTP\r\n\r\n", 25);
+		stream_flush(stream);
+		return true;
+	case ACTION_CUT_JSON:
+		http_answer(stream, 200, "application/json", "", half_a_token);
+		return true;
+	case ACTION_HALF:
+		stream_write(stream, half_an_answer, sizeof(half_an_answer) - 1);
+		stream_write(stream, half_a_token, sizeof(half_a_token) - 1);
 		stream_flush(stream);
 		return true;
 	case ACTION_HUGE_BODY:
@@ -135,7 +147,7 @@ static bool answer(struct connection *connection, struct stream *stream, struct 
 {
 	const uint64_t own = ACTION_BIT(ACTION_STATUS) | ACTION_BIT(ACTION_HTML) | ACTION_BIT(ACTION_EMPTY) |
 			     ACTION_BIT(ACTION_RETRY_AFTER) | ACTION_BIT(ACTION_HUGE_BODY) |
-			     ACTION_BIT(ACTION_REDIRECT) | ACTION_BIT(ACTION_ERROR);
+			     ACTION_BIT(ACTION_REDIRECT) | ACTION_BIT(ACTION_ERROR) | ACTION_BIT(ACTION_CUT_JSON);
 	size_t n = strlen(request->path), end = sizeof(path_end) - 1;
 	struct fault fault;
 	long forced = 0;
@@ -147,7 +159,7 @@ static bool answer(struct connection *connection, struct stream *stream, struct 
 		if (!disturbed(connection, &fault))
 			return false;
 		if (answer_fault(stream, &fault))
-			return request->keep_alive && fault.action != ACTION_GARBAGE;
+			return request->keep_alive && fault.action != ACTION_GARBAGE && fault.action != ACTION_HALF;
 		forced = fault.action == ACTION_ERROR ? fault.number : 0;
 	}
 	if (n <= end + 1 || request->path[0] != '/' || strcmp(request->path + n - end, path_end) != 0) {

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,10 @@
 
 #define DAY 86400L
 
-const char *const identity_names[] = {"good", "wrong-name", "expired", "untrusted", NULL};
+#define YEAR (365 * DAY)
+
+const char *const identity_names[] = {"good", "wrong-name", "expired", "not-yet", "untrusted", "unknown-ca",
+    "no-chain", "weak-key", "weak-hash", NULL};
 
 static const char good_names[] =
     "DNS:smtp.office365.com,DNS:localhost,IP:127.0.0.1,DNS:login.microsoftonline.com,"
@@ -21,7 +25,30 @@ static const char good_names[] =
     "DNS:smtp.hve.mx.microsoft,DNS:smtp-hve.office365.com,DNS:smtp.azurecomm.net,"
     "DNS:*.mail.protection.outlook.com";
 
-static EVP_PKEY *ca_key, *server_key;
+/* What a certificate says of itself; names NULL: a CA. */
+struct recipe {
+	const char *common_name, *names;
+	long from, until;
+	enum { BY_CA, BY_ITSELF, BY_STRANGER, BY_MIDDLE } signer;
+	bool weak_key, weak_hash;
+};
+
+static const struct recipe authority = {"m365sim test CA", NULL, -DAY, 10 * YEAR, BY_ITSELF, false, false};
+static const struct recipe stranger = {"a CA of nobody", NULL, -DAY, YEAR, BY_ITSELF, false, false};
+static const struct recipe middle = {"m365sim issuing CA", NULL, -DAY, YEAR, BY_CA, false, false};
+static const struct recipe identities[IDENTITY_COUNT] = {
+    [IDENTITY_GOOD] = {"smtp.office365.com", good_names, -DAY, YEAR, BY_CA, false, false},
+    [IDENTITY_WRONG_NAME] = {"other.example", "DNS:other.example", -DAY, YEAR, BY_CA, false, false},
+    [IDENTITY_EXPIRED] = {"smtp.office365.com", good_names, -30 * DAY, -DAY, BY_CA, false, false},
+    [IDENTITY_NOT_YET] = {"smtp.office365.com", good_names, DAY, YEAR, BY_CA, false, false},
+    [IDENTITY_UNTRUSTED] = {"smtp.office365.com", good_names, -DAY, YEAR, BY_ITSELF, false, false},
+    [IDENTITY_UNKNOWN_CA] = {"smtp.office365.com", good_names, -DAY, YEAR, BY_STRANGER, false, false},
+    [IDENTITY_NO_CHAIN] = {"smtp.office365.com", good_names, -DAY, YEAR, BY_MIDDLE, false, false},
+    [IDENTITY_WEAK_KEY] = {"smtp.office365.com", good_names, -DAY, YEAR, BY_CA, true, false},
+    [IDENTITY_WEAK_HASH] = {"smtp.office365.com", good_names, -DAY, YEAR, BY_CA, false, true},
+};
+
+static EVP_PKEY *ca_key, *server_key, *weak_key;
 static X509 *ca;
 static SSL_CTX *contexts[IDENTITY_COUNT];
 
@@ -44,11 +71,11 @@ static void add_extension(X509 *certificate, X509 *issuer, int nid, const char *
 	X509_EXTENSION_free(extension);
 }
 
-/* issuer NULL: self-signed. names NULL: a CA. */
-static X509 *make_certificate(const char *common_name, const char *names, EVP_PKEY *key, X509 *issuer,
-    EVP_PKEY *issuer_key, long from, long until)
+/* issuer NULL: self-signed. */
+static X509 *make_certificate(const struct recipe *recipe, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key)
 {
 	X509 *certificate = X509_new();
+	const char *names = recipe->names;
 	unsigned char serial[8];
 	BIGNUM *number;
 
@@ -60,10 +87,10 @@ static X509 *make_certificate(const char *common_name, const char *names, EVP_PK
 	BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate));
 	BN_free(number);
 	X509_set_version(certificate, X509_VERSION_3);
-	X509_gmtime_adj(X509_getm_notBefore(certificate), from);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), until);
+	X509_gmtime_adj(X509_getm_notBefore(certificate), recipe->from);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), recipe->until);
 	X509_set_pubkey(certificate, key);
-	set_name(X509_get_subject_name(certificate), common_name);
+	set_name(X509_get_subject_name(certificate), recipe->common_name);
 	X509_set_issuer_name(certificate, X509_get_subject_name(issuer ? issuer : certificate));
 	add_extension(certificate, certificate, NID_subject_key_identifier, "hash");
 	add_extension(certificate, issuer ? issuer : certificate, NID_authority_key_identifier, "keyid");
@@ -75,7 +102,7 @@ static X509 *make_certificate(const char *common_name, const char *names, EVP_PK
 		add_extension(certificate, certificate, NID_ext_key_usage, "serverAuth");
 		add_extension(certificate, certificate, NID_subject_alt_name, names);
 	}
-	if (X509_sign(certificate, issuer_key, EVP_sha256()))
+	if (X509_sign(certificate, issuer_key, recipe->weak_hash ? EVP_sha1() : EVP_sha256()))
 		return certificate;
 	X509_free(certificate);
 	return NULL;
@@ -129,9 +156,7 @@ static int make_ca(const char *dir)
 	if (!ca) {
 		EVP_PKEY_free(ca_key);
 		ca_key = EVP_RSA_gen(2048);
-		ca = ca_key
-			 ? make_certificate("m365sim test CA", NULL, ca_key, NULL, ca_key, -DAY, 3650 * DAY)
-			 : NULL;
+		ca = ca_key ? make_certificate(&authority, ca_key, NULL, ca_key) : NULL;
 		if (ca)
 			write_ca(cert_path, key_path);
 	}
@@ -154,12 +179,15 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n
 }
 
 /* Takes certificate over. */
-static SSL_CTX *make_context(X509 *certificate)
+static SSL_CTX *make_context(X509 *certificate, EVP_PKEY *key, bool weak)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 
+	/* OpenSSL would not show such a thing to anybody. */
+	if (context && weak)
+		SSL_CTX_set_security_level(context, 0);
 	if (!certificate || !context || SSL_CTX_use_certificate(context, certificate) != 1 ||
-	    SSL_CTX_use_PrivateKey(context, server_key) != 1) {
+	    SSL_CTX_use_PrivateKey(context, key) != 1) {
 		SSL_CTX_free(context);
 		context = NULL;
 	} else {
@@ -171,24 +199,35 @@ static SSL_CTX *make_context(X509 *certificate)
 	return context;
 }
 
+/* other: the stranger's or the middle's certificate, signed by the key that signs here. */
+static SSL_CTX *make_identity(const struct recipe *recipe, X509 *other)
+{
+	EVP_PKEY *key = recipe->weak_key ? weak_key : server_key;
+	X509 *issuer = recipe->signer == BY_CA ? ca : recipe->signer == BY_ITSELF ? NULL : other;
+	EVP_PKEY *issuer_key = recipe->signer == BY_CA ? ca_key : server_key;
+
+	return make_context(make_certificate(recipe, key, issuer, issuer_key), key,
+	    recipe->weak_key || recipe->weak_hash);
+}
+
 int sim_tls_init(const char *dir)
 {
-	const long year = 365 * DAY;
+	X509 *strange, *between;
 	int i;
 
 	server_key = EVP_EC_gen("P-256");
-	if (!server_key || make_ca(dir) < 0) {
+	weak_key = EVP_RSA_gen(1024);
+	if (!server_key || !weak_key || make_ca(dir) < 0) {
 		fprintf(stderr, "m365sim: can't make keys and certificates in %s\n", dir);
 		return -1;
 	}
-	contexts[IDENTITY_GOOD] = make_context(
-	    make_certificate("smtp.office365.com", good_names, server_key, ca, ca_key, -DAY, year));
-	contexts[IDENTITY_WRONG_NAME] = make_context(
-	    make_certificate("other.example", "DNS:other.example", server_key, ca, ca_key, -DAY, year));
-	contexts[IDENTITY_EXPIRED] = make_context(
-	    make_certificate("smtp.office365.com", good_names, server_key, ca, ca_key, -30 * DAY, -DAY));
-	contexts[IDENTITY_UNTRUSTED] = make_context(
-	    make_certificate("smtp.office365.com", good_names, server_key, NULL, server_key, -DAY, year));
+	strange = make_certificate(&stranger, server_key, NULL, server_key);
+	between = make_certificate(&middle, server_key, ca, ca_key);
+	for (i = 0; i < IDENTITY_COUNT; i++)
+		contexts[i] = make_identity(
+		    &identities[i], identities[i].signer == BY_STRANGER ? strange : between);
+	X509_free(strange);
+	X509_free(between);
 	for (i = 0; i < IDENTITY_COUNT; i++)
 		if (!contexts[i])
 			return -1;
@@ -204,6 +243,7 @@ void sim_tls_free(void)
 	X509_free(ca);
 	EVP_PKEY_free(ca_key);
 	EVP_PKEY_free(server_key);
+	EVP_PKEY_free(weak_key);
 }
 
 SSL *sim_tls_new(enum identity identity, const char *max_version)

@@ -10,11 +10,16 @@ enum identity {
 	IDENTITY_GOOD,		/* localhost, 127.0.0.1, and the names of the real hosts */
 	IDENTITY_WRONG_NAME,	/* by our CA, for other.example */
 	IDENTITY_EXPIRED,	/* by our CA, until yesterday */
-	IDENTITY_UNTRUSTED,	/* right names, by nobody known */
+	IDENTITY_NOT_YET,	/* by our CA, from tomorrow */
+	IDENTITY_UNTRUSTED,	/* right names, signed by itself */
+	IDENTITY_UNKNOWN_CA,	/* right names, by a CA of which nobody knows */
+	IDENTITY_NO_CHAIN,	/* right names, by a CA of our CA that is not sent along */
+	IDENTITY_WEAK_KEY,	/* by our CA, RSA of 1024 bits */
+	IDENTITY_WEAK_HASH,	/* by our CA, with SHA-1 */
 	IDENTITY_COUNT
 };
 
-extern const char *const identity_names[];	/* "good", "wrong-name", "expired", "untrusted" */
+extern const char *const identity_names[];	/* "good", "wrong-name", ..., NULL */
 
 /* Returns 0, or -1 with a reason on stderr. */
 int sim_tls_init(const char *dir);

@@ -20,6 +20,7 @@
 #define RECIPIENTS_MAX 500 /* of a mailbox by default */
 #define MX_RECIPIENTS  200
 #define HUGE_LINE      100000
+#define ENDLESS	       (64L * 1024 * 1024)
 
 static const char *who(const struct session *session)
 {
@@ -70,6 +71,14 @@ void session_reply(struct session *session, const char *format, ...)
 		snprintf(session->replied, sizeof(session->replied), "%s", session->override);
 		session->override[0] = '\0';
 	}
+	if (session->half) {
+		session->half = false;
+		session->replied[strlen(session->replied) / 2] = '\0';
+		log_reply(session);
+		stream_write(session->stream, session->replied, strlen(session->replied));
+		session_cut(session, false);
+		return;
+	}
 	log_reply(session);
 	stream_write(session->stream, session->replied, strlen(session->replied));
 	stream_write(session->stream, "\r\n", 2);
@@ -107,6 +116,17 @@ void session_stall(struct session *session)
 	session_cut(session, false);
 }
 
+/* Until the client has had enough. */
+static void reply_endlessly(struct session *session)
+{
+	static const char line[] = "250-and there is more to say\r\n";
+	long sent;
+
+	for (sent = 0; sent < ENDLESS && !session->stream->broken; sent += (long)sizeof(line) - 1)
+		stream_write(session->stream, line, sizeof(line) - 1);
+	session_cut(session, false);
+}
+
 static bool step_reply(struct session *session, const char *text)
 {
 	snprintf(session->override, sizeof(session->override), "%s", text);
@@ -131,6 +151,12 @@ bool session_apply(struct session *session, const struct fault *fault)
 	case ACTION_EXTRA:
 		snprintf(session->extra, sizeof(session->extra), "%s", fault->text);
 		return true;
+	case ACTION_HALF:
+		session->half = true;
+		return true;
+	case ACTION_ENDLESS:
+		reply_endlessly(session);
+		return false;
 	case ACTION_GARBAGE:
 		stream_write(session->stream, "\x00\xff\xfe\x13\x37garbage\x80\x81\r\n", 16);
 		return false;

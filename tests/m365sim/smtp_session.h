@@ -21,7 +21,7 @@ struct session {
 	bool over;			/* close after this command */
 	bool polite;			/* ... with what is still to be sent, and close_notify */
 	char override[FAULT_TEXT_MAX];	/* to be sent instead of the next reply; "" none */
-	bool huge_line;			/* the same, 100 KB of it */
+	bool huge_line, half;		/* the same: 100 KB of it; half of it, and the end */
 	char extra[FAULT_TEXT_MAX];	/* to be sent behind the next reply; "" none */
 	char replied[SMTP_REPLY_MAX];	/* the last reply */
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import http.client
 import json
 import re
 import smtplib
@@ -148,6 +149,11 @@ def test_login_faults(sim):
     status, headers = post_token(sim, follow=False)[:2]
     assert (status, headers["Location"]) == (302, "https://example.com/")
     assert json.loads(post_token(sim)[2])["expires_in"] == "3599"
+    sim.faults("login cut-json times=1", "login half times=1")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(post_token(sim)[2])
+    with pytest.raises(http.client.IncompleteRead):
+        post_token(sim)
     assert json.loads(post_token(sim)[2])["expires_in"] == 3599
 
 
@@ -232,14 +238,14 @@ def test_certificate_is_checked_by_the_clients_rules(sim):
     for name in ("localhost", "smtp.office365.com"):
         with socket.create_connection(("127.0.0.1", sim.login_port)) as s:
             context(sim).wrap_socket(s, server_hostname=name).close()
-    for rule in ("handshake cert wrong-name", "handshake cert expired", "handshake cert untrusted"):
-        sim.faults(rule)
+    for identity in ("wrong-name", "expired", "not-yet", "untrusted", "unknown-ca", "no-chain", "weak-key", "weak-hash"):
+        sim.faults(f"handshake cert {identity}")
         with pytest.raises(ssl.SSLCertVerificationError):
             connect(sim)
     sim.faults("handshake tls-max 1.1")
     with pytest.raises(ssl.SSLError):
         connect(sim)
-    assert sim.stats()["tls_failures"] >= 3
+    assert sim.stats()["tls_failures"] >= 9
 
 
 def test_message_is_stored_untouched_with_its_envelope(sim):
@@ -533,6 +539,24 @@ def test_garbage_and_huge_lines(sim):
         s.sendall(b"EHLO x\r\n")
         line = file.readline()
         assert line.startswith(b"250-") and len(line) == 100000
+
+
+def test_half_a_reply_and_one_without_end(sim):
+    sim.faults("half at banner times=1", "endless at ehlo times=1")
+    with socket.create_connection(("127.0.0.1", sim.smtp_port), 5) as s:
+        whole = s.makefile("rb").read()
+        assert whole.startswith(b"220 SIM.outlook") and b"\r" not in whole
+    with socket.create_connection(("127.0.0.1", sim.smtp_port), 5) as s:
+        file = s.makefile("rb")
+        file.readline()
+        s.sendall(b"EHLO x\r\n")
+        assert all(file.readline().startswith(b"250-") for _ in range(10000))
+    sim.faults("mail half times=1")
+    client = logged_in(sim)
+    assert client.mail(MAILBOX) == (250, b"2.1.0")
+    with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+        client.noop()
+    client.close()
 
 
 def test_injected_text_before_the_handshake(sim):
