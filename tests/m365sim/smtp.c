@@ -377,6 +377,8 @@ static void on_starttls(struct session *session, char *arguments)
 		return;
 	session_reply(session, "220 2.0.0 SMTP server ready");
 	stream_flush(session->stream);
+	if (session->over)
+		return;
 	if (session_step(session, STAGE_HANDSHAKE, NULL))
 		start_tls(session);
 	else

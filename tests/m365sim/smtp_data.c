@@ -304,6 +304,8 @@ void smtp_data(struct session *session, char *arguments)
 	if (!ready_for_content(session) || !session_step(session, STAGE_DATA, session->sender))
 		return;
 	session_reply(session, "354 Start mail input; end with <CRLF>.<CRLF>");
+	if (session->over)
+		return;
 	begin_content(session, true);
 	if (!read_content(session, 0))
 		return;

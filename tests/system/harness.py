@@ -18,6 +18,7 @@ import smtplib
 import socket
 import struct
 import subprocess
+import threading
 import time
 import zlib
 
@@ -235,6 +236,90 @@ class Sim:
         wrong = {name: counts[name] for name in CLIENT_MISTAKES if counts.get(name)}
         if wrong:
             raise HarnessError(f"the daemon made mistakes in SMTP: {wrong}. The simulator's log ends:\n{self.log()[-3000:]}")
+
+
+# --- between the daemon and the simulator ------------------------------------------------------------------------------
+
+class Wire:
+    """A port that leads to another one on loopback and keeps all that comes in by it: sent, a bytearray a connection."""
+
+    def __init__(self, port):
+        self._target = port
+        self._pairs = []
+        self.sent = []
+        self._server = socket.socket()
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # a stall is soon felt at the other end
+        self._server.bind(("127.0.0.1", 0))
+        self._server.listen(64)
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near = self._server.accept()[0]
+            except OSError:
+                return
+            far = socket.socket()
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.sent.append(bytearray())
+            self._pairs.append((near, far))
+            threading.Thread(target=self._carry, args=(near, far, self.sent[-1]), daemon=True).start()
+
+    def _carry(self, near, far, kept):
+        try:
+            far.connect(("127.0.0.1", self._target))
+            back = threading.Thread(target=self._pump, args=(far, near, bytearray()), daemon=True)
+            back.start()
+            self._pump(near, far, kept)
+            back.join()
+        except OSError:
+            pass
+        near.close()
+        far.close()
+
+    @staticmethod
+    def _pump(source, sink, kept):
+        try:
+            while data := source.recv(65536):
+                kept += data
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            hang_up(source)
+            hang_up(sink)
+
+    def cut(self):
+        """All connections end now, also where somebody has stopped reading."""
+        for near, far in self._pairs:
+            hang_up(near)
+            hang_up(far)
+        self._pairs.clear()
+
+    def close(self):
+        hang_up(self._server)
+        self._server.close()
+        self.cut()
+
+
+def hang_up(s):
+    try:
+        s.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def before_tls(sent):
+    """What was sent before the first record of TLS; HarnessError when anything but records follows it."""
+    found = sent.find(b"\x16\x03")
+    at = start = found if found >= 0 else len(sent)
+    while at + 5 <= len(sent):
+        kind, major, length = struct.unpack_from("!BBxH", sent, at)
+        if not 20 <= kind <= 23 or major != 3 or length > 16384 + 256:
+            raise HarnessError(f"after {at} bytes, behind the start of TLS: {bytes(sent[at:at + 60])}")
+        at += 5 + length
+    return bytes(sent[:start])
 
 
 # --- the daemon's config -----------------------------------------------------------------------------------------------
@@ -473,10 +558,10 @@ class Relay:
     def log(self):
         return read_text(self.log_file)
 
-    def events(self, name, component=None):
-        """The log's events of that name, each a dict of its keys (and "component")."""
+    def events(self, name, component=None, since=0):
+        """The log's events of that name, each a dict of its keys (and "component"); since: characters of it to pass over."""
         found = []
-        for line in self.log().splitlines():
+        for line in self.log()[since:].splitlines():
             match = re.search(r"(?:^|[ >])(supervisor|listener|sender) (\S+)((?: [a-z_0-9]+=.*)?)$", line)
             if match and match[2] == name and component in (None, match[1]):
                 keys = re.findall(r'([a-z_0-9]+)=("(?:\\.|[^"\\])*"|\S*)', match[3])
