@@ -114,28 +114,12 @@ def test_ca_file_that_does_not_parse(sim, make_relay, tmp_path):
     refused_start(relay, str(path), status=78)
 
 
-@pytest.mark.parametrize("fault", ["login html", "login empty", "login huge-body", "login garbage", "login redirect https://localhost:1/"])
-def test_login_host_answers_nonsense(sim, relay, fault):
-    sim.faults(fault)
-    relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
-    assert held["remedy"]
-    sim.clear()
-    relay.cli("queue", "retry", "all", check=True)
-    sim.wait_messages(1, 30)
-    assert not relay.events("worker-died")
-
-
-@pytest.mark.parametrize("fault", ["garbage at connect", "garbage at banner", "garbage at ehlo", "garbage at starttls", "garbage at auth",
-                                   "garbage at mail", "huge-line at banner", "huge-line at ehlo", "huge-line at auth",
-                                   "huge-line at mail", "huge-line at final-dot", "connect refuse", "handshake cut",
-                                   "handshake cert wrong-name", "handshake cert expired", "handshake cert untrusted",
-                                   "handshake tls-max 1.1", "ehlo without STARTTLS", "ehlo without XOAUTH2"])
-def test_upstream_answers_nonsense(sim, relay, fault):
+@pytest.mark.parametrize("fault", ["connect refuse", "handshake tls-max 1.1", "ehlo without STARTTLS", "ehlo without XOAUTH2"])
+def test_upstream_is_no_place_to_send_by(sim, relay, fault):
     sim.faults(fault)
     relay.send(make_mail())
     harness.wait_until(lambda: relay.events("road-held") or relay.events("deferred"), 15, lambda: relay.log())
-    assert sim.messages() == [] or fault.endswith("final-dot")
+    assert sim.messages() == []
     sim.clear()
     relay.cli("queue", "retry", "all", check=True)
     harness.wait_until(lambda: not relay.queue_ids(), 30, lambda: relay.log())
