@@ -35,6 +35,9 @@
 #define LINGER_MS                                                                                            \
 	2000 /* for the peer's end after ours, so that unread input does not reset our last reply            \
 	      */
+/* Behind a standstill (a suspended machine, a stopped process) what was waited for may lie in the socket, a final
+ * 250 above all: one round of the loop to read it and one to hand it on, then the time is over. */
+#define LATE_ROUNDS 2
 
 enum state { STATE_CONNECTING, STATE_OPEN, STATE_HANDSHAKE, STATE_FAILED };
 
@@ -67,6 +70,7 @@ struct conn {
 	bool ended;	/* CONN_CLOSED or CONN_ERROR was given */
 	bool tls_error; /* of conn_error_is_tls */
 	bool finishing, half_closed;
+	unsigned char late; /* rounds of the loop since the time was over */
 	TAILQ_ENTRY(conn) next; /* in finishing_conns */
 };
 
@@ -313,6 +317,8 @@ static void on_timer(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	if (conn->finishing)
 		conn_free(conn);
+	else if (!conn->ended && ++conn->late <= LATE_ROUNDS)
+		timer_set(conn->timer, 0);
 	else if (!conn->ended)
 		tell(conn, CONN_TIMEOUT);
 }
@@ -536,6 +542,7 @@ void conn_set_reading(struct conn *conn, bool on)
 
 void conn_set_timeout(struct conn *conn, unsigned ms)
 {
+	conn->late = 0;
 	if (ms > 0 && !conn->ended)
 		timer_set(conn->timer, ms);
 	else

@@ -138,6 +138,27 @@ def test_suspended_machine_wakes_up_with_a_day_gone(sim, relay):
     assert sim.stats()["auth_failed"] == 0
 
 
+def test_stopped_processes_go_on_where_they_were(sim, relay):
+    """As a debugger, a full host or a moved machine does it: all three stand still for a day while the final 250 comes in. It is
+    read before anybody says that it did not come in time."""
+    sim.faults("final-dot delay 300 times=1")
+    relay.send(make_mail())
+    wait_until(lambda: sim.used("final-dot delay 300 times=1"), 10, "the final dot")
+    pids = [relay.process.pid, *relay.pids().values()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    sim.wait_messages(1)
+    relay.clock.forward(DAY)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    relay.wait_empty()
+    relay.send(make_mail())
+    sim.wait_messages(2)
+    relay.wait_empty()
+    assert [relay.process.pid, *relay.pids().values()] == pids and not relay.events("worker-hangs")
+    assert len(sim.messages()) == 2 and not relay.events("deferred"), "a second copy of what was under way"
+
+
 def test_time_at_a_hundredfold_speed(sim, make_relay):
     """The waits double as the clock goes: five attempts in a quarter of an hour, no more, and out at the sixth."""
     relay = make_relay(sim, clock=True, retry={"first": "1m", "max": "1h", "give_up": "5d"})
