@@ -598,6 +598,10 @@ class Relay:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=check, timeout=timeout,
                               env=environment(), **options)
 
+    def waiting(self):
+        """How many messages' parts stand in wait of their time, as the sender says."""
+        return sum(u["waiting"] for u in json.loads(self.cli("status", "--json").stdout)["upstreams"])
+
     def check_clean(self):
         """HarnessError when a sanitizer or an assertion of any process has written to the log."""
         match = SANITIZER.search(self.log())

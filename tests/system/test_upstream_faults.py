@@ -90,6 +90,8 @@ class Lane:
         """One event, of that class, naming its cause; the message is kept and charged only if its own attempt has failed."""
         assert [(e["event"], e["class"]) for e in events] == [(event, outcome)], events
         assert events[0]["cause"] in (cause if isinstance(cause, tuple) else (cause,))
+        if event == "deferred":  # the log has it a moment before the disk
+            wait_until((self.relay.spool / "state" / self.id).exists, 10, "the message's state")
         listed = json.loads(self.relay.cli("queue", "list", "--json", check=True).stdout)
         assert [(m["id"], m["folder"]) for m in listed] == [(self.id, "queue")]
         recipient = listed[0]["recipients"][0]
@@ -104,6 +106,8 @@ class Lane:
     def heal(self, seconds, copies=1):
         """The fault is lifted, and seconds later all has gone out by itself, whole, so many times at most."""
         self.sim.clear()
+        if self.relay.events("deferred", since=self.log_before):
+            wait_until(lambda: self.relay.waiting() == 1, 10, "the message to be planned")
         self.clock.forward(seconds)
         wait_until(lambda: not self.relay.queue_ids(), 20,
                    lambda: "the message to leave:\n" + self.relay.log()[-3000:] + self.sim.log()[-1000:])
