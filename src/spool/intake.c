@@ -18,6 +18,7 @@
 #include "base/mem.h"
 
 #define BUFFER_BYTES (64u * 1024)
+#define LARGE_BYTES  (1024u * 1024) /* its sync may take as long as many small messages' together */
 #define PROMISE_MAX  ((uint64_t)1 << 40) /* so that no sum of them overflows */
 #define BESIDE_BYTES (64u * 1024)	 /* promised beside the content: for the envelope and the trace header */
 
@@ -249,6 +250,7 @@ void spool_commit(struct spool_draft *draft, bool has_8bit, spool_done_fn *fn, v
 	draft->arg = arg;
 	draft->job.work.done = on_done;
 	draft->job.ops = &commit_ops;
+	draft->job.is_large = draft->written >= LARGE_BYTES;
 	draft->job.folders = DIR_BIT(DIR_QUEUE);
 	envelope_format_tail(draft->tail, has_8bit, draft->content_bytes);
 	draft->has_patch = draft->tail_offset < draft->written;

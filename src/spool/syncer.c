@@ -10,7 +10,7 @@
 #include "base/mem.h"
 
 struct syncer {
-	struct work_pool *pool; /* NULL once the thread has been stopped */
+	struct work_pool *pool, *large; /* NULL once the threads have been stopped */
 	const int *folders;
 	size_t folder_count;
 };
@@ -34,6 +34,8 @@ static void write_all(struct work_job *const *jobs, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct sync_job *job = of(jobs[i]);
+		if (job->is_synced)
+			continue;
 		if (job->ops != NULL && job->ops->write != NULL && job->ops->write(job) < 0)
 			fail_job(job, "writing the file");
 		else if (job->fd >= 0 && n > 1)
@@ -45,7 +47,7 @@ static void sync_files(struct work_job *const *jobs, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct sync_job *job = of(jobs[i]);
-		if (job->error == 0 && job->fd >= 0 && fs_sync(job->fd) < 0)
+		if (job->error == 0 && !job->is_synced && job->fd >= 0 && fs_sync(job->fd) < 0)
 			fail_job(job, "syncing the file to disk");
 	}
 }
@@ -101,22 +103,17 @@ static void run_batch(struct work_job *const *jobs, size_t n, void *arg)
 	}
 }
 
-struct syncer *syncer_new(struct event_base *base, const int *folders, size_t folder_count)
-{
-	struct syncer *syncer = xcalloc(1, sizeof *syncer);
+/* --- large files --- */
 
-	syncer->folders = folders;
-	syncer->folder_count = folder_count;
-	syncer->pool = work_pool_new(base, "mfd-syncer", 1, SYNCER_BATCH, run_batch, syncer);
-	return syncer;
+static void run_large(struct work_job *const *jobs, size_t n, void *arg)
+{
+	(void)arg;
+	write_all(jobs, n);
+	sync_files(jobs, n);
 }
 
-void syncer_submit(struct syncer *syncer, struct sync_job *job)
+static void submit_to_batch(struct syncer *syncer, struct work_job *work)
 {
-	struct work_job *work = &job->work;
-
-	job->error = 0;
-	job->failed_step = NULL;
 	if (syncer->pool != NULL) {
 		work_submit(syncer->pool, work);
 		return;
@@ -125,10 +122,53 @@ void syncer_submit(struct syncer *syncer, struct sync_job *job)
 	work->done(work);
 }
 
+/* Failed or not: the batch closes it. */
+static void on_large_synced(struct work_job *work)
+{
+	struct sync_job *job = of(work);
+
+	job->is_synced = true;
+	work->done = job->done;
+	submit_to_batch(job->syncer, work);
+}
+
+static void submit_large(struct syncer *syncer, struct sync_job *job)
+{
+	job->syncer = syncer;
+	job->done = job->work.done;
+	job->work.done = on_large_synced;
+	work_submit(syncer->large, &job->work);
+}
+
+struct syncer *syncer_new(struct event_base *base, const int *folders, size_t folder_count)
+{
+	struct syncer *syncer = xcalloc(1, sizeof *syncer);
+
+	syncer->folders = folders;
+	syncer->folder_count = folder_count;
+	syncer->pool = work_pool_new(base, "mfd-syncer", 1, SYNCER_BATCH, run_batch, syncer);
+	syncer->large = work_pool_new(base, "mfd-sync-large", 1, 1, run_large, NULL);
+	return syncer;
+}
+
+void syncer_submit(struct syncer *syncer, struct sync_job *job)
+{
+	job->error = 0;
+	job->failed_step = NULL;
+	job->is_synced = false;
+	if (job->is_large && syncer->pool != NULL)
+		submit_large(syncer, job);
+	else
+		submit_to_batch(syncer, &job->work);
+}
+
 void syncer_finish(struct syncer *syncer)
 {
 	struct work_pool *pool = syncer->pool;
 
+	/* First: its jobs end in the other pool. */
+	work_pool_free(syncer->large);
+	syncer->large = NULL;
 	syncer->pool = NULL;
 	work_pool_free(pool);
 }

@@ -339,6 +339,45 @@ static void test_answers_come_from_the_loop(void **state)
 		assert_int_equal(t.probes[i].done, 1);
 }
 
+static void test_small_ones_do_not_wait_for_a_large_one(void **state)
+{
+	(void)state;
+	t.gate_probe = (struct probe){
+	    .number = 9, .job = {.work.done = on_gate_done, .ops = &gate_ops, .fd = -1, .is_large = true}};
+	syncer_submit(t.syncer, &t.gate_probe.job);
+	syncer_submit(t.syncer, &submit(1, BIT(FOLDER_A))->job);
+	for (int i = 0; i < 5000 && t.done == 0; i++) {
+		event_base_loop(t.base, EVLOOP_NONBLOCK);
+		usleep(1000);
+	}
+	unsigned done = t.done;
+	open_gate_and_finish();
+	assert_int_equal(done, 1);
+}
+
+static void test_a_large_one_takes_each_step_once(void **state)
+{
+	(void)state;
+	submit(1, BIT(FOLDER_A))->job.is_large = true;
+	submit(2, BIT(FOLDER_A))->job.is_large = true;
+	submit(3, BIT(FOLDER_A))->job.is_large = true;
+	t.probes[2].fail_write = ENOSPC;
+	t.fail_sync_fd = t.probes[3].job.fd;
+	close_gate();
+	for (unsigned i = 1; i <= 3; i++)
+		syncer_submit(t.syncer, &t.probes[i].job);
+	/* So that all of them are in the batch behind the gate. */
+	work_pool_free(t.syncer->large);
+	t.syncer->large = NULL;
+	open_gate_and_finish();
+	assert_string_equal(t.steps, "w1 s1 w2 u2 w3 s3 u3 n1 f0 ");
+	assert_int_equal(t.done, 3);
+	assert_int_equal(t.probes[1].job.error, 0);
+	assert_int_equal(t.probes[2].job.error, ENOSPC);
+	assert_int_equal(t.probes[3].job.error, EIO);
+	assert_int_equal(t.probes[2].undone + t.probes[3].undone, 2);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -353,6 +392,8 @@ int main(void)
 	    TEST(test_lock_is_held_until_the_folder_is_synced),
 	    TEST(test_batches_are_bounded),
 	    TEST(test_after_the_finish_jobs_are_done_at_once),
+	    TEST(test_small_ones_do_not_wait_for_a_large_one),
+	    TEST(test_a_large_one_takes_each_step_once),
 	    TEST(test_answers_come_from_the_loop),
 	};
 
