@@ -701,7 +701,8 @@ static void a_guess_costs_its_place_and_is_counted_though_its_connection_is_rese
 	while (r.ended == 0 && clock_mono_ms() < begun + WAIT_MS)
 		idle_for(&r, 1);
 	assert_int_equal(r.ended, 1);
-	assert_true(clock_mono_ms() >= begun + 300);
+	/* libevent's clock may lag by a tick of the kernel's: its timers can be that much early. */
+	assert_true(clock_mono_ms() >= begun + 250);
 	assert_int_equal(counted(&r.env.counters->auth_failures), 1);
 	relay_close(&r);
 	/* Nor does the process's end wait for it. */
