@@ -19,7 +19,6 @@
 
 /* When a state or a report could not be written: the message waits so long before it is tried again. */
 #define STUCK_RETRY_S 10
-#define STUCK_MAX     64 /* each keeps its file open */
 
 /* One message on its way from a result to durability. */
 struct settling {
@@ -39,7 +38,6 @@ struct delivery {
 	void *arg;
 	LIST_HEAD(, settling) settling;
 	size_t settling_count, stuck_count;
-	size_t troubled_count; /* stuck, or tried once more after that */
 };
 
 static void settle(struct settling *s);
@@ -211,10 +209,8 @@ static void end_settling(struct settling *s)
 
 	LIST_REMOVE(s, next);
 	delivery->settling_count--;
-	if (s->retry != NULL) {
-		delivery->troubled_count--;
+	if (s->retry != NULL)
 		event_free(s->retry);
-	}
 	free(s);
 	delivery->changed(delivery->arg);
 }
@@ -238,10 +234,8 @@ static void get_stuck(struct settling *s, const char *what, const char *why)
 
 	log_event(LOG_LEVEL_ERR, "spool-trouble", kv_str("id", s->message->id), kv_str("doing", what),
 	    kv_str("why", why), kv_u64("retry_s", STUCK_RETRY_S));
-	if (s->retry == NULL) {
+	if (s->retry == NULL)
 		s->retry = evtimer_new(s->delivery->base, on_stuck_time, s);
-		s->delivery->troubled_count++;
-	}
 	s->message->in_trouble = true;
 	s->delivery->stuck_count++;
 	evtimer_add(s->retry, &time);
@@ -436,11 +430,6 @@ void delivery_judge(struct delivery *delivery, struct attempt *attempt)
 size_t delivery_settling(const struct delivery *delivery)
 {
 	return delivery->settling_count - delivery->stuck_count;
-}
-
-bool delivery_is_stuck(const struct delivery *delivery)
-{
-	return delivery->troubled_count >= STUCK_MAX;
 }
 
 struct delivery *delivery_new(struct event_base *base, const struct config *config, struct spool *spool,

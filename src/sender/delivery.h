@@ -24,9 +24,6 @@ void delivery_judge(struct delivery *delivery, struct attempt *attempt);
 /* Messages whose outcome is being made durable now. */
 size_t delivery_settling(const struct delivery *delivery);
 
-/* Whether so many wait for a disk that refuses their results that no more should be begun. */
-bool delivery_is_stuck(const struct delivery *delivery);
-
 /* After the spool has been closed: nothing is under way any more. NULL is fine. */
 void delivery_free(struct delivery *delivery);
 

@@ -13,6 +13,8 @@
 
 /* Open files kept between planning and sending: a message that goes out at once is opened once. */
 #define HELD_MAX	128
+/* What the disk does not let us save is held beyond that, up to here: each is a descriptor. */
+#define HELD_LIMIT	512
 #define BUSY_WAIT_MS	1000
 #define TROUBLE_WAIT_MS 10000
 
@@ -172,6 +174,8 @@ static int64_t hold(struct queue *queue, struct message *message)
 
 	if (message->held != NULL)
 		return 0;
+	if (queue->held_count >= HELD_LIMIT)
+		return BUSY_WAIT_MS;
 	switch (spool_take(queue->spool, message->id, &message->held, &err)) {
 	case SPOOL_TAKEN:
 		message->in_trouble = false;

@@ -81,13 +81,13 @@ static size_t ready_on(void *arg, unsigned road)
 {
 	const struct sender *s = arg;
 
-	return delivery_is_stuck(s->delivery) ? 0 : scheduler_ready(s->scheduler, road);
+	return scheduler_ready(s->scheduler, road);
 }
 
 static struct attempt *take_for(void *arg, unsigned road)
 {
 	struct sender *s = arg;
-	struct attempt *attempt = delivery_is_stuck(s->delivery) ? NULL : queue_take(s->queue, road);
+	struct attempt *attempt = queue_take(s->queue, road);
 
 	/* The line has become shorter, so more may be read; or a part was put off, and is due before any
 	 * other. */
@@ -153,8 +153,6 @@ static void on_delivery_changed(void *arg)
 
 static bool any_hungry(struct sender *s)
 {
-	if (delivery_is_stuck(s->delivery))
-		return false;
 	for (size_t i = 0; i < s->config->upstream_count; i++)
 		if (upstream_hungry(s->upstreams[i]))
 			return true;
