@@ -28,6 +28,7 @@ pkg_libs    := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 SOURCES     := $(filter-out src/main.c,$(wildcard src/*/*.c))
 OBJECTS     := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*.c))
 SIM_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/m365sim/*.c))
 
 Q := $(if $(V),,@)
@@ -64,7 +65,11 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libmfdrelay.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(pkg_libs) $(shell pkg-config --libs $(TEST_PACKAGES))
 
--include $(OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) $(BUILD)/src/main.d
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $< $(shell pkg-config --libs openssl)
+
+-include $(OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) $(BENCH_TOOLS:=.d) $(BUILD)/src/main.d
 
 define build_preload
 $(call say,LD,$@)
@@ -115,9 +120,10 @@ lint:
 tsan:
 	$(Q)$(MAKE) unit BUILD=$(BUILD)/tsan CFLAGS="-O1 -g" SANITIZE="-fsanitize=thread"
 
-# Figures, not a test: throughput, memory, syncs a message. BENCH_DIR names the file system (default: that of BUILD).
-bench: $(BUILD)/mfdrelay $(BUILD)/m365sim
-	$(Q)BUILD=$(abspath $(BUILD)) python3 tests/bench/throughput.py
+# Figures, not a test: mfdrelay and Postfix side by side. BENCH_DIR names the file system (default: that of BUILD), BENCH_ARGS
+# takes what `python3 tests/bench/bench.py --help` lists, as BENCH_ARGS=--quick. Postfix needs root.
+bench: $(BUILD)/mfdrelay $(BENCH_TOOLS)
+	$(Q)BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py $(BENCH_ARGS)
 
 # The same tests, every process of the daemon under AddressSanitizer and UndefinedBehaviorSanitizer.
 # A report ends the process that made it and stands in its log, which fails the test.

@@ -1,0 +1,190 @@
+"""make bench: mfdrelay and Debian's Postfix side by side on one file system, alternating; medians, ratios, goals.
+
+The generators are Postfix's smtp-source and probe.c, the upstream is sink.c; all of it runs on this machine, so that they take
+their share of the CPU from both. Postfix's settings are in postfix/. Figures, not a test: it fails only when mail is missing."""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
+
+import harness  # noqa: E402
+import measure  # noqa: E402
+import servers  # noqa: E402
+import workloads  # noqa: E402
+
+# Workload, what it is, the function, how often it is run (None: as --runs says).
+WORKLOADS = (
+    ("A", "2 KB, 50 sessions, one message a connection", workloads.one_a_connection, None),
+    ("S", "syncs a message, as A", workloads.syncs, 1),
+    ("B", "2 KB, 50 sessions, 20 messages a connection", workloads.many_a_connection, None),
+    ("C", "scans of 5 MB, 20 sessions", workloads.scans, None),
+    ("D", "idle sessions, and messages beside them", workloads.idle_sessions, None),
+    ("E", "a backlog: upstream down, restart, up again", workloads.backlog, None),
+    ("G", "as B, upstream with STARTTLS and AUTH", workloads.with_tls, None),
+    ("H", "as G, final dot answered after 100 ms, 20 connections", workloads.slow_upstream, None),
+    ("I", "empty and idle", workloads.empty_and_idle, 1),
+)
+
+# What a figure is called, and its format.
+FIGURES = {
+    "accepts": ("accepted, messages/s", "{:,.0f}"),
+    "delivers": ("delivered, messages/s", "{:,.0f}"),
+    "cpu": ("CPU s for 1,000", "{:.2f}"),
+    "connections": ("connections upstream", "{:.0f}"),
+    "p99_ms": ("final 250, 99th percentile, ms", "{:.1f}"),
+    "syncs_1": ("syncs a message, 1 session", "{:.2f}"),
+    "syncs_8": ("syncs a message, 8 sessions", "{:.2f}"),
+    "syncs_50": ("syncs a message, 50 sessions", "{:.2f}"),
+    "written": ("bytes written a byte, by the daemon", "{:.3f}"),
+    "device": ("bytes written a byte, device", "{:.3f}"),
+    "kb": ("KB an idle session", "{:,.1f}"),
+    "alone": ("accepted, none idle, messages/s", "{:,.0f}"),
+    "share_few": ("accept rate beside 1,000 idle", "{:.0%}"),
+    "share": ("share of what could be", "{:.0%}"),
+    "first_220_s": ("s to the first 220, all queued", "{:.3f}"),
+    "mb": ("memory, MB", "{:,.1f}"),
+    "wakeups": ("wake-ups/s", "{:.2f}"),
+}
+TITLES = {("D", "share"): "accept rate beside 5,000 idle", ("H", "share"): "share of connections x 10/s",
+          ("E", "mb"): "memory at most, MB"}
+
+# (workload, figure): how it is compared, and what to reach. "ratio" is mfdrelay's figure by Postfix's.
+GOALS = {
+    ("A", "accepts"): ("ratio", ">=", 3), ("A", "delivers"): ("ratio", ">=", 4), ("A", "cpu"): ("ratio", "<=", 1 / 8),
+    ("A", "p99_ms"): ("value", "<=", 25), ("S", "syncs_50"): ("value", "<=", 1.1),
+    ("B", "accepts"): ("ratio", ">=", 3), ("B", "delivers"): ("ratio", ">=", 4), ("B", "cpu"): ("ratio", "<=", 1 / 8),
+    ("C", "accepts"): ("ratio", ">=", 2), ("C", "delivers"): ("ratio", ">=", 2), ("C", "cpu"): ("ratio", "<=", 1 / 3),
+    ("C", "device"): ("value", "<=", 1.05),
+    ("D", "kb"): ("value", "<=", 3), ("D", "share_few"): ("value", ">=", 0.9), ("D", "share"): ("value", ">=", 0.9),
+    ("E", "accepts"): ("ratio", ">=", 3), ("E", "delivers"): ("ratio", ">=", 3), ("E", "mb"): ("value", "<=", 32),
+    ("E", "first_220_s"): ("value", "<=", 0.1),
+    ("G", "accepts"): ("ratio", ">=", 4), ("G", "delivers"): ("ratio", ">=", 4), ("G", "cpu"): ("ratio", "<=", 1 / 6),
+    ("G", "connections"): ("value", "<=", 10),
+    ("H", "share"): ("value", ">=", 0.95),
+    ("I", "mb"): ("value", "<=", 20), ("I", "wakeups"): ("value", "<=", 1),
+}
+
+
+class Bench:
+    """Where it runs, and how much."""
+
+    def __init__(self, base, scale):
+        self.base = base
+        self.scale = scale
+
+    def count(self, full):
+        return max(1, round(full * self.scale))
+
+    @contextlib.contextmanager
+    def folder(self):
+        path = pathlib.Path(tempfile.mkdtemp(dir=self.base, prefix="bench-"))
+        path.chmod(0o755)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path)
+            os.sync()  # so that the next one does not pay for it
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--only", metavar="LETTERS", default="".join(w[0] for w in WORKLOADS), help="these workloads, as ABG")
+    parser.add_argument("--runs", type=int, help="runs of each workload and daemon (5)")
+    parser.add_argument("--scale", type=float, help="multiplies the counts of messages (1.0)")
+    parser.add_argument("--quick", action="store_true", help="one run at a scale of 0.1: rough figures")
+    parser.add_argument("--without-postfix", action="store_true", help="mfdrelay alone; ratios are left out")
+    parser.add_argument("--json", metavar="FILE", help="write every run's figures there too")
+    arguments = parser.parse_args()
+    arguments.runs = arguments.runs or (1 if arguments.quick else 5)
+    arguments.scale = arguments.scale or (0.1 if arguments.quick else 1.0)
+    return arguments
+
+
+def run_workload(bench, function, classes, runs):
+    """{server's name: [figures of each run]}; the servers take turns."""
+    found = {c.name: [] for c in classes}
+    for _ in range(runs):
+        for server_class in classes:
+            found[server_class.name].append(function(bench, server_class))
+    return found
+
+
+def medians(runs):
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def reached(goal, ours, ratio):
+    """The goal in words, and yes, no or -."""
+    kind, relation, limit = goal
+    value = ratio if kind == "ratio" else ours
+    text = f"{relation} {limit:.3g}" + ("x" if kind == "ratio" else "")
+    if value is None:
+        return text, "-"
+    return text, "yes" if (value >= limit if relation == ">=" else value <= limit) else "NO"
+
+
+def rows(letter, found):
+    """One for each figure: name, mfdrelay, Postfix, ratio, goal, reached."""
+    ours, theirs = medians(found["mfdrelay"]), medians(found["Postfix"]) if "Postfix" in found else {}
+    for name, value in ours.items():
+        title, form = FIGURES[name]
+        other = theirs.get(name)
+        ratio = value / other if other else None
+        goal, verdict = reached(GOALS[letter, name], value, ratio) if (letter, name) in GOALS else ("", "")
+        yield (TITLES.get((letter, name), title), form.format(value), form.format(other) if other is not None else "",
+               f"{ratio:.3g}" if ratio is not None else "", goal, verdict)
+
+
+def disk_limit(bench):
+    """{size of the batch: messages/s}"""
+    with bench.folder() as folder:
+        output = subprocess.run([str(servers.TOOLS / "disk_limit"), str(folder), str(bench.count(10000)), str(workloads.SMALL)],
+                                check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {int(line.split()[0]): float(line.split()[1]) for line in output.splitlines()}
+
+
+def main():
+    arguments = parse_arguments()
+    base = pathlib.Path(os.environ.get("BENCH_DIR", harness.BUILD))
+    bench = Bench(base, arguments.scale)
+    classes = [servers.Mfdrelay]
+    if not workloads.SOURCE.exists():
+        sys.exit(f"{workloads.SOURCE} is missing: run sh contrib/setup.sh")
+    if not arguments.without_postfix and servers.Postfix.missing():
+        print(f"without Postfix: {servers.Postfix.missing()}")
+    elif not arguments.without_postfix:
+        classes.append(servers.Postfix)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    watch = measure.Stopwatch()
+    result = {"runs": arguments.runs, "scale": arguments.scale, "processors": os.cpu_count(), "disk_limit": disk_limit(bench)}
+    print(f"The disk's limit, one thread, {workloads.SMALL} bytes, in messages/s: " +
+          ", ".join(f"{rate:,.0f} in batches of {batch}" for batch, rate in result["disk_limit"].items()))
+    print(f"\n{'':38}{'mfdrelay':>12}{'Postfix':>12}{'ratio':>8}  {'goal':<9} reached", flush=True)
+    for letter, title, function, runs in WORKLOADS:
+        if letter not in arguments.only:
+            continue
+        found = run_workload(bench, function, classes, runs or arguments.runs)
+        result[letter] = found
+        print(f"{letter}  {title}")
+        for row in rows(letter, found):
+            print("   {:35}{:>12}{:>12}{:>8}  {:<9} {}".format(*row), flush=True)
+    result["seconds"] = watch.s()
+    print(f"\nMedians of {arguments.runs}, scale {arguments.scale:g}, {watch.s() / 60:.1f} minutes.")
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

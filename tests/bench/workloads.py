@@ -1,0 +1,165 @@
+"""The workloads. Each is a function of a bench (folders, counts) and the class of a server; it returns one run's figures, by
+name. Rates are a second, CPU is seconds for 1,000 messages, all processes of the daemon together."""
+
+import contextlib
+import os
+import subprocess
+import time
+
+import harness
+import measure
+import servers
+
+SMALL = 2048
+SCAN = 5_000_000
+SOURCE = harness.ROOT / ".tools" / "bin" / "smtp-source"
+IDLE_FEW, IDLE_MANY = 1000, 5000
+
+
+@contextlib.contextmanager
+def running(bench, server_class, tls=False, delay_ms=0, prefix=(), sink_up=True, **options):
+    """A server and its sink in a fresh folder."""
+    with bench.folder() as folder:
+        sink = servers.Sink(folder, tls, delay_ms)
+        server = server_class(folder / "server", sink, **options)
+        try:
+            if sink_up:
+                sink.start()
+            yield server.start(prefix), sink
+        finally:
+            server.stop()
+            sink.stop()
+
+
+def smtp_source(port, count, size, sessions):
+    """One message a connection; the seconds until the last was accepted."""
+    watch = measure.Stopwatch()
+    subprocess.run([str(SOURCE), "-s", str(sessions), "-m", str(count), "-l", str(size), "-f", "load@contoso.com", "-t",
+                    "boss@contoso.com", f"127.0.0.1:{port}"], check=True)
+    return watch.s()
+
+
+def probe(port, count, size, sessions, per_connection=1):
+    """The seconds until the last was accepted, and median, 99th percentile and maximum of the wait for the final 250 in ms."""
+    output = subprocess.run([str(servers.TOOLS / "probe"), *map(str, (port, sessions, count, size, per_connection))], check=True,
+                            stdout=subprocess.PIPE, text=True).stdout
+    return list(map(float, output.split()))
+
+
+def through(server, sink, count, send):
+    """What send() costs until all of its count messages are at the sink. send returns the seconds until all were accepted."""
+    cpu, watch = server.cpu_s(), measure.Stopwatch()
+    accepted_s = send()
+    sink.wait_messages(count)
+    delivered_s = watch.s()
+    return {"accepts": count / accepted_s, "delivers": count / delivered_s, "cpu": (server.cpu_s() - cpu) / count * 1000,
+            "connections": sink.counts()[3]}
+
+
+def one_a_connection(bench, server_class):
+    count = bench.count(20000)
+    with running(bench, server_class) as (server, sink):
+        found = through(server, sink, count, lambda: smtp_source(server.port, count, SMALL, 50))
+    with running(bench, server_class) as (server, sink):
+        found["p99_ms"] = probe(server.port, bench.count(2500), SMALL, 50)[2]
+    return found
+
+
+def many_a_connection(bench, server_class, tls=False):
+    count = bench.count(10000)
+    with running(bench, server_class, tls=tls) as (server, sink):
+        return through(server, sink, count, lambda: probe(server.port, count, SMALL, 50, 20)[0])
+
+
+def with_tls(bench, server_class):
+    return many_a_connection(bench, server_class, tls=True)
+
+
+def scans(bench, server_class):
+    count = bench.count(200)
+    with running(bench, server_class) as (server, sink):
+        os.sync()
+        written, device = measure.written_bytes(server.root), measure.device_bytes(server.folder)
+        found = through(server, sink, count, lambda: smtp_source(server.port, count, SCAN, 20))
+        os.sync()
+        found["written"] = (measure.written_bytes(server.root) - written) / count / SCAN
+        if device is not None:
+            found["device"] = (measure.device_bytes(server.folder) - device) / count / SCAN
+    return found
+
+
+def idle_sessions(bench, server_class):
+    """Memory from a fresh start, before any mail leaves free memory behind; then rates beside many, few and no idle sessions."""
+    count = bench.count(3000)
+    with running(bench, server_class, sessions=IDLE_MANY + 100) as (server, sink):
+        def rate():
+            before = sink.counts()[0]
+            seconds = smtp_source(server.port, count, SMALL, 50)
+            sink.wait_messages(before + count)
+            return count / seconds
+        kb = server.pss_kb()
+        with servers.IdleSessions(server.port) as idle:
+            idle.keep(IDLE_MANY)
+            found = {"kb": (server.pss_kb() - kb) / IDLE_MANY}
+            rate()  # the first makes processes and fills caches
+            beside_many = rate()
+            idle.keep(IDLE_FEW)
+            beside_few = rate()
+        alone = rate()
+        return found | {"alone": alone, "share_few": beside_few / alone, "share": beside_many / alone}
+
+
+def backlog(bench, server_class):
+    """In while the upstream is down; a restart with all of it queued; then the upstream is up."""
+    count = bench.count(50000)
+    with running(bench, server_class, sink_up=False) as (server, sink):
+        with measure.PeakMemory(server.root) as memory_in:
+            in_s = smtp_source(server.port, count, SMALL, 50)
+        queued = server.queued()
+        if queued < count:
+            raise harness.HarnessError(f"{count} messages were accepted, and {queued} are queued")
+        server.stop()
+        watch = measure.Stopwatch()
+        server.start()
+        first_220_s = watch.s()
+        with measure.PeakMemory(server.root) as memory_out:
+            time.sleep(2)
+            sink.start()
+            watch = measure.Stopwatch()
+            server.flush()
+            sink.wait_messages(count)
+        return {"accepts": count / in_s, "delivers": count / watch.s(), "first_220_s": first_220_s,
+                "mb": max(memory_in.kb, memory_out.kb) / 1024}
+
+
+def slow_upstream(bench, server_class):
+    """The final dot is answered after 100 ms: so no connection can take more than 10 messages a second."""
+    connections, delay_ms = 20, 100
+    count = bench.count(2000)
+    with running(bench, server_class, tls=True, delay_ms=delay_ms, connections=connections) as (server, sink):
+        found = through(server, sink, count, lambda: probe(server.port, count, SMALL, 50, 20)[0])
+        found["share"] = found["delivers"] / sink.counts()[3] * delay_ms / 1000
+        return found
+
+
+def empty_and_idle(bench, server_class):
+    seconds = bench.count(20)
+    with running(bench, server_class) as (server, _):
+        time.sleep(2)
+        before = measure.wakeups(server.root)
+        time.sleep(seconds)
+        return {"wakeups": (measure.wakeups(server.root) - before) / seconds, "mb": server.pss_kb() / 1024}
+
+
+def syncs(bench, server_class):
+    """A message, at 1, 8 and 50 sessions: both daemons whole, under strace."""
+    found = {}
+    for sessions, count in ((1, 200), (8, 1000), (50, 2000)):
+        count = bench.count(count)
+        report = bench.base / f"strace-{os.getpid()}"
+        with running(bench, server_class, prefix=measure.strace_prefix(report)) as (server, sink):
+            smtp_source(server.port, count, SMALL, sessions)
+            sink.wait_messages(count)
+        found[f"syncs_{sessions}"] = measure.counted_syncs(report) / count
+        report.unlink()
+    return found
