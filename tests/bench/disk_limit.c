@@ -1,21 +1,26 @@
 /* The disk's limit for the spool's way of making messages durable: one thread, and nothing but the writes and syncs. For each
- * batch size: so many unnamed files are written and their write-back is started, each is synced, each gets its name, and one
- * sync of the folder covers the names. Prints batch, messages a second and MB a second.
+ * batch size: so many files are written and their write-back is started, each is synced, each gets its name, and one sync of the
+ * folder covers the names. The files have no name or a temporary one until then, as the spool does it on that file system.
+ * Prints "unnamed" or "renamed", then for each batch its size, messages a second and MB a second.
  *
- *   disk_limit FOLDER COUNT BYTES [BATCH...]      (batches of 1, 16 and 50) */
+ *   disk_limit FOLDER COUNT BYTES */
 #include <err.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH_MAX 64
-#define CHUNK	  65536
+#include "base/fsutil.h"
 
+#define BATCH_MAX 50
+
+static const int batches[] = {1, 16, BATCH_MAX};
 static int folder;
 static size_t bytes;
+static bool is_unnamed;
 
 static double now_s(void)
 {
@@ -25,31 +30,43 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static int write_unnamed(void)
+static char *name_of(char *name, const char *prefix, long number)
 {
-	static char chunk[CHUNK];
-	int fd = openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	sprintf(name, "%sm%ld", prefix, number);
+	return name;
+}
+
+static int write_one(long number)
+{
+	static char chunk[65536];
+	char temp[32];
+	int fd = is_unnamed ? openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) :
+			      fs_create(folder, name_of(temp, "tmp.", number));
 
 	if (fd < 0)
-		err(1, "O_TMPFILE");
-	memset(chunk, 'x', sizeof chunk);
-	for (size_t left = bytes; left > 0;) {
-		size_t n = left < sizeof chunk ? left : sizeof chunk;
-		if (write(fd, chunk, n) != (ssize_t)n)
+		err(1, "making a file");
+	for (size_t left = bytes, n; left > 0; left -= n) {
+		n = left < sizeof chunk ? left : sizeof chunk;
+		if (fs_write_all(fd, chunk, n) < 0)
 			err(1, "write");
-		left -= n;
 	}
 	return fd;
 }
 
 static void give_name(int fd, long number)
 {
-	char name[32], path[40];
+	char temp[32], name[32];
 
-	snprintf(name, sizeof name, "m%ld", number);
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	if (linkat(AT_FDCWD, path, folder, name, AT_SYMLINK_FOLLOW) < 0)
-		err(1, "linkat");
+	name_of(name, "", number);
+	if ((is_unnamed ? fs_link_fd(fd, folder, name) :
+			  fs_rename_noreplace(folder, name_of(temp, "tmp.", number), folder, name)) < 0)
+		err(1, "giving a file its name");
+}
+
+static void sync_one(int fd)
+{
+	if (fs_sync(fd) < 0)
+		err(1, "fsync");
 }
 
 static void commit_batch(long first, int n)
@@ -57,17 +74,15 @@ static void commit_batch(long first, int n)
 	int fds[BATCH_MAX];
 
 	for (int i = 0; i < n; i++) {
-		fds[i] = write_unnamed();
+		fds[i] = write_one(first + i);
 		if (n > 1)
-			sync_file_range(fds[i], 0, 0, SYNC_FILE_RANGE_WRITE);
+			fs_start_writeback(fds[i]);
 	}
 	for (int i = 0; i < n; i++)
-		if (fsync(fds[i]) < 0)
-			err(1, "fsync");
+		sync_one(fds[i]);
 	for (int i = 0; i < n; i++)
 		give_name(fds[i], first + i);
-	if (fsync(folder) < 0)
-		err(1, "fsync");
+	sync_one(folder);
 	for (int i = 0; i < n; i++)
 		close(fds[i]);
 }
@@ -82,31 +97,22 @@ static void measure(int batch, long count)
 	double seconds = now_s() - begun;
 	printf("%d %.0f %.1f\n", batch, (double)count / seconds, (double)count * (double)bytes / seconds / 1e6);
 	fflush(stdout);
-	for (long i = 0; i < count; i++) {
-		snprintf(name, sizeof name, "m%ld", i);
-		unlinkat(folder, name, 0);
-	}
-	fsync(folder);
+	for (long i = 0; i < count; i++)
+		unlinkat(folder, name_of(name, "", i), 0);
+	sync_one(folder);
 }
 
 int main(int argc, char **argv)
 {
-	static const int usual[] = {1, 16, 50};
-
-	if (argc < 4)
-		errx(2, "usage: disk_limit FOLDER COUNT BYTES [BATCH...]");
+	if (argc != 4)
+		errx(2, "usage: disk_limit FOLDER COUNT BYTES");
 	folder = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
 		err(1, "%s", argv[1]);
-	long count = atol(argv[2]);
 	bytes = (size_t)atol(argv[3]);
-	for (int i = 4; i < argc; i++) {
-		int batch = atoi(argv[i]);
-		if (batch < 1 || batch > BATCH_MAX)
-			errx(2, "a batch has 1 to %d messages", BATCH_MAX);
-		measure(batch, count);
-	}
-	for (size_t i = 0; argc == 4 && i < sizeof usual / sizeof *usual; i++)
-		measure(usual[i], count);
+	is_unnamed = fs_can_link_unnamed(folder);
+	puts(is_unnamed ? "unnamed" : "renamed");
+	for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+		measure(batches[i], atol(argv[2]));
 	return 0;
 }
