@@ -237,17 +237,13 @@ class IdleSessions:
         self.port = port
         self.sockets = []
 
-    def keep(self, n):
-        """Open or close until there are n."""
+    def open_until(self, n):
         while len(self.sockets) < n:
             s = socket.create_connection(("127.0.0.1", self.port), 60)
             self.sockets.append(s)
             self._expect(s, b"220")
             s.sendall(b"EHLO idle\r\n")
             self._expect(s, b"250")
-        for s in self.sockets[n:]:
-            s.close()
-        del self.sockets[n:]
         time.sleep(0.5)
 
     @staticmethod
@@ -260,4 +256,5 @@ class IdleSessions:
         return self
 
     def __exit__(self, *_):
-        self.keep(0)
+        for s in self.sockets:
+            s.close()

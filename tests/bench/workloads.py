@@ -89,24 +89,29 @@ def scans(bench, server_class):
 
 
 def idle_sessions(bench, server_class):
-    """Memory from a fresh start, before any mail leaves free memory behind; then rates beside many, few and no idle sessions."""
-    count = bench.count(3000)
-    with running(bench, server_class, sessions=IDLE_MANY + 100) as (server, sink):
-        def rate():
-            before = sink.counts()[0]
-            seconds = smtp_source(server.port, count, SMALL, 50)
-            sink.wait_messages(before + count)
-            return count / seconds
+    """Rates beside no, few and many of them; memory of the few from a fresh start, and of the rest after some mail."""
+    count, found = bench.count(3000), {}
+
+    def rate(server, sink):
+        before = sink.counts()[0]
+        seconds = smtp_source(server.port, count, SMALL, 50)
+        sink.wait_messages(before + count)
+        return count / seconds
+
+    with running(bench, server_class) as (server, sink):
+        rate(server, sink)  # the first makes processes and fills caches
+        found["alone"] = rate(server, sink)
+    with running(bench, server_class, sessions=IDLE_MANY + 100) as (server, sink), servers.IdleSessions(server.port) as idle:
         kb = server.pss_kb()
-        with servers.IdleSessions(server.port) as idle:
-            idle.keep(IDLE_MANY)
-            found = {"kb": (server.pss_kb() - kb) / IDLE_MANY}
-            rate()  # the first makes processes and fills caches
-            beside_many = rate()
-            idle.keep(IDLE_FEW)
-            beside_few = rate()
-        alone = rate()
-        return found | {"alone": alone, "share_few": beside_few / alone, "share": beside_many / alone}
+        idle.open_until(IDLE_FEW)
+        found["kb_few"] = (server.pss_kb() - kb) / IDLE_FEW
+        rate(server, sink)
+        found["share_few"] = rate(server, sink) / found["alone"]
+        kb = server.pss_kb()
+        idle.open_until(IDLE_MANY)
+        found["kb"] = (server.pss_kb() - kb) / (IDLE_MANY - IDLE_FEW)
+        found["share"] = rate(server, sink) / found["alone"]
+    return found
 
 
 def backlog(bench, server_class):
@@ -152,14 +157,16 @@ def empty_and_idle(bench, server_class):
 
 
 def syncs(bench, server_class):
-    """A message, at 1, 8 and 50 sessions: both daemons whole, under strace."""
-    found = {}
-    for sessions, count in ((1, 200), (8, 1000), (50, 2000)):
-        count = bench.count(count)
+    """A message, at 1, 8 and 50 sessions: both daemons whole, under strace. What start and stop sync is taken off."""
+    def counted(sessions, count):
         report = bench.base / f"strace-{os.getpid()}"
         with running(bench, server_class, prefix=measure.strace_prefix(report)) as (server, sink):
-            smtp_source(server.port, count, SMALL, sessions)
+            if count > 0:
+                smtp_source(server.port, count, SMALL, sessions)
             sink.wait_messages(count)
-        found[f"syncs_{sessions}"] = measure.counted_syncs(report) / count
+        calls = measure.counted_syncs(report)
         report.unlink()
-    return found
+        return calls
+    empty = counted(1, 0)
+    return {f"syncs_{sessions}": (counted(sessions, count) - empty) / count
+            for sessions, count in ((1, 200), (8, 1000), (50, 2000))}
