@@ -1,7 +1,8 @@
-/* The disk's limit for the spool's way of making messages durable: one thread, and nothing but the writes and syncs. For each
- * batch size: so many files are written and their write-back is started, each is synced, each gets its name, and one sync of the
- * folder covers the names. The files have no name or a temporary one until then, as the spool does it on that file system.
- * Prints "unnamed" or "renamed", then for each batch its size, messages a second and MB a second.
+/* The disk's limit for the spool's way of making messages durable: one thread, and nothing but the writes and
+ * syncs. For each batch size: so many files are written and their write-back is started, each is synced, each
+ * gets its name, and one sync of the folder covers the names. The files have no name or a temporary one until
+ * then, as the spool does it on that file system. Prints "unnamed" or "renamed", then for each batch its size,
+ * messages a second and MB a second.
  *
  *   disk_limit FOLDER COUNT BYTES */
 #include <err.h>
@@ -40,8 +41,8 @@ static int write_one(long number)
 {
 	static char chunk[65536];
 	char temp[32];
-	int fd = is_unnamed ? openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) :
-			      fs_create(folder, name_of(temp, "tmp.", number));
+	int fd = is_unnamed ? openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600)
+			    : fs_create(folder, name_of(temp, "tmp.", number));
 
 	if (fd < 0)
 		err(1, "making a file");
@@ -58,8 +59,8 @@ static void give_name(int fd, long number)
 	char temp[32], name[32];
 
 	name_of(name, "", number);
-	if ((is_unnamed ? fs_link_fd(fd, folder, name) :
-			  fs_rename_noreplace(folder, name_of(temp, "tmp.", number), folder, name)) < 0)
+	if ((is_unnamed ? fs_link_fd(fd, folder, name)
+			: fs_rename_noreplace(folder, name_of(temp, "tmp.", number), folder, name)) < 0)
 		err(1, "giving a file its name");
 }
 
@@ -95,7 +96,8 @@ static void measure(int batch, long count)
 	for (long i = 0; i < count; i += batch)
 		commit_batch(i, count - i < batch ? (int)(count - i) : batch);
 	double seconds = now_s() - begun;
-	printf("%d %.0f %.1f\n", batch, (double)count / seconds, (double)count * (double)bytes / seconds / 1e6);
+	printf(
+	    "%d %.0f %.1f\n", batch, (double)count / seconds, (double)count * (double)bytes / seconds / 1e6);
 	fflush(stdout);
 	for (long i = 0; i < count; i++)
 		unlinkat(folder, name_of(name, "", i), 0);

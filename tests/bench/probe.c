@@ -1,6 +1,6 @@
-/* Sends as devices do and takes the time, which smtp-source cannot: SESSIONS threads send COUNT messages, some on each
- * connection, one after the other. Prints the seconds in all, and the milliseconds from the dot to the final 250: median, 99th
- * percentile, longest.
+/* Sends as devices do and takes the time, which smtp-source cannot: SESSIONS threads send COUNT messages, some
+ * on each connection, one after the other. Prints the seconds in all, and the milliseconds from the dot to the
+ * final 250: median, 99th percentile, longest.
  *
  *   probe PORT SESSIONS COUNT BYTES [MESSAGES-A-CONNECTION] */
 #include <arpa/inet.h>
@@ -111,12 +111,14 @@ static int compare(const void *a, const void *b)
 static void make_content(size_t bytes)
 {
 	static const char head[] = "From: load@contoso.com\r\nTo: boss@contoso.com\r\nSubject: probe\r\n\r\n";
-	static const char line[] = "0123456789012345678901234567890123456789012345678901234567890123456789\r\n";
+	static const char line[] =
+	    "0123456789012345678901234567890123456789012345678901234567890123456789\r\n";
 
 	content = calloc(1, sizeof head + bytes + sizeof line);
 	if (content == NULL)
 		err(1, NULL);
-	for (content_bytes = strlen(strcpy(content, head)); content_bytes < bytes; content_bytes += sizeof line - 1)
+	for (content_bytes = strlen(strcpy(content, head)); content_bytes < bytes;
+	     content_bytes += sizeof line - 1)
 		memcpy(content + content_bytes, line, sizeof line - 1);
 }
 
@@ -144,6 +146,7 @@ int main(int argc, char **argv)
 		pthread_join(threads[i], NULL);
 	double seconds = (now_ms() - begun) / 1e3;
 	qsort(waits_ms, (size_t)count, sizeof *waits_ms, compare);
-	printf("%.4f %.2f %.2f %.2f\n", seconds, waits_ms[count / 2], waits_ms[count * 99 / 100], waits_ms[count - 1]);
+	printf("%.4f %.2f %.2f %.2f\n", seconds, waits_ms[count / 2], waits_ms[count * 99 / 100],
+	    waits_ms[count - 1]);
 	return 0;
 }

@@ -183,7 +183,9 @@ class Postfix(Server):
         """Why it cannot run here; None where it can."""
         if os.geteuid() != 0:
             return "its master runs as root only"
-        return None if (POSTFIX / "lib" / "postfix" / "sbin" / "master").exists() else f"{POSTFIX} is missing: sh contrib/setup.sh"
+        if not (POSTFIX / "lib" / "postfix" / "sbin" / "master").exists():
+            return f"{POSTFIX} is missing: sh contrib/setup.sh"
+        return None
 
     def _make_folders(self):
         queue = self.folder / "queue"

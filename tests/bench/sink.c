@@ -41,9 +41,9 @@ struct peer {
 	int fd;
 	SSL *ssl;
 	bool has_logged_in;
-	size_t n, used;	/* of in: bytes there, bytes used */
+	size_t n, used; /* of in: bytes there, bytes used */
 	char in[65536];
-	size_t out_n;	/* replies not sent yet: they go when nothing more is there to read */
+	size_t out_n; /* replies not sent yet: they go when nothing more is there to read */
 	char out[4096];
 };
 
@@ -55,8 +55,8 @@ static bool send_replies(struct peer *p)
 
 	while (done < p->out_n) {
 		int left = (int)(p->out_n - done);
-		ssize_t n = p->ssl != NULL ? SSL_write(p->ssl, p->out + done, left) :
-					     write(p->fd, p->out + done, (size_t)left);
+		ssize_t n = p->ssl != NULL ? SSL_write(p->ssl, p->out + done, left)
+					   : write(p->fd, p->out + done, (size_t)left);
 		if (n <= 0)
 			return false;
 		done += (size_t)n;
@@ -87,7 +87,8 @@ static bool read_more(struct peer *p)
 	if (p->n == sizeof p->in)
 		return false;
 	int room = (int)(sizeof p->in - p->n);
-	ssize_t n = p->ssl != NULL ? SSL_read(p->ssl, p->in + p->n, room) : read(p->fd, p->in + p->n, (size_t)room);
+	ssize_t n =
+	    p->ssl != NULL ? SSL_read(p->ssl, p->in + p->n, room) : read(p->fd, p->in + p->n, (size_t)room);
 	if (n <= 0)
 		return false;
 	p->n += (size_t)n;

@@ -57,7 +57,7 @@ def through(server, sink, count, send):
 
 
 def one_a_connection(bench, server_class):
-    count = bench.count(20000)
+    count = bench.count(10000)
     with running(bench, server_class) as (server, sink):
         found = through(server, sink, count, lambda: smtp_source(server.port, count, SMALL, 50))
     with running(bench, server_class) as (server, sink):
@@ -90,7 +90,7 @@ def scans(bench, server_class):
 
 def idle_sessions(bench, server_class):
     """Rates beside no, few and many of them; memory of the few from a fresh start, and of the rest after some mail."""
-    count, found = bench.count(3000), {}
+    count, found = bench.count(2000), {}
 
     def rate(server, sink):
         before = sink.counts()[0]
