@@ -148,5 +148,8 @@ int main(int argc, char **argv)
 	qsort(waits_ms, (size_t)count, sizeof *waits_ms, compare);
 	printf("%.4f %.2f %.2f %.2f\n", seconds, waits_ms[count / 2], waits_ms[count * 99 / 100],
 	    waits_ms[count - 1]);
+	free(threads);
+	free(waits_ms);
+	free(content);
 	return 0;
 }
