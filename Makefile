@@ -95,7 +95,7 @@ $(BUILD)/%.so: tests/system/%.c Makefile
 $(BUILD)/%.so: tests/crash/%.c Makefile
 	$(build_preload)
 
-system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so $(BUILD)/clock.so
+system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so $(BUILD)/clock.so $(BENCH_TOOLS)
 	$(call run_pytest,tests/system)
 
 # torture is the long form of these tests.
