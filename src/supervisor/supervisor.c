@@ -222,7 +222,7 @@ static void announce_ready(struct supervisor *s)
 		log_event(LOG_LEVEL_NOTICE, "ready", kv_str("version", MFDRELAY_VERSION),
 		    kv_u64("listen", s->sockets.count), kv_u64("devices", s->config->device_count),
 		    kv_u64("upstreams", s->config->upstream_count));
-	else if (s->reloading)
+	if (s->reloading)
 		log_event(LOG_LEVEL_NOTICE, "reloaded", kv_str("file", s->config->file));
 	s->announced = true;
 	s->reloading = false;
