@@ -297,6 +297,14 @@ static bool take_literal(struct resolver_query *query, const char *host)
 	return query->n > 0;
 }
 
+/* Whether host is this machine, whatever /etc/hosts and DNS say of it, if there are any (RFC 6761 section 6.3). */
+static bool take_localhost(struct resolver_query *query, const char *host)
+{
+	if (strcasecmp(host, "localhost") != 0 && strcasecmp(host, "localhost.") != 0)
+		return false;
+	return take_literal(query, "127.0.0.1") && take_literal(query, "::1");
+}
+
 static void start(struct resolver_query *query)
 {
 	static const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NUMERICSERV | ARES_AI_NOSORT,
@@ -328,7 +336,7 @@ struct resolver_query *resolver_lookup(
 	LIST_INIT(&query->watches);
 	LIST_INSERT_HEAD(&resolver->queries, query, next);
 	snprintf(query->host, sizeof query->host, "%s", host);
-	if (take_literal(query, host))
+	if (take_literal(query, host) || take_localhost(query, host))
 		set_done(query);
 	else if (host[0] == '\0' || strlen(host) > NAME_MAX_OCTETS)
 		set_failed(query, cause_of(ARES_EBADNAME));

@@ -150,7 +150,7 @@ static void names_and_literals(void **state)
 	    {"an IPv4 literal", "192.0.2.1", "192.0.2.1:587"},
 	    {"an IPv6 literal", "fd00:3::9", "[fd00:3::9]:587"},
 	    {"an IPv6 literal in brackets", "[::1]", "[::1]:587"},
-	    {"/etc/hosts", "localhost", "127.0.0.1:587"},
+	    {"this machine, whatever /etc/hosts has", "localhost", "127.0.0.1:587 [::1]:587"},
 	    {"nothing", "", ": not a host name"},
 	    {"empty brackets", "[]", "[]: "},
 	};
