@@ -216,8 +216,9 @@ def test_ids_stay_unique_and_dates_follow_the_clock(sim, relay):
     assert len(set(ids)) == len(ids) and ids == sorted(ids)
     relay.clock.set_wall(walls[0] - relay.clock.wall())
     # The road is held for the certificates, which are not valid in all those years.
-    wait_until(lambda: len(sim.messages()) == len(ids) or relay.clock.forward(700), 60, "all of them", step=0.2)
-    relay.wait_empty()
+    # A leap in the middle of a transaction times it out: that one is deferred, and leaves after the next.
+    wait_until(lambda: not relay.queue_ids() or relay.clock.forward(700), 60, "an empty queue", step=0.5)
+    assert len({message["mail_from"] for message in sim.messages()}) == 1 and len(sim.messages()) >= len(ids)
     for message in sim.messages():
         parsed = email.message_from_bytes(message.content)
         number = int(parsed["Subject"].removeprefix("number "))
