@@ -128,6 +128,38 @@ static void check_listeners(const struct config *config, const struct source *so
 		check_listener(config, source, i);
 }
 
+static void check_tls_min(const struct config *config, const struct source *source, size_t index)
+{
+	const struct listen_config *listen = &config->listen[index];
+	const config_setting_t *entry = source_at(source, "listen.[%zu]", index);
+
+	if (!listen_has_tls(listen) && !config_setting_is_root(entry) &&
+	    config_setting_get_member(entry, "tls_min") != NULL)
+		source_warn(source, source_at(source, "listen.[%zu].tls_min", index),
+		    "listen.tls_min has no effect without TLS; add tls = \"offered\", or remove it");
+}
+
+static void check_tls(const struct config *config, const struct source *source)
+{
+	struct reader reader = reader_of(config);
+	bool used = false;
+
+	for (size_t i = 0; i < config->listen_count; i++) {
+		check_tls_min(config, source, i);
+		used = used || listen_has_tls(&config->listen[i]);
+	}
+	if (config->tls.ecdsa_certificate != NULL && config->tls.certificate == NULL)
+		source_error(source, source_at(source, "tls.ecdsa_certificate"),
+		    "tls.ecdsa_certificate is the second certificate, for devices that know elliptic curves; add the first, "
+		    "with an RSA key, as certificate and key");
+	check_certificate(source, "tls.certificate", config->tls.certificate, "tls.key", config->tls.key, &reader);
+	check_certificate(source, "tls.ecdsa_certificate", config->tls.ecdsa_certificate, "tls.ecdsa_key",
+	    config->tls.ecdsa_key, &reader);
+	if (config->tls.certificate != NULL && !used)
+		source_warn(source, source_at(source, "tls.certificate"),
+		    "tls.certificate is not used: every entry of listen has tls = \"none\"");
+}
+
 static bool is_catch_all(const char *pattern)
 {
 	return strcmp(pattern, "*") == 0 || strcmp(pattern, "*@*") == 0;
@@ -247,6 +279,7 @@ void config_check(const struct config *config, const struct source *source)
 	check_user(config, source);
 	check_report_to(config, source);
 	check_listeners(config, source);
+	check_tls(config, source);
 	check_devices(config, source);
 	if (config_setting_is_list(upstreams) && config_setting_length(upstreams) == 0)
 		source_error(source, upstreams, "upstreams is empty; add one, as mfdrelay.conf(5) shows");

@@ -154,6 +154,10 @@ static void check_device(const struct config *config, const struct source *sourc
 	if (has_user && !has_password)
 		source_error(source, source_at(source, "devices.[%zu].user", index),
 		    "devices.user needs a password; make its hash: mfdrelay passwd");
+	if (config->devices[index].tls_min != TLS_MIN_UNSET && !has_address)
+		source_error(source, source_at(source, "devices.[%zu].tls_min", index),
+		    "devices.tls_min goes by the address, as the login comes after the handshake; add address, or set "
+		    "tls_min in listen");
 	if (has_password && !has_user)
 		source_error(source, source_at(source, "devices.[%zu].password", index),
 		    "devices.password needs the user it belongs to; add user");

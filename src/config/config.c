@@ -9,6 +9,8 @@
 const char *const upstream_kind_names[] = {"submission", "hve", "direct-send", "smtp", NULL};
 const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
 const char *const sandbox_names[] = {"on", "off", NULL};
+const char *const listen_tls_names[] = {"none", "offered", "required", "implicit", NULL};
+const char *const tls_min_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
 int config_route(const struct config *config, const char *recipient)
 {
@@ -111,6 +113,60 @@ bool config_user_from_anywhere(const struct config *config)
 	return false;
 }
 
+bool listen_has_tls(const struct listen_config *listen)
+{
+	return listen->tls >= LISTEN_TLS_OFFERED;
+}
+
+enum tls_min config_tls_min(
+    const struct config *config, const struct listen_config *listen, const struct in6_addr *address)
+{
+	enum tls_min found = TLS_MIN_UNSET;
+	int longest = -1;
+
+	for (size_t i = 0; i < config->device_count; i++) {
+		int bits = longest_match(&config->devices[i], address);
+		if (bits > longest || (bits == longest && bits >= 0 && found == TLS_MIN_UNSET)) {
+			longest = bits;
+			found = config->devices[i].tls_min;
+		}
+	}
+	if (found == TLS_MIN_UNSET)
+		found = listen->tls_min;
+	return found != TLS_MIN_UNSET ? found : TLS_MIN_1_2;
+}
+
+static bool any_listener_has_tls(const struct config *config)
+{
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (listen_has_tls(&config->listen[i]))
+			return true;
+	return false;
+}
+
+bool config_makes_certificate(const struct config *config)
+{
+	return config->tls.certificate == NULL && any_listener_has_tls(config);
+}
+
+static bool is_legacy(enum tls_min tls_min)
+{
+	return tls_min == TLS_MIN_1_0 || tls_min == TLS_MIN_1_1;
+}
+
+bool config_has_legacy(const struct config *config)
+{
+	if (!any_listener_has_tls(config))
+		return false;
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (listen_has_tls(&config->listen[i]) && is_legacy(config->listen[i].tls_min))
+			return true;
+	for (size_t i = 0; i < config->device_count; i++)
+		if (is_legacy(config->devices[i].tls_min))
+			return true;
+	return false;
+}
+
 static void free_device(struct device *device)
 {
 	free(device->name);
@@ -172,5 +228,9 @@ void config_free(struct config *config)
 	free(config->spool);
 	free(config->user);
 	free(config->report_to);
+	free(config->tls.certificate);
+	free(config->tls.key);
+	free(config->tls.ecdsa_certificate);
+	free(config->tls.ecdsa_key);
 	free(config);
 }

@@ -10,9 +10,15 @@
 
 #define CONFIG_DEFAULT_FILE "/etc/mfdrelay/mfdrelay.conf"
 
+/* UNSET is for the time of loading only, but for a device's tls_min: it then has its listener's. */
+enum listen_tls { LISTEN_TLS_UNSET, LISTEN_TLS_NONE, LISTEN_TLS_OFFERED, LISTEN_TLS_REQUIRED, LISTEN_TLS_IMPLICIT };
+enum tls_min { TLS_MIN_UNSET, TLS_MIN_1_0, TLS_MIN_1_1, TLS_MIN_1_2, TLS_MIN_1_3 };
+
 struct listen_config {
 	char *address;		/* "*", or an IPv4 or IPv6 literal */
 	unsigned short port;	/* 0: any free one (tests) */
+	enum listen_tls tls;
+	enum tls_min tls_min;
 };
 
 /* An address with its network's length. IPv4 is held as v4-mapped IPv6, so that one comparison serves both. */
@@ -27,6 +33,7 @@ struct device {
 	size_t prefix_count;
 	char *user;		/* NULL: known by address alone */
 	char *password_hash;	/* crypt(5) string; NULL exactly where user is */
+	enum tls_min tls_min;
 };
 
 enum upstream_kind { UPSTREAM_SUBMISSION, UPSTREAM_HVE, UPSTREAM_DIRECT_SEND, UPSTREAM_SMTP };
@@ -74,6 +81,10 @@ struct config {
 	enum sandbox_switch sandbox;
 	struct listen_config *listen;
 	size_t listen_count;
+	struct {
+		char *certificate, *key;		/* PEM files; both NULL: made where a listener has TLS */
+		char *ecdsa_certificate, *ecdsa_key;	/* a second pair; NULL: none */
+	} tls;
 	struct device *devices;
 	size_t device_count;
 	struct upstream_config *upstreams;
@@ -96,6 +107,8 @@ struct config {
 extern const char *const upstream_kind_names[];
 extern const char *const upstream_tls_names[];
 extern const char *const sandbox_names[];
+extern const char *const listen_tls_names[];	/* from LISTEN_TLS_NONE on */
+extern const char *const tls_min_names[];	/* from TLS_MIN_1_0 on */
 
 /* Whether two sockets want the same port of the same address, so that the second could not be bound. Port 0 overlaps nothing. */
 bool listen_overlaps(const struct listen_config *a, const struct listen_config *b);
@@ -114,6 +127,18 @@ const struct device *config_device_by_user(const struct config *config, const ch
 /* Whether an entry with a user names address, and whether one names no address at all: that user may come from anywhere. */
 bool config_user_listed_at(const struct config *config, const struct in6_addr *address);
 bool config_user_from_anywhere(const struct config *config);
+
+/* Whether a listener has TLS of any kind. */
+bool listen_has_tls(const struct listen_config *listen);
+
+/* The oldest version that address may speak on listen: that of the entry of devices with the longest prefix that holds it,
+ * with a user or not (the handshake comes before the login), or the listener's. Never UNSET. */
+enum tls_min config_tls_min(
+    const struct config *config, const struct listen_config *listen, const struct in6_addr *address);
+
+/* Whether the relay makes a certificate of its own, and whether anybody may speak TLS 1.0 or 1.1 to it. */
+bool config_makes_certificate(const struct config *config);
+bool config_has_legacy(const struct config *config);
 
 /* Whether an address lies in a prefix. */
 bool prefix_holds(const struct prefix *prefix, const struct in6_addr *address);

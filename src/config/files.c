@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/bio.h>
@@ -17,11 +18,14 @@
 
 #include "base/secret.h"
 #include "config/config.h"
+#include "config/load.h"
 #include "config/source.h"
+#include "net/tls.h"
 
 #define PATH_ROOM    4096
 #define CANNOT_TRY   255 /* no errno has this number */
 #define PEM_FILE_MAX (8 * 1024 * 1024)
+#define EXPIRY_WARN_S (14 * 86400)
 
 struct reader reader_of(const struct config *config)
 {
@@ -185,6 +189,103 @@ void check_ca(const struct source *source, const config_setting_t *at, const cha
 	else if (n == 0)
 		source_error(source, at,
 		    "%s: no certificate in %s; it takes PEM form (-----BEGIN CERTIFICATE-----)", key, path);
+}
+
+/* In a child that has become the reader: load the pair, and write what is wrong to fd. */
+static void try_pair(const struct reader *reader, const char *certificate, const char *key, int fd)
+{
+	struct err err = {""};
+
+	if (reader->is_other &&
+	    (setgroups(0, NULL) < 0 || setgid(reader->gid) < 0 || setuid(reader->uid) < 0))
+		return;
+	SSL_CTX *ctx = tls_server_context(certificate, key, &err);
+	if (ctx == NULL && write(fd, err.text, strlen(err.text)) < 0)
+		return;
+	SSL_CTX_free(ctx);
+}
+
+/* The key's contents are nothing for this process, which may be the supervisor. */
+static void check_pair(const struct source *source, const config_setting_t *at, const char *certificate,
+    const char *key, const struct reader *reader)
+{
+	char text[sizeof((struct err *)NULL)->text] = "";
+	size_t n = 0;
+	ssize_t got;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return;
+	pid_t child = fork();
+	if (child == 0) {
+		try_pair(reader, certificate, key, fds[1]);
+		_exit(0);
+	}
+	close(fds[1]);
+	while (child > 0 && (got = read(fds[0], text + n, sizeof text - 1 - n)) > 0)
+		n += (size_t)got;
+	close(fds[0]);
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (n > 0)
+		source_error(source, at, "tls: %s", text);
+}
+
+/* A renewal that has failed shows early. */
+static void check_dates(
+    const struct source *source, const config_setting_t *at, const char *name, const char *path)
+{
+	BIO *bio = BIO_new_file(path, "r");
+	X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	time_t soon = time(NULL) + EXPIRY_WARN_S;
+
+	if (certificate != NULL && X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+		source_warn(source, at, "%s: %s has expired; renew it, then reload", name, path);
+	else if (certificate != NULL && X509_cmp_time(X509_get0_notAfter(certificate), &soon) < 0)
+		source_warn(source, at, "%s: %s expires within %d days; renew it, then reload", name, path,
+		    EXPIRY_WARN_S / 86400);
+	ERR_clear_error();
+	X509_free(certificate);
+	BIO_free(bio);
+}
+
+static bool check_key_file(
+    const struct source *source, const config_setting_t *at, const char *name, const char *path)
+{
+	struct stat st;
+
+	if (path[0] != '/')
+		source_error(source, at, "%s = \"%s\": give the whole path, from / on", name, path);
+	else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		source_error(source, at, "%s: %s is not a plain file; name a PEM file", name, path);
+	else if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
+		source_error(source, at, "%s: others can read or change %s; run: chmod o= %s", name, path, path);
+	else
+		return true;
+	return false;
+}
+
+void check_certificate(const struct source *source, const char *certificate_key, const char *certificate,
+    const char *key_key, const char *key, const struct reader *reader)
+{
+	const config_setting_t *at = source_at(source, "%s", certificate_key);
+	const config_setting_t *key_at = source_at(source, "%s", key_key);
+	size_t errors = source->problems->errors;
+
+	if (certificate == NULL && key == NULL)
+		return;
+	if (certificate == NULL || key == NULL) {
+		source_error(source, certificate != NULL ? at : key_at, "%s needs %s too; add it",
+		    certificate != NULL ? certificate_key : key_key,
+		    certificate != NULL ? key_key : certificate_key);
+		return;
+	}
+	check_ca(source, at, certificate_key, certificate, reader);
+	if (!check_key_file(source, key_at, key_key, key) || !can_open(source, key_at, key_key, key, reader) ||
+	    source->problems->errors > errors)
+		return;
+	check_pair(source, at, certificate, key, reader);
+	check_dates(source, at, certificate_key, certificate);
 }
 
 static bool copy_parent(char *dst, size_t size, const char *path)

@@ -115,7 +115,7 @@ static bool parse_number(const struct key *key, const char *text, uint64_t *valu
 {
 	for (size_t i = 0; key->words != NULL && key->words[i] != NULL; i++) {
 		if (strcmp(text, key->words[i]) == 0) {
-			*value = i;
+			*value = key->type == KEY_WORD ? key->min + i : i;
 			return true;
 		}
 	}
@@ -250,7 +250,7 @@ static void load_word(
 		return;
 	for (size_t i = 0; key->words[i] != NULL; i++) {
 		if (strcmp(text, key->words[i]) == 0) {
-			put_number(key, target, i);
+			put_number(key, target, key->min + i);
 			return;
 		}
 		nearest_offer(&nearest, key->words[i]);
@@ -515,6 +515,16 @@ static void fill_hostname(struct config *config)
 		config->hostname = xstrdup(name);
 }
 
+/* One that asks for TLS brings a certificate into being, which the others then have too. */
+static void fill_listeners(struct config *config)
+{
+	bool has_certificate = config->tls.certificate != NULL || config_makes_certificate(config);
+
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (config->listen[i].tls == LISTEN_TLS_UNSET)
+			config->listen[i].tls = has_certificate ? LISTEN_TLS_OFFERED : LISTEN_TLS_NONE;
+}
+
 static bool find_upstream(
     const struct config *config, const char *name, size_t *index, const char **nearest_name)
 {
@@ -592,6 +602,7 @@ static struct config *build(const struct source *source)
 	for (size_t i = 0; i < config->upstream_count; i++)
 		fill_upstream(&config->upstreams[i]);
 	fill_hostname(config);
+	fill_listeners(config);
 	resolve_routes(source, config);
 	return config;
 }

@@ -44,8 +44,22 @@ const struct key schema[] = {
 	.help = "\"*\" for every address of the machine, or an IPv4 or IPv6 address"},
 {"listen.port", KEY_NUMBER, .fallback = "25", .max = 65535, AT(struct listen_config, port),
 	.help = "the TCP port; 0 takes any free one"},
-{.path = "listen.tls", .type = KEY_LATER},
-{.path = "listen.tls_min", .type = KEY_LATER},
+{"listen.tls", KEY_WORD, .fallback = "(offered where there is a certificate)", .min = LISTEN_TLS_NONE,
+	.words = listen_tls_names, AT(struct listen_config, tls),
+	.help = "STARTTLS offered or required, TLS from the first octet, or none"},
+{"listen.tls_min", KEY_WORD, .fallback = "1.2", .min = TLS_MIN_1_0, .words = tls_min_names,
+	AT(struct listen_config, tls_min), .help = "the oldest version of TLS that devices may speak there"},
+
+{"tls", KEY_GROUP,
+	.help = "the relay's certificate, for devices"},
+{"tls.certificate", KEY_TEXT, .fallback = "(one that the relay makes)", .max = PATH_MAX_LEN,
+	AT(struct config, tls.certificate), .help = "a file with the certificate and its chain (PEM)"},
+{"tls.key", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct config, tls.key),
+	.help = "a file with its private key (PEM)"},
+{"tls.ecdsa_certificate", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct config, tls.ecdsa_certificate),
+	.help = "a second certificate, for devices that know elliptic curves"},
+{"tls.ecdsa_key", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct config, tls.ecdsa_key),
+	.help = "a file with its private key (PEM)"},
 
 {"devices", KEY_LIST, .max = 5000, MANY(struct config, devices, device_count),
 	.help = "who may send; all others are refused"},
@@ -57,6 +71,8 @@ const struct key schema[] = {
 	.help = "the user name it logs in with"},
 {"devices.password", KEY_TEXT, .max = TEXT_MAX, AT(struct device, password_hash),
 	.help = "the hash of its password, as `mfdrelay passwd` makes it"},
+{"devices.tls_min", KEY_WORD, .fallback = "(that of the listener)", .min = TLS_MIN_1_0, .words = tls_min_names,
+	AT(struct device, tls_min), .help = "the oldest version of TLS that it may speak"},
 
 {"upstreams", KEY_LIST, .required = true, .max = 64, MANY(struct config, upstreams, upstream_count),
 	.help = "the roads to Microsoft 365"},
@@ -137,7 +153,6 @@ const struct key schema[] = {
 {"limits.message_time", KEY_DURATION, .fallback = "60m", .min = SECOND, .max = DAY,
 	AT(struct config, limits.message_time_ms), .help = "how long a message may take from DATA to its end"},
 
-{.path = "tls", .type = KEY_LATER},
 {.path = "repairs", .type = KEY_LATER},
 };
 /* clang-format on */

@@ -211,6 +211,10 @@ static void test_defaults(void **state)
 	assert_int_equal(config->limits.free_space, 0);
 	assert_int_equal(config->limits.idle_ms, 300 * 1000);
 	assert_int_equal(config->limits.message_time_ms, 3600 * 1000);
+	assert_int_equal(config->listen[0].tls, LISTEN_TLS_NONE);
+	assert_int_equal(config->listen[0].tls_min, TLS_MIN_1_2);
+	assert_int_equal(config->devices[0].tls_min, TLS_MIN_UNSET);
+	assert_false(config_makes_certificate(config));
 	config_free(config);
 	config = load_text("no hostname is the machine's", DEVICES UPSTREAMS ROUTES, "");
 	assert_non_null(config);
@@ -602,6 +606,92 @@ static void test_devices(void **state)
 	config_free(config);
 }
 
+static void test_tls(void **state)
+{
+	struct config *config = load_text("one listener with TLS brings a certificate for all",
+	    HOSTNAME UPSTREAMS ROUTES
+	    "listen = ( { port = 25; }, { port = 465; tls = \"implicit\"; tls_min = \"1.3\"; },\n"
+	    "  { port = 587; tls = \"required\"; }, { port = 26; tls = \"none\"; } );\n"
+	    "devices = ( { name = \"net\"; address = \"10.1.0.0/24\"; tls_min = \"1.0\"; },\n"
+	    "  { name = \"one\"; address = \"10.1.0.7\"; },\n"
+	    "  { name = \"other\"; address = \"10.1.0.8\"; tls_min = \"1.1\"; } );\n",
+	    "");
+	static const struct {
+		const char *peer;
+		enum tls_min plain, implicit;
+	} cases[] = {{"10.1.0.1", TLS_MIN_1_0, TLS_MIN_1_0}, {"10.1.0.7", TLS_MIN_1_2, TLS_MIN_1_3},
+	    {"10.1.0.8", TLS_MIN_1_1, TLS_MIN_1_1}, {"10.2.0.1", TLS_MIN_1_2, TLS_MIN_1_3}};
+
+	(void)state;
+	assert_int_equal(config->listen[0].tls, LISTEN_TLS_OFFERED);
+	assert_int_equal(config->listen[1].tls, LISTEN_TLS_IMPLICIT);
+	assert_int_equal(config->listen[2].tls, LISTEN_TLS_REQUIRED);
+	assert_int_equal(config->listen[3].tls, LISTEN_TLS_NONE);
+	assert_true(config_makes_certificate(config));
+	assert_true(config_has_legacy(config));
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct prefix peer;
+		assert_true(value_prefix(cases[i].peer, &peer));
+		assert_int_equal(config_tls_min(config, &config->listen[0], &peer.address), cases[i].plain);
+		assert_int_equal(config_tls_min(config, &config->listen[1], &peer.address), cases[i].implicit);
+	}
+	config_free(config);
+}
+
+static char *tls_config(const char *certificate, const char *key)
+{
+	return xasprintf(MINIMAL "tls = { certificate = \"%s/%s\"; key = \"%s/%s\"; };\n", folder, certificate,
+	    folder, key);
+}
+
+static void test_tls_files(void **state)
+{
+	struct cert good = cert_make(NULL, "relay", NULL, -CERT_DAY, 100 * CERT_DAY);
+	struct cert old = cert_make(NULL, "relay", NULL, -9 * CERT_DAY, -CERT_DAY);
+	struct cert soon = cert_make(NULL, "relay", NULL, -9 * CERT_DAY, 5 * CERT_DAY);
+	const struct {
+		const char *label, *certificate, *key, *want;
+	} rows[] = {
+	    {"a pair", "good.crt", "good.key", ""},
+	    {"halves of two pairs", "good.crt", "old.key",
+		"error 5: tls: $CREDENTIALS_DIRECTORY/old.key: not a usable private key (PEM without a passphrase, "
+		"fitting the certificate, is needed): key values mismatch\n"},
+	    {"a key that others can read", "good.crt", "open",
+		"error 5: tls.key: others can read or change $CREDENTIALS_DIRECTORY/open; run: chmod o= "
+		"$CREDENTIALS_DIRECTORY/open\n"},
+	    {"no longer good", "old.crt", "old.key",
+		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/old.crt has expired; renew it, then reload\n"},
+	    {"not for long", "soon.crt", "soon.key",
+		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/soon.crt expires within 14 days; renew it, then "
+		"reload\n"},
+	};
+	const struct {
+		struct cert *cert;
+		const char *crt, *key;
+	} files[] = {{&good, "good.crt", "good.key"}, {&old, "old.crt", "old.key"}, {&soon, "soon.crt", "soon.key"}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		char *crt = in_folder(files[i].crt), *key = in_folder(files[i].key);
+		cert_write(files[i].cert, crt, key, NULL);
+		assert_int_equal(chmod(key, 0600), 0);
+		cert_free(files[i].cert);
+		free(crt);
+		free(key);
+	}
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char *text = tls_config(rows[i].certificate, rows[i].key);
+		struct config *config = load_text(rows[i].label, text, rows[i].want);
+		if (config != NULL) {
+			assert_int_equal(config->listen[0].tls, LISTEN_TLS_OFFERED);
+			assert_false(config_makes_certificate(config));
+			assert_false(config_has_legacy(config));
+		}
+		config_free(config);
+		free(text);
+	}
+}
+
 static void test_routes(void **state)
 {
 	struct config *config = load_text("routes in order",
@@ -889,6 +979,8 @@ int main(void)
 	    cmocka_unit_test(test_nearest),
 	    cmocka_unit_test(test_hosts_and_guids),
 	    cmocka_unit_test(test_devices),
+	    cmocka_unit_test(test_tls),
+	    cmocka_unit_test(test_tls_files),
 	    cmocka_unit_test(test_routes),
 	    cmocka_unit_test(test_odd_files),
 	    cmocka_unit_test(test_modes),
