@@ -401,7 +401,15 @@ static bool may_begin_tls(struct conn *conn)
 {
 	settle(conn);
 	return conn->state == STATE_OPEN && conn->ssl == NULL && !conn->eof && !conn->finishing &&
-	       conn_pending(conn) == 0 && conn_available(conn) == 0;
+	       conn_pending(conn) == 0;
+}
+
+/* A client may send its hello right behind STARTTLS, or in place of any command. */
+static bool holds_hello(struct conn *conn)
+{
+	struct str in = conn_peek(conn);
+
+	return in.n > 0 && (unsigned char)in.p[0] == CONN_TLS_FIRST;
 }
 
 static void begin_tls(struct conn *conn, enum bufferevent_ssl_state side)
@@ -420,19 +428,30 @@ static void begin_tls(struct conn *conn, enum bufferevent_ssl_state side)
 	conn->state = STATE_HANDSHAKE;
 }
 
-bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx)
+static bool hand_over_input(struct conn *conn)
+{
+	size_t n = conn_available(conn);
+	const void *bytes = evbuffer_pullup(input_of(conn), (ev_ssize_t)n);
+
+	if (n > 0 && !tls_unread(conn->ssl, conn->fd, bytes, n))
+		return false;
+	evbuffer_drain(input_of(conn), n);
+	return true;
+}
+
+bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version)
 {
 	struct err err;
 
-	if (!may_begin_tls(conn))
+	if (!may_begin_tls(conn) || (conn_available(conn) > 0 && !holds_hello(conn)))
 		return false;
-	conn->ssl = SSL_new(ctx);
-	if (conn->ssl == NULL) {
-		tls_error(&err, "OpenSSL gave no TLS connection");
+	conn->ssl = tls_server_new(ctx, min_version, &err);
+	if (conn->ssl == NULL)
 		fail(conn, true, err.text);
-	} else {
+	else if (!hand_over_input(conn))
+		fail(conn, true, "no memory for TLS");
+	else
 		begin_tls(conn, BUFFEREVENT_SSL_ACCEPTING);
-	}
 	return true;
 }
 
@@ -440,7 +459,7 @@ bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host)
 {
 	struct err err;
 
-	if (!may_begin_tls(conn))
+	if (!may_begin_tls(conn) || conn_available(conn) > 0)
 		return false;
 	conn->ssl = tls_client_new(ctx, host, &err);
 	if (conn->ssl == NULL)
@@ -645,6 +664,11 @@ const char *conn_error(const struct conn *conn)
 bool conn_error_is_tls(const struct conn *conn)
 {
 	return conn->tls_error;
+}
+
+const struct tls_hello *conn_tls_hello(const struct conn *conn)
+{
+	return conn->ssl != NULL ? tls_client_hello(conn->ssl) : NULL;
 }
 
 const char *conn_tls_version(const struct conn *conn)

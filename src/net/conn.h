@@ -13,6 +13,9 @@
 
 struct event_base;
 struct conn;
+struct tls_hello;
+
+#define CONN_TLS_FIRST 0x16	/* the first octet of a client that begins with TLS (RFC 8446 5.1: a handshake record) */
 
 enum conn_event {
 	CONN_CONNECTED,		/* conn_connect has got through */
@@ -40,10 +43,12 @@ struct conn *conn_connect(struct event_base *base, const struct sockaddr *addres
 
 /* Begin TLS as server or as client. All output must have left and input that is still in the buffer is a breach:
  * it is text from before the handshake (CVE-2011-0411 and its mirror on clients), and makes these return false
- * with nothing begun: the caller closes. Afterwards CONN_TLS_READY or CONN_ERROR comes. The client verifies the
+ * with nothing begun: the caller closes. Input that begins as TLS does is none of that on a server: it goes into the
+ * handshake, all of it. Afterwards CONN_TLS_READY or CONN_ERROR comes. The server takes no version before min_version
+ * (TLS1_VERSION ...; 0: as ctx says). The client verifies the
  * chain against ctx and the certificate against host (a DNS name, or an address); host is sent as SNI
  * when it is a name. */
-bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx);
+bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version);
 bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host);
 
 /* Queue bytes for sending; they are copied. A short answer on an idle plain connection goes out at once, in one
@@ -97,7 +102,10 @@ const char *conn_error(const struct conn *conn);
 /* Whether CONN_ERROR came from the TLS layer (then it is about certificates or versions, not the network). */
 bool conn_error_is_tls(const struct conn *conn);
 
-/* "TLSv1.3" and the suite's name, or NULL without TLS. Borrowed. */
+/* What the client has offered to conn_tls_accept. Borrowed; NULL without TLS. */
+const struct tls_hello *conn_tls_hello(const struct conn *conn);
+
+/* "TLSv1.3" and the suite's name, or NULL without TLS. They live for ever. */
 const char *conn_tls_version(const struct conn *conn);
 const char *conn_tls_cipher(const struct conn *conn);
 

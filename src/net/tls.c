@@ -75,7 +75,7 @@ int tls_error(struct err *err, const char *what)
 	return -1;
 }
 
-static void free_verification(
+static void free_notes(
     void *parent, void *p, CRYPTO_EX_DATA *data, int index, long number, void *extra)
 {
 	(void)parent;
@@ -170,19 +170,52 @@ static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const ch
 	return 0;
 }
 
-SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file, struct err *err)
+static int on_client_hello(SSL *ssl, int *alert, void *arg);
+
+/* The level comes before the certificate, as it decides which keys are taken. */
+static SSL_CTX *server_context(
+    int level, const char *certificate_file, const char *key_file, struct err *err)
 {
 	SSL_CTX *ctx = new_context(TLS_server_method(), err);
 
 	if (ctx == NULL)
 		return NULL;
-	/* Before the certificate is loaded: the level decides which keys are taken. */
-	SSL_CTX_set_security_level(ctx, 2);
+	SSL_CTX_set_security_level(ctx, level);
 	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
 	if (load_certificate(ctx, certificate_file, key_file, err) < 0) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
+	return ctx;
+}
+
+SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file, struct err *err)
+{
+	return server_context(2, certificate_file, key_file, err);
+}
+
+int tls_add_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key_file, struct err *err)
+{
+	return load_certificate(ctx, certificate_file, key_file, err);
+}
+
+/* devices.md 1.3, "legacy". */
+SSL_CTX *tls_legacy_context(const char *certificate_file, const char *key_file, struct err *err)
+{
+	static const char suites[] = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:RSA+AESGCM:RSA+AES:"
+				     "!aNULL:!eNULL:!PSK:!SRP:!DSS:@SECLEVEL=0";
+	SSL_CTX *ctx = server_context(0, certificate_file, key_file, err);
+
+	if (ctx == NULL)
+		return NULL;
+	if (SSL_CTX_set_cipher_list(ctx, suites) != 1 ||
+	    SSL_CTX_set_min_proto_version(ctx, TLS1_VERSION) != 1) {
+		tls_error(err, "OpenSSL has nothing older than TLS 1.2");
+		SSL_CTX_free(ctx);
+		return NULL;
+	}
+	SSL_CTX_set_options(ctx, SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS);
 	return ctx;
 }
 
@@ -194,6 +227,234 @@ static void append(char *dst, size_t size, const char *bytes, size_t n)
 	for (size_t i = 0; i < n && used + 1 < size; i++)
 		dst[used++] = bytes[i] > ' ' && bytes[i] < 0x7f ? bytes[i] : '?';
 	dst[used] = '\0';
+}
+
+/* --- the client's hello --- */
+
+#define FALLBACK_SCSV	   0x5600
+#define RENEGOTIATION_SCSV 0x00ff
+
+static int hello_index = -1;
+
+static unsigned get_16(const unsigned char *bytes)
+{
+	return (unsigned)bytes[0] << 8 | bytes[1];
+}
+
+/* Values that browsers sprinkle in, to keep servers tolerant (RFC 8701). */
+static bool is_grease(unsigned value)
+{
+	return (value & 0x0f0f) == 0x0a0a && value >> 8 == (value & 0xff);
+}
+
+static bool has_extension(SSL *ssl, unsigned type, const unsigned char **bytes, size_t *n)
+{
+	return SSL_client_hello_get0_ext(ssl, type, bytes, n) == 1;
+}
+
+static void note_version(struct tls_hello *hello, SSL *ssl)
+{
+	const unsigned char *bytes;
+	size_t n;
+
+	hello->version = (unsigned short)SSL_client_hello_get0_legacy_version(ssl);
+	if (!has_extension(ssl, TLSEXT_TYPE_supported_versions, &bytes, &n))
+		return;
+	for (size_t i = 1; i + 1 < n; i += 2) {
+		unsigned version = get_16(bytes + i);
+		if (!is_grease(version) && version > hello->version)
+			hello->version = (unsigned short)version;
+	}
+}
+
+/* Level 2 wants more than SHA-1 and MD5; a hello of TLS 1.2 without the list stands for SHA-1 (RFC 5246, 7.4.1.4.1). */
+static void note_signatures(struct tls_hello *hello, SSL *ssl)
+{
+	const unsigned char *bytes;
+	size_t n;
+
+	if (!has_extension(ssl, TLSEXT_TYPE_signature_algorithms, &bytes, &n))
+		return;
+	for (size_t i = 2; i + 1 < n; i += 2)
+		if (bytes[i] > 2)
+			hello->signatures = true;
+}
+
+static void note_suite(struct tls_hello *hello, const SSL_CIPHER *cipher, bool has_groups)
+{
+	int exchange = SSL_CIPHER_get_kx_nid(cipher), proof = SSL_CIPHER_get_auth_nid(cipher);
+	bool reachable = exchange == NID_kx_any || (exchange == NID_kx_ecdhe && has_groups);
+
+	if (exchange == NID_kx_rsa || (reachable && proof != NID_auth_ecdsa))
+		hello->rsa_suites = true;
+	if (reachable && proof != NID_auth_rsa)
+		hello->ecdsa_suites = true;
+}
+
+static void note_name(struct tls_hello *hello, const char *name)
+{
+	size_t used = strlen(hello->names);
+
+	if (used + strlen(name) + 2 < sizeof hello->names)
+		snprintf(hello->names + used, sizeof hello->names - used, "%s%s", used > 0 ? " " : "", name);
+}
+
+/* Those of SSLv2's form have three bytes, of which the first is 0 for the suites of TLS. */
+static void note_suites(struct tls_hello *hello, SSL *ssl)
+{
+	const unsigned char *bytes, *groups;
+	size_t group_bytes, n = SSL_client_hello_get0_ciphers(ssl, &bytes);
+	size_t each = SSL_client_hello_isv2(ssl) ? 3 : 2;
+	bool has_groups = has_extension(ssl, TLSEXT_TYPE_supported_groups, &groups, &group_bytes);
+
+	for (size_t i = 0; i + each <= n; i += each) {
+		const unsigned char *id = bytes + i + each - 2;
+		unsigned suite = get_16(id);
+		char number[8];
+		if (suite == FALLBACK_SCSV)
+			hello->fallback = true;
+		if (suite == FALLBACK_SCSV || suite == RENEGOTIATION_SCSV || is_grease(suite))
+			continue;
+		const SSL_CIPHER *cipher = each == 3 && bytes[i] != 0 ? NULL : SSL_CIPHER_find(ssl, id);
+		hello->suites++;
+		snprintf(number, sizeof number, "0x%04X", suite);
+		note_name(hello, cipher != NULL ? SSL_CIPHER_standard_name(cipher) : number);
+		if (cipher != NULL)
+			note_suite(hello, cipher, has_groups);
+	}
+}
+
+/* RFC 6066: list length, type 0, length, name. */
+static void note_sni(struct tls_hello *hello, SSL *ssl)
+{
+	const unsigned char *bytes;
+	size_t n;
+
+	if (has_extension(ssl, TLSEXT_TYPE_server_name, &bytes, &n) && n > 5 && bytes[2] == 0)
+		append(hello->sni, sizeof hello->sni, (const char *)bytes + 5, n - 5);
+}
+
+/* Only takes notes. */
+static int on_client_hello(SSL *ssl, int *alert, void *arg)
+{
+	struct tls_hello *hello = hello_index >= 0 ? SSL_get_ex_data(ssl, hello_index) : NULL;
+
+	(void)alert;
+	(void)arg;
+	if (hello == NULL || hello->seen)
+		return SSL_CLIENT_HELLO_SUCCESS;
+	hello->seen = true;
+	note_version(hello, ssl);
+	note_signatures(hello, ssl);
+	note_suites(hello, ssl);
+	note_sni(hello, ssl);
+	return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+SSL *tls_server_new(SSL_CTX *ctx, int min_version, struct err *err)
+{
+	struct tls_hello *hello = xcalloc(1, sizeof *hello);
+	SSL *ssl;
+
+	ERR_clear_error();
+	if (hello_index < 0)
+		hello_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_notes);
+	ssl = SSL_new(ctx);
+	if (ssl != NULL && SSL_set_ex_data(ssl, hello_index, hello) == 1) {
+		if (min_version == 0 || SSL_set_min_proto_version(ssl, min_version) == 1)
+			return ssl;
+	} else {
+		free(hello);
+	}
+	SSL_free(ssl);
+	tls_error(err, "OpenSSL gave no TLS connection");
+	return NULL;
+}
+
+const struct tls_hello *tls_client_hello(const SSL *ssl)
+{
+	static const struct tls_hello nothing = {.seen = false};
+	const struct tls_hello *hello = hello_index >= 0 ? SSL_get_ex_data(ssl, hello_index) : NULL;
+
+	return hello != NULL ? hello : &nothing;
+}
+
+/* --- bytes that were read before their time --- */
+
+/* A filter over the socket. OpenSSL's own (BIO_f_buffer) reads ahead, and what lies there no loop knows of. */
+struct unread {
+	size_t n, at;
+	unsigned char bytes[];
+};
+
+static int unread_read(BIO *bio, char *dst, int size)
+{
+	struct unread *unread = BIO_get_data(bio);
+	size_t n = size > 0 ? (size_t)size : 0;
+	int got;
+
+	BIO_clear_retry_flags(bio);
+	if (unread != NULL && unread->at < unread->n) {
+		if (n > unread->n - unread->at)
+			n = unread->n - unread->at;
+		memcpy(dst, unread->bytes + unread->at, n);
+		unread->at += n;
+		return (int)n;
+	}
+	got = BIO_read(BIO_next(bio), dst, size);
+	BIO_copy_next_retry(bio);
+	return got;
+}
+
+static long unread_control(BIO *bio, int command, long number, void *pointer)
+{
+	return BIO_ctrl(BIO_next(bio), command, number, pointer);
+}
+
+static int unread_free(BIO *bio)
+{
+	free(BIO_get_data(bio));
+	BIO_set_data(bio, NULL);
+	return 1;
+}
+
+static BIO *unread_new(const void *bytes, size_t n)
+{
+	static BIO_METHOD *method;
+	struct unread *unread;
+	BIO *bio;
+
+	if (method == NULL) {
+		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_FILTER, "unread");
+		if (method == NULL || BIO_meth_set_read(method, unread_read) != 1 ||
+		    BIO_meth_set_ctrl(method, unread_control) != 1 ||
+		    BIO_meth_set_destroy(method, unread_free) != 1)
+			return NULL;
+	}
+	bio = BIO_new(method);
+	if (bio == NULL)
+		return NULL;
+	unread = xcalloc(1, sizeof *unread + n);
+	unread->n = n;
+	memcpy(unread->bytes, bytes, n);
+	BIO_set_data(bio, unread);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+bool tls_unread(SSL *ssl, int fd, const void *bytes, size_t n)
+{
+	BIO *in = BIO_new_socket(fd, BIO_NOCLOSE), *out = BIO_new_socket(fd, BIO_NOCLOSE);
+	BIO *unread = unread_new(bytes, n);
+
+	if (in == NULL || out == NULL || unread == NULL) {
+		BIO_free(in);
+		BIO_free(out);
+		BIO_free(unread);
+		return false;
+	}
+	SSL_set_bio(ssl, BIO_push(unread, in), out);
+	return true;
 }
 
 static void append_address(char *dst, size_t size, const ASN1_OCTET_STRING *address)
@@ -317,7 +578,7 @@ SSL *tls_client_new(SSL_CTX *ctx, const char *host, struct err *err)
 
 	ERR_clear_error();
 	if (verification_index < 0)
-		verification_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_verification);
+		verification_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_notes);
 	if (!plain_host(verification->host, sizeof verification->host, host)) {
 		err_set(err, "certificate can't be verified: \"%.64s\" is not a host name", host);
 	} else if ((ssl = SSL_new(ctx)) == NULL ||

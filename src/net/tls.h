@@ -3,6 +3,7 @@
 #ifndef MFDRELAY_NET_TLS_H
 #define MFDRELAY_NET_TLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <openssl/ssl.h>
 #include "base/err.h"
@@ -12,9 +13,41 @@
  * there is). Returns NULL with err. The caller frees with SSL_CTX_free. */
 SSL_CTX *tls_client_context(const char *ca_file, struct err *err);
 
-/* A context for a listener, from PEM files (certificate with its chain, private key): TLS 1.2 or later, security
- * level 2, RSA suites kept for devices without elliptic curves. Returns NULL with err. */
+/* A context for a listener, from PEM files (certificate with its chain, private key; they may be one): TLS 1.2 or later,
+ * security level 2, RSA suites kept for devices without elliptic curves. Returns NULL with err. */
 SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file, struct err *err);
+
+/* Load a second pair, with another kind of key. Returns 0, or -1 with err. */
+int tls_add_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key_file, struct err *err);
+
+/* A context for devices from before TLS 1.2: TLS 1.0 or later, security level 0. Whoever can change what is on the wire can
+ * change what is said over it: it protects no more than plain text does, and is to have an RSA key that no other context
+ * has. Returns NULL with err. */
+SSL_CTX *tls_legacy_context(const char *certificate_file, const char *key_file, struct err *err);
+
+/* What a client has said in its hello, for the log of a handshake that fails. */
+struct tls_hello {
+	bool seen;		/* one came whole; else the rest is zero */
+	unsigned short version;	/* the latest that it offers: 0x0300 is SSL 3.0, 0x0301 TLS 1.0, ... 0x0304 TLS 1.3 */
+	unsigned suites;	/* how many it offers; signalling values are not counted */
+	bool rsa_suites;	/* among them one that this library has and a certificate with an RSA key can serve */
+	bool ecdsa_suites;	/* likewise with an ECDSA key */
+	bool fallback;		/* it says that a try with a later version has failed before */
+	bool signatures;	/* it can check signatures that security level 2 allows; without any word of it, it can not */
+	char names[160];	/* some of the suites */
+	char sni[64];		/* what it calls us; "": nothing */
+};
+
+/* A listener's SSL of ctx for one connection, which takes no version before min_version (TLS1_VERSION ...; 0: as ctx says).
+ * Returns NULL with err. The caller frees with SSL_free. */
+SSL *tls_server_new(SSL_CTX *ctx, int min_version, struct err *err);
+
+/* What the client of ssl (of tls_server_new) has offered. Borrowed from ssl. */
+const struct tls_hello *tls_client_hello(const SSL *ssl);
+
+/* Give ssl, whose handshake has not begun, n bytes that were read from its socket before. Returns false when memory is
+ * short. */
+bool tls_unread(SSL *ssl, int fd, const void *bytes, size_t n);
 
 /* The oldest error of OpenSSL's queue as words into err->text after what; clears the queue. Returns -1. */
 int tls_error(struct err *err, const char *what);

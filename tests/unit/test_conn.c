@@ -133,7 +133,7 @@ static void open_sides(struct side *a, struct side *b)
 static void open_tls(struct side *client, struct side *server)
 {
 	open_sides(client, server);
-	assert_true(conn_tls_accept(server->conn, server_ctx));
+	assert_true(conn_tls_accept(server->conn, server_ctx, 0));
 	assert_true(conn_tls_connect(client->conn, client_ctx, "relay.test"));
 	assert_true(run_until(client, 'T', 3000));
 	assert_true(run_until(server, 'T', 3000));
@@ -449,11 +449,11 @@ static void plain_text_before_tls_is_refused(void **state)
 	assert_true(run_until(&side, 'D', 1000));
 	struct str line;
 	assert_int_equal(conn_read_line(side.conn, 100, &line), CONN_LINE);
-	assert_false(conn_tls_accept(side.conn, server_ctx));
+	assert_false(conn_tls_accept(side.conn, server_ctx, 0));
 	assert_false(conn_tls_connect(side.conn, client_ctx, "relay.test"));
 	conn_consume(side.conn, conn_available(side.conn));
-	assert_true(conn_tls_accept(side.conn, server_ctx));
-	assert_false(conn_tls_accept(side.conn, server_ctx)); /* once */
+	assert_true(conn_tls_accept(side.conn, server_ctx, 0));
+	assert_false(conn_tls_accept(side.conn, server_ctx, 0)); /* once */
 	/* What still lay in the kernel goes to TLS and ends it. */
 	assert_int_equal(send(fd, "RCPT TO:<victim@y>\r\n", 20, 0), 20);
 	assert_true(run_until(&side, 'X', 1000));
@@ -470,7 +470,7 @@ static void tls_waits_for_unsent_output(void **state)
 	(void)state;
 	int fd = open_side(&side);
 	assert_true(conn_write(side.conn, much, sizeof much) > 0);
-	assert_false(conn_tls_accept(side.conn, server_ctx));
+	assert_false(conn_tls_accept(side.conn, server_ctx, 0));
 	drop(&side);
 	close(fd);
 }
@@ -512,7 +512,7 @@ static void the_client_verifies(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct side client = {.on_event = NULL}, server = {.on_event = NULL};
 		open_sides(&client, &server);
-		conn_tls_accept(server.conn, rows[i].server);
+		conn_tls_accept(server.conn, rows[i].server, 0);
 		assert_true(conn_tls_connect(client.conn, client_ctx, rows[i].host));
 		run_until(&client, rows[i].want == NULL ? 'T' : 'X', 2000);
 		if (strcmp(client.log, rows[i].want == NULL ? "T" : "X") != 0)
@@ -536,7 +536,7 @@ static void the_server_hears_of_a_refusal(void **state)
 
 	(void)state;
 	open_sides(&client, &server);
-	conn_tls_accept(server.conn, server_ctx);
+	conn_tls_accept(server.conn, server_ctx, 0);
 	SSL_CTX *empty = SSL_CTX_new(TLS_client_method());
 	conn_tls_connect(client.conn, empty, "relay.test");
 	assert_true(run_until(&client, 'X', 1000));
@@ -589,7 +589,7 @@ static void an_old_client_is_refused(void **state)
 	SSL_CTX_set_security_level(old, 0);
 	SSL_CTX_set_max_proto_version(old, TLS1_1_VERSION);
 	open_sides(&client, &server);
-	conn_tls_accept(server.conn, server_ctx);
+	conn_tls_accept(server.conn, server_ctx, 0);
 	conn_tls_connect(client.conn, old, "relay.test");
 	assert_true(run_until(&server, 'X', 1000));
 	assert_true(conn_error_is_tls(server.conn));
@@ -608,7 +608,7 @@ static void cut_without_close_notify_is_an_end(void **state)
 	make_pair(fds);
 	fcntl(fds[0], F_SETFL, 0);
 	server.conn = conn_accept(base, fds[1], on_event, &server);
-	conn_tls_accept(server.conn, server_ctx);
+	conn_tls_accept(server.conn, server_ctx, 0);
 	SSL *ssl = tls_client_new(client_ctx, "relay.test", NULL);
 	SSL_set_fd(ssl, fds[0]);
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
@@ -785,7 +785,7 @@ static void freed_at_every_event(void **state)
 			    .on_event = (variant & 2) ? burn : NULL, .fuse = fuse, .wanted = variant & 1};
 			open_sides(&a, &b);
 			if (tls) {
-				conn_tls_accept(a.conn, server_ctx);
+				conn_tls_accept(a.conn, server_ctx, 0);
 				conn_tls_connect(b.conn, client_ctx, "relay.test");
 			}
 			for (int turn = 0; turn < 8; turn++) {
