@@ -83,6 +83,41 @@ static void set_helo(struct session *s, struct str name)
 		s->helo[i] = name.p[i] >= ' ' && name.p[i] <= '~' ? name.p[i] : '?';
 }
 
+void commands_forget(struct session *s)
+{
+	commands_auth_reset(s);
+	forget_mail(s);
+	set_helo(s, (struct str){"", 0});
+	s->extended = false;
+}
+
+static bool offers_starttls(const struct session *s)
+{
+	return !s->tls && session_tls_context(s) != NULL;
+}
+
+static bool needs_tls(const struct session *s)
+{
+	return !s->tls && s->listen->tls == LISTEN_TLS_REQUIRED;
+}
+
+static const char tls_needed[] = "530 5.7.0 Must issue a STARTTLS command first";
+
+static const char *on_starttls(struct session *s, struct str args)
+{
+	if (!listen_has_tls(s->listen))
+		return "502 5.5.1 Not offered here";
+	if (args.n > 0)
+		return "501 5.5.4 STARTTLS takes no argument";
+	if (s->tls)
+		return "503 5.5.1 TLS is on already";
+	if (!offers_starttls(s))
+		return "454 4.7.0 The relay has no certificate at the moment: try again later";
+	forget_mail(s);
+	s->state = S_TLS;
+	return "220 2.0.0 Ready to start TLS";
+}
+
 static const char *on_helo(struct session *s, struct str args)
 {
 	forget_mail(s);
@@ -94,13 +129,14 @@ static const char *on_helo(struct session *s, struct str args)
 static const char *on_ehlo(struct session *s, struct str args)
 {
 	const struct config *config = s->env->config;
-	bool offers_auth = s->env->auth != NULL;
+	bool offers_auth = s->env->auth != NULL && !needs_tls(s);
 
 	forget_mail(s);
 	set_helo(s, args);
 	s->extended = true;
-	return say("250-%s\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n250%sENHANCEDSTATUSCODES%s",
-	    config->hostname, config->limits.message_size, offers_auth ? "-" : " ",
+	return say("250-%s\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n%s250%sENHANCEDSTATUSCODES%s",
+	    config->hostname, config->limits.message_size, offers_starttls(s) ? "250-STARTTLS\r\n" : "",
+	    offers_auth ? "-" : " ",
 	    offers_auth ? "\r\n250 AUTH LOGIN PLAIN" : "");
 }
 
@@ -165,9 +201,11 @@ static const char *refuse_no_room(const struct session *s, uint64_t bytes)
 static const char *on_mail(struct session *s, struct str args)
 {
 	struct mail_args mail;
-	const char *refusal =
-	    refuse_args(command_mail(args, &mail), "MAIL FROM", "501 5.1.7 That is no sender's address");
+	const char *refusal = needs_tls(s) ? tls_needed : NULL;
 
+	if (refusal == NULL)
+		refusal = refuse_args(
+		    command_mail(args, &mail), "MAIL FROM", "501 5.1.7 That is no sender's address");
 	if (refusal == NULL)
 		refusal = refuse_size(&mail, s->env->config->limits.message_size);
 	if (refusal == NULL)
@@ -238,6 +276,8 @@ static const char *on_data(struct session *s, struct str args)
 	    .peer = s->peer_text,
 	    .helo = s->helo != NULL ? s->helo : "",
 	    .extended = s->extended,
+	    .tls_version = conn_tls_version(s->conn),
+	    .tls_cipher = conn_tls_cipher(s->conn),
 	};
 	const char *refusal = refuse_no_room(s, transaction_announced(s->mail));
 
@@ -341,6 +381,8 @@ static const char *on_auth(struct session *s, struct str args)
 
 	if (s->env->auth == NULL)
 		return "502 5.5.1 AUTH is not offered: no entry in devices has a user (see mfdrelay.conf)";
+	if (needs_tls(s))
+		return tls_needed;
 	if (s->login != NULL)
 		return "503 5.5.1 Already logged in";
 	if (!plain && !str_ieq(mechanism.verb, "LOGIN"))
@@ -398,7 +440,7 @@ static const char *on_help(struct session *s, struct str args)
 {
 	(void)s;
 	(void)args;
-	return "214 2.0.0 Commands: HELO EHLO AUTH MAIL RCPT DATA RSET NOOP VRFY QUIT; the rest is in "
+	return "214 2.0.0 Commands: HELO EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY QUIT; the rest is in "
 	       "mfdrelay(8)";
 }
 
@@ -421,7 +463,7 @@ static const struct verb verbs[] = {
     {"QUIT", on_quit, ANYWHERE, 0, NULL},
     {"VRFY", on_vrfy, ANYWHERE, CHATTER, NULL},
     {"HELP", on_help, ANYWHERE, CHATTER, NULL},
-    {"STARTTLS", on_not_offered, ANYWHERE, 0, NULL},
+    {"STARTTLS", on_starttls, ANYWHERE, 0, NULL},
     {"BDAT", on_not_offered, ANYWHERE, CONTENT_FOLLOWS, NULL},
     {"EXPN", on_not_offered, ANYWHERE, 0, NULL},
     {"ETRN", on_not_offered, ANYWHERE, 0, NULL},

@@ -18,4 +18,7 @@ void commands_auth_reset(struct session *session);
 /* The answer to a wrong password, given when its penalty is over: with a 421 behind it where that was one too many. */
 const char *commands_login_refused(const struct session *session);
 
+/* Forget what the device has said so far: its name, and a message under way. */
+void commands_forget(struct session *session);
+
 #endif

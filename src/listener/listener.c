@@ -19,6 +19,7 @@
 #include "base/timer.h"
 #include "config/config.h"
 #include "listener/auth.h"
+#include "listener/handshake.h"
 #include "listener/peers.h"
 #include "listener/session.h"
 #include "net/conn.h"
@@ -35,12 +36,20 @@
 #define LOGIN_PENALTY_MS 3200 /* ten guesses a second from the 32 sessions of one address */
 #define SPARE_FILES	 (64 + CONN_FINISHING_MAX) /* descriptors beside the sessions' */
 
+/* One listening socket. */
+struct door {
+	struct listener *listener;
+	const struct listen_config *config;
+	struct event *accept;
+};
+
 struct listener {
 	struct worker *worker;
 	const struct worker_input *input;
 	struct session_env env;
 	struct peers *peers;
-	struct event **accepts; /* one a listening socket */
+	struct handshakes tls;
+	struct door *doors;
 	struct event *resume, *wake, *goodbye;
 	int64_t trouble_ms, refused_ms; /* of the last such line in the log */
 	char wake_ids[WAKE_IDS][SPOOL_ID_MAX + 1];
@@ -179,8 +188,9 @@ static unsigned places_for(const struct config *config, const struct in6_addr *p
 	return all - all / 4;
 }
 
-static void admit(struct listener *l, int fd, const struct sockaddr_storage *address)
+static void admit(const struct door *door, int fd, const struct sockaddr_storage *address)
 {
+	struct listener *l = door->listener;
 	const struct config *config = l->env.config;
 	struct in6_addr peer = peer_of(address);
 	char host[64], reply[200];
@@ -197,7 +207,7 @@ static void admit(struct listener *l, int fd, const struct sockaddr_storage *add
 		    "later",
 		    host, config->limits.sessions_per_address);
 		refuse(l, fd, host, reply);
-	} else if (!session_new(&l->env, fd, &peer)) {
+	} else if (!session_new(&l->env, fd, &peer, door->config)) {
 		log_event(LOG_LEVEL_ERR, "session-failed", kv_str("peer", host), kv_errno());
 		peers_leave(l->peers, &peer);
 	}
@@ -213,7 +223,7 @@ static void pause_accepting(struct listener *l, int error)
 					 ? "raise LimitNOFILE= of the unit, or lower limits.sessions"
 					 : "devices are accepted again as soon as the system lets us"));
 	for (size_t i = 0; i < l->input->listen_count; i++)
-		event_del(l->accepts[i]);
+		event_del(l->doors[i].accept);
 	timer_set(l->resume, ACCEPT_PAUSE_MS);
 }
 
@@ -224,7 +234,7 @@ static void on_resume(evutil_socket_t fd, short what, void *cookie)
 	(void)fd;
 	(void)what;
 	for (size_t i = 0; i < l->input->listen_count; i++)
-		event_add(l->accepts[i], NULL);
+		event_add(l->doors[i].accept, NULL);
 }
 
 /* accept(2): these are about the connection that was waiting, or about nothing. */
@@ -237,7 +247,7 @@ static bool is_passing(int error)
 
 static void on_accept(evutil_socket_t listen_fd, short what, void *cookie)
 {
-	struct listener *l = cookie;
+	const struct door *door = cookie;
 
 	(void)what;
 	for (int i = 0; i < ACCEPT_ROUND; i++) {
@@ -246,11 +256,11 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *cookie)
 		int fd =
 		    accept4(listen_fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
-			admit(l, fd, &address);
+			admit(door, fd, &address);
 		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
 			return;
 		} else if (!is_passing(errno)) {
-			pause_accepting(l, errno);
+			pause_accepting(door->listener, errno);
 			return;
 		}
 	}
@@ -274,6 +284,32 @@ static void raise_file_limit(const struct config *config)
 		    kv_str("remedy", "raise LimitNOFILE= of the unit, or lower limits.sessions"));
 }
 
+/* The sockets come in the config's order, but for systemd's: those are told by their port. */
+static const struct listen_config *entry_of(const struct worker_input *input, size_t index)
+{
+	static const struct listen_config none = {.tls = LISTEN_TLS_NONE};
+	const struct config *config = input->config;
+	unsigned short port = listen_port(input->listen_fds[index]);
+
+	if (index < config->listen_count &&
+	    (config->listen[index].port == port || config->listen[index].port == 0))
+		return &config->listen[index];
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (config->listen[i].port == port)
+			return &config->listen[i];
+	return &none;
+}
+
+static int open_door(struct listener *l, struct event_base *base, size_t index)
+{
+	struct door *door = &l->doors[index];
+	int fd = l->input->listen_fds[index];
+
+	*door = (struct door){.listener = l, .config = entry_of(l->input, index)};
+	door->accept = event_new(base, fd, EV_READ | EV_PERSIST, on_accept, door);
+	return door->accept != NULL ? event_add(door->accept, NULL) : -1;
+}
+
 static int make_events(struct listener *l, struct event_base *base, struct err *err)
 {
 	size_t n = l->input->listen_count;
@@ -282,21 +318,19 @@ static int make_events(struct listener *l, struct event_base *base, struct err *
 	l->resume = evtimer_new(base, on_resume, l);
 	l->wake = event_new(base, -1, 0, on_wake, l);
 	l->goodbye = evtimer_new(base, on_goodbye, l);
-	l->accepts = xcalloc(n > 0 ? n : 1, sizeof *l->accepts);
+	l->doors = xcalloc(n > 0 ? n : 1, sizeof *l->doors);
 	fine = l->resume != NULL && l->wake != NULL && l->goodbye != NULL;
-	for (size_t i = 0; i < n && fine; i++) {
-		l->accepts[i] = event_new(base, l->input->listen_fds[i], EV_READ | EV_PERSIST, on_accept, l);
-		fine = l->accepts[i] != NULL && event_add(l->accepts[i], NULL) == 0;
-	}
+	for (size_t i = 0; i < n && fine; i++)
+		fine = open_door(l, base, i) == 0;
 	return fine ? 0 : err_sys(err, "setting up the listening sockets on the event loop");
 }
 
 static void free_accepts(struct listener *l)
 {
-	for (size_t i = 0; l->accepts != NULL && i < l->input->listen_count; i++) {
-		if (l->accepts[i] != NULL)
-			event_free(l->accepts[i]);
-		l->accepts[i] = NULL;
+	for (size_t i = 0; l->doors != NULL && i < l->input->listen_count; i++) {
+		if (l->doors[i].accept != NULL)
+			event_free(l->doors[i].accept);
+		l->doors[i].accept = NULL;
 	}
 }
 
@@ -323,7 +357,8 @@ static void listener_stop(void *state)
 	free_event(l->wake);
 	free_event(l->goodbye);
 	peers_free(l->peers);
-	free(l->accepts);
+	free(l->doors);
+	handshakes_free(&l->tls);
 	free(l);
 }
 
@@ -357,6 +392,8 @@ static void *listener_start(struct worker *worker, struct err *err)
 		listener_stop(l);
 		return NULL;
 	}
+	handshakes_load(&l->tls, input->config);
+	l->env.tls = &l->tls;
 	confine(l);
 	spool_start(l->env.spool);
 	l->env.auth = auth_new(base, input->config);

@@ -17,13 +17,17 @@
 #include "config/config.h"
 #include "listener/auth.h"
 #include "listener/commands.h"
+#include "listener/handshake.h"
 #include "listener/session_inside.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "net/listen.h"
+#include "net/tls.h"
 #include "smtp/sasl.h"
 
 #define FIRST_COMMAND_MS 60000 /* scanners connect first and talk later; RFC 5321 would give 5 minutes */
+#define HANDSHAKE_MS	 30000 /* an old processor takes seconds for RSA */
+#define TLS_FIRST_MS	 500   /* for a device that is known to begin with TLS to do so again */
 #define LEAVE_MS	 2000  /* for QUIT, while draining */
 #define COMMAND_MAX	 4096  /* octets of a command line; RFC 5321 4.5.3.1.4 says 512 */
 #define OVERLONG_MAX	 (1024 * 1024) /* octets dropped of a line that is longer */
@@ -52,6 +56,10 @@ static unsigned timeout_of(const struct session *s)
 {
 	unsigned idle = s->env->config->limits.idle_ms;
 
+	if (s->state == S_FIRST)
+		return TLS_FIRST_MS;
+	if (s->state == S_TLS)
+		return HANDSHAKE_MS;
 	if (s->state == S_DATA)
 		return data_timeout(s);
 	if (s->state >= S_CHECK)
@@ -82,6 +90,25 @@ static void begin_penalty(struct session *s)
 		timer_set(s->penalty, s->env->login_penalty_ms);
 }
 
+SSL_CTX *session_tls_context(const struct session *s)
+{
+	return listen_has_tls(s->listen) ? handshakes_context(s->env->tls, s->tls_min) : NULL;
+}
+
+/* When our reply has left. What has come behind STARTTLS in plain text is refused here: it was said by anybody
+ * (CVE-2011-0411). Returns false when the session is at its end. */
+static bool begin_handshake(struct session *s)
+{
+	if (s->handshaking || conn_pending(s->conn) > 0)
+		return true;
+	s->handshaking = conn_tls_accept(s->conn, session_tls_context(s), handshake_min_version(s->tls_min));
+	if (!s->handshaking)
+		log_event(LOG_LEVEL_WARNING, "starttls-refused", kv_str("peer", s->peer_text),
+		    kv_str("why", "plain text came behind STARTTLS; somebody between the device and us may have put it "
+				  "there"));
+	return s->handshaking;
+}
+
 /* The state with all that it implies. A handler only names the next state; this follows before anything is
  * read. */
 static void enter(struct session *s, enum session_state state)
@@ -91,6 +118,8 @@ static void enter(struct session *s, enum session_state state)
 		begin_penalty(s);
 	if (s->broken)
 		return;
+	if (state == S_TLS && !begin_handshake(s))
+		s->state = state = S_ENDED;
 	set_reading(s, state < S_CHECK && !s->choked);
 	conn_set_timeout(s->conn, timeout_of(s));
 }
@@ -145,6 +174,71 @@ static void lost(struct session *s, const char *reason)
 }
 
 /* --- reading --- */
+
+static void greet(struct session *s)
+{
+	char banner[SESSION_REPLY_MAX];
+
+	snprintf(banner, sizeof banner, "220 %s ESMTP mfdrelay", s->env->config->hostname);
+	s->state = S_COMMAND;
+	answer(s, banner);
+}
+
+static bool begins_with_tls(const struct session_env *env, const struct in6_addr *peer)
+{
+	size_t room = sizeof env->tls_first / sizeof env->tls_first[0];
+
+	for (size_t i = 0; i < room && i < env->tls_first_count; i++)
+		if (IN6_ARE_ADDR_EQUAL(&env->tls_first[i], peer))
+			return true;
+	return false;
+}
+
+/* It takes our greeting for a broken ServerHello; the next time it is not greeted first. */
+static void remember_tls_first(struct session_env *env, const struct in6_addr *peer)
+{
+	size_t room = sizeof env->tls_first / sizeof env->tls_first[0];
+
+	if (!begins_with_tls(env, peer))
+		env->tls_first[env->tls_first_count++ % room] = *peer;
+}
+
+static void refuse_tls(struct session *s)
+{
+	const char *remedy = listen_has_tls(s->listen)
+				 ? "the certificate is being made: try again"
+				 : "switch TLS (SSL) off in the device, or set tls = \"offered\"; in listen";
+
+	log_event(LOG_LEVEL_WARNING, "tls-unexpected", kv_str("peer", s->peer_text),
+	    kv_str("why", "the device begins with TLS, and there is none"), kv_str("remedy", remedy));
+	enter(s, S_ENDED);
+}
+
+static void begin_implicit(struct session *s)
+{
+	s->greets = true;
+	if (session_tls_context(s) == NULL)
+		refuse_tls(s);
+	else
+		enter(s, S_TLS);
+}
+
+/* Some devices begin with TLS on a port that is not for it (HP 477dw). */
+static bool take_first(struct session *s)
+{
+	struct str in = conn_peek(s->conn);
+
+	if (in.n == 0)
+		return false;
+	s->begun = true;
+	if ((unsigned char)in.p[0] == CONN_TLS_FIRST && !s->tls) {
+		remember_tls_first(s->env, &s->peer);
+		begin_implicit(s);
+	} else if (s->state == S_FIRST) {
+		greet(s);
+	}
+	return true;
+}
 
 static void begin_overlong(struct session *s)
 {
@@ -244,6 +338,8 @@ static bool take_content(struct session *s)
 /* One line or one piece of content. Returns false when there is none, or nothing is to be read now. */
 static bool step(struct session *s)
 {
+	if (!s->begun && s->state <= S_COMMAND && s->state != S_TLS)
+		return take_first(s);
 	switch (s->state) {
 	case S_COMMAND:
 	case S_AUTH_PLAIN:
@@ -254,6 +350,8 @@ static bool step(struct session *s)
 		return drop_overlong(s);
 	case S_DATA:
 		return take_content(s);
+	case S_FIRST:
+	case S_TLS:
 	case S_CHECK:
 	case S_COMMIT:
 	case S_PENALTY:
@@ -331,10 +429,50 @@ static void on_penalty_over(evutil_socket_t fd, short what, void *cookie)
 	session_resume(s, reply);
 }
 
+/* Who closes before a word has tried whether the port is open. */
+static void handshake_failed(struct session *s, const char *why)
+{
+	const struct tls_hello *hello = conn_tls_hello(s->conn);
+
+	if (hello == NULL || (!hello->seen && !conn_error_is_tls(s->conn))) {
+		lost(s, why != NULL ? why : conn_error(s->conn));
+		return;
+	}
+	count(&s->env->counters->tls_failures, 1);
+	handshake_log_failed(
+	    s->conn, s->peer_text, config_device_by_address(s->env->config, &s->peer), s->tls_min, why);
+}
+
+/* RFC 3207 section 4.2: what was said before was said by anybody. Faults are counted on. */
+static void on_tls_ready(struct session *s)
+{
+	count(&s->env->counters->tls_sessions, 1);
+	s->handshaking = false;
+	s->tls = true;
+	s->secure = s->tls_min >= TLS_MIN_1_2;
+	s->login = NULL;
+	s->content_refused = false;
+	s->stored[0] = '\0';
+	commands_forget(s);
+	if (s->greets)
+		greet(s);
+	else
+		enter(s, S_COMMAND);
+}
+
 static void on_timeout(struct session *s)
 {
 	if (session_is_leaving(s)) {
 		answer_shutdown(s);
+		return;
+	}
+	if (s->state == S_FIRST) {
+		greet(s);
+		return;
+	}
+	if (s->state == S_TLS) {
+		handshake_failed(s, "the handshake took too long");
+		enter(s, S_ENDED);
 		return;
 	}
 	lost(s, "too slow");
@@ -363,6 +501,8 @@ static void on_event(void *arg, enum conn_event event)
 		on_data(s);
 		break;
 	case CONN_DRAINED:
+		if (s->state == S_TLS)
+			enter(s, S_TLS);
 		if (s->choked) {
 			s->choked = false;
 			enter(s, s->state);
@@ -376,8 +516,14 @@ static void on_event(void *arg, enum conn_event event)
 		s->peer_closed = true;
 		run(s);
 		break;
+	case CONN_TLS_READY:
+		on_tls_ready(s);
+		break;
 	case CONN_ERROR:
-		lost(s, conn_error(s->conn));
+		if (s->state == S_TLS)
+			handshake_failed(s, NULL);
+		else
+			lost(s, conn_error(s->conn));
 		s->broken = true;
 		/* What it waits for goes on without it. So its place stays taken until then: else one address
 		 * could have any number of checks and commits under way, and guess without a penalty. */
@@ -385,7 +531,6 @@ static void on_event(void *arg, enum conn_event event)
 			s->state = S_ENDED;
 		break;
 	case CONN_CONNECTED:
-	case CONN_TLS_READY:
 		break;
 	}
 	settle(s);
@@ -401,15 +546,8 @@ static void set_peer(struct session *s, const struct in6_addr *peer)
 	sockaddr_host(s->peer_text, sizeof s->peer_text, (const struct sockaddr *)&address);
 }
 
-static void greet(struct session *s)
-{
-	char banner[SESSION_REPLY_MAX];
-
-	snprintf(banner, sizeof banner, "220 %s ESMTP mfdrelay", s->env->config->hostname);
-	answer(s, banner);
-}
-
-bool session_new(struct session_env *env, int fd, const struct in6_addr *peer)
+bool session_new(
+    struct session_env *env, int fd, const struct in6_addr *peer, const struct listen_config *listen)
 {
 	struct session *s = xcalloc(1, sizeof *s);
 
@@ -423,12 +561,20 @@ bool session_new(struct session_env *env, int fd, const struct in6_addr *peer)
 		return false;
 	}
 	set_peer(s, peer);
+	s->listen = listen;
+	s->tls_min = config_tls_min(env->config, listen, peer);
 	LIST_INSERT_HEAD(&env->sessions, s, entry);
 	env->session_count++;
 	count(&env->counters->sessions, 1);
 	count(&env->counters->sessions_now, 1);
 	log_event(LOG_LEVEL_DEBUG, "connect", kv_str("peer", s->peer_text));
-	greet(s);
+	if (listen->tls == LISTEN_TLS_IMPLICIT)
+		begin_implicit(s);
+	else if (listen_has_tls(listen) && begins_with_tls(env, peer))
+		enter(s, S_FIRST);
+	else
+		greet(s);
+	settle(s);
 	return true;
 }
 

@@ -12,6 +12,8 @@ struct auth;
 struct config;
 struct counters;
 struct event_base;
+struct handshakes;
+struct listen_config;
 struct session;
 struct spool;
 
@@ -23,11 +25,14 @@ struct session_env {
 	struct counters *counters;
 	struct spool *spool;
 	struct auth *auth;	/* NULL: AUTH is not offered */
+	const struct handshakes *tls;	/* NULL: there is no TLS */
 	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back */
 	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
 	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */
 	void *arg;
 
+	struct in6_addr tls_first[64];	/* who has begun with TLS on a plain port, the latest ones, in a ring */
+	unsigned tls_first_count;
 	LIST_HEAD(session_list, session) sessions;
 	size_t session_count;
 	size_t commits;		/* under way, their session still there or not */
@@ -37,9 +42,10 @@ struct session_env {
 };
 
 /* Serve a device on fd (accepted, non-blocking; taken over) and greet it. peer is its address, IPv4 as
- * v4-mapped. Returns false with errno, nothing called back and fd closed, when the loop has no room for
+ * v4-mapped; listen (borrowed) is what it has connected to. Returns false with errno, nothing called back and fd closed, when the loop has no room for
  * it. */
-bool session_new(struct session_env *env, int fd, const struct in6_addr *peer);
+bool session_new(
+    struct session_env *env, int fd, const struct in6_addr *peer, const struct listen_config *listen);
 
 /* A new listener serves new connections: each session goes on as it was for one message more, then it is told 421. */
 void sessions_retire(struct session_env *env);

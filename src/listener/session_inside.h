@@ -3,10 +3,12 @@
 #define MFDRELAY_LISTENER_SESSION_INSIDE_H
 
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/queue.h>
 #include "base/str.h"
+#include "config/config.h"
 #include "listener/session.h"
 #include "spool/spool.h"
 
@@ -22,6 +24,8 @@ struct transaction;
 
 /* What a session waits for. */
 enum session_state {
+	S_FIRST,		/* the first octet, before the greeting */
+	S_TLS,			/* the TLS handshake */
 	S_COMMAND,		/* a command line */
 	S_AUTH_PLAIN,		/* the line that AUTH PLAIN has asked for */
 	S_AUTH_USER,		/* AUTH LOGIN: the user */
@@ -46,7 +50,14 @@ struct session {
 	char *helo;			/* NULL: none; printable ASCII */
 	struct in6_addr peer;
 	char peer_text[INET6_ADDRSTRLEN];
+	const struct listen_config *listen;
+	enum tls_min tls_min;		/* of this peer on this listener */
 	enum session_state state;
+	bool begun;			/* its first octet has been looked at */
+	bool greets;			/* the greeting comes behind the handshake */
+	bool handshaking;
+	bool tls;			/* what is said is said over TLS ... */
+	bool secure;			/* ... of 1.2 or later: what policies may rely on */
 	bool extended;			/* EHLO was said */
 	bool content_refused;		/* what comes next may be the content that we did not ask for */
 	bool last_message;		/* the one after a reload has been begun */
@@ -61,6 +72,9 @@ struct session {
 	size_t dropped;			/* in S_OVERLONG */
 	char stored[SPOOL_ID_MAX + 1];	/* the id of the last accepted message, until the next one begins; "": none */
 };
+
+/* The context of this peer's TLS, or NULL: it has none. */
+SSL_CTX *session_tls_context(const struct session *session);
 
 /* Whether it begins no message any more and has none under way; then QUIT is all it may say. */
 bool session_is_leaving(const struct session *session);

@@ -20,15 +20,17 @@ static void clean_helo(char dst[HELO_SHOWN + 1], const char *helo)
 
 size_t trace_received(char *dst, const struct trace *trace)
 {
-	char helo[HELO_SHOWN + 1], date[40];
+	char helo[HELO_SHOWN + 1], date[40], tls[100] = "";
 	const char *tag = strchr(trace->peer, ':') != NULL ? "IPv6:" : "";
 	int n;
 
 	clean_helo(helo, trace->helo[0] != '\0' ? trace->helo : "unknown");
+	if (trace->tls_version != NULL)
+		snprintf(tls, sizeof tls, " (%s %s)", trace->tls_version, trace->tls_cipher);
 	clock_rfc5322(date, sizeof date, trace->wall_ms);
 	n = snprintf(dst, TRACE_MAX + 1,
-	    "Received: from %s ([%s%s])\r\n\tby %.255s with %s id %s;\r\n\t%s\r\n", helo, tag, trace->peer,
-	    trace->hostname, trace->protocol, trace->id, date);
+	    "Received: from %s ([%s%s])\r\n\tby %.255s with %s%s id %s;\r\n\t%s\r\n", helo, tag, trace->peer,
+	    trace->hostname, trace->protocol, tls, trace->id, date);
 	return n < TRACE_MAX ? (size_t)n : TRACE_MAX;
 }
 

@@ -15,7 +15,8 @@ struct trace {
 	const char *helo;	/* as the device said it, anything; "" is shown as "unknown" */
 	const char *peer;	/* its address in text */
 	const char *hostname;	/* ours */
-	const char *protocol;	/* "SMTP", "ESMTP", "ESMTPA" (RFC 3848) */
+	const char *protocol;	/* "SMTP", "ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA" (RFC 3848) */
+	const char *tls_version, *tls_cipher;	/* shown as a comment; NULL: plain text */
 	const char *id;
 	int64_t wall_ms;
 };

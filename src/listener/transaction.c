@@ -30,6 +30,7 @@ struct transaction {
 	struct trace_scan scan;
 	int64_t begun_ms; /* monotonic */
 	uint64_t raw;	  /* bytes that came, stuffing and all */
+	const char *tls;  /* the version; NULL: it comes in plain text */
 	char *refusal;	  /* the reply at the end; NULL while it is fine */
 	char *why;	  /* the reason as the log has it, where it says more than the reply */
 	bool committing;
@@ -111,8 +112,11 @@ static void set_origin(struct envelope *envelope, const struct origin *origin)
 	set_text(&envelope->user, origin->user);
 }
 
+/* RFC 3848. */
 static const char *protocol_of(const struct origin *origin)
 {
+	if (origin->tls_version != NULL)
+		return origin->user[0] != '\0' ? "ESMTPSA" : "ESMTPS";
 	if (origin->user[0] != '\0')
 		return "ESMTPA";
 	return origin->extended ? "ESMTP" : "SMTP";
@@ -126,6 +130,8 @@ static int append_trace(struct transaction *t, const struct origin *origin, stru
 					      .peer = origin->peer,
 					      .hostname = t->env->config->hostname,
 					      .protocol = protocol_of(origin),
+					      .tls_version = origin->tls_version,
+					      .tls_cipher = origin->tls_cipher,
 					      .id = t->envelope.id,
 					      .wall_ms = t->envelope.accepted_ms,
 					  });
@@ -136,6 +142,7 @@ static int append_trace(struct transaction *t, const struct origin *origin, stru
 int transaction_begin(struct transaction *t, const struct origin *origin, struct err *err)
 {
 	set_origin(&t->envelope, origin);
+	t->tls = origin->tls_version;
 	t->draft = spool_begin(t->env->spool, &t->envelope, NULL, err);
 	if (t->draft == NULL || append_trace(t, origin, err) < 0) {
 		int saved = errno;
@@ -243,7 +250,8 @@ static void log_accepted(const struct transaction *t)
 	count(&t->env->counters->messages_accepted, 1);
 	count(&t->env->counters->bytes_accepted, t->reader.bytes);
 	log_event(LOG_LEVEL_INFO, "accepted", kv_str("id", e->id), kv_str("device", e->device),
-	    kv_str("peer", e->peer), kv_str("user", e->user), kv_str("from", e->sender), first_recipient(t),
+	    kv_str("peer", e->peer), kv_str("user", e->user), kv_str("tls", t->tls), kv_str("from", e->sender),
+	    first_recipient(t),
 	    kv_u64("recipients", e->recipient_count), kv_u64("bytes", t->reader.bytes),
 	    kv_u64("bare_lf", t->reader.bare_lf), kv_u64("bare_cr", t->reader.bare_cr),
 	    kv_u64("nul", t->reader.nul), kv_i64("ms", clock_mono_ms() - t->begun_ms));

@@ -21,6 +21,7 @@ struct origin {
 	const char *peer;
 	const char *helo;	/* printable ASCII; "" when there was none */
 	bool extended;		/* EHLO was said, or AUTH used */
+	const char *tls_version, *tls_cipher;	/* as conn.h has them; NULL: plain text */
 };
 
 /* announced: the size that the device said the content has; 0: none. From DATA on no other message is let in on that

@@ -48,6 +48,7 @@ struct relay {
 	struct event_base *base;
 	struct config config;
 	struct session_env env;
+	struct listen_config listen;
 	unsigned committed, failed, ended;
 	int fd; /* the device's end */
 	char in[65536];
@@ -199,7 +200,7 @@ static void relay_connect(struct relay *r, const char *peer)
 	r->fd = fds[0];
 	r->in_n = 0;
 	r->eof = false;
-	assert_true(session_new(&r->env, fds[1], &address));
+	assert_true(session_new(&r->env, fds[1], &address, &r->listen));
 }
 
 /* One turn of the loop, and what it brought. Returns whether anything came. */
@@ -963,7 +964,7 @@ static void a_device_that_does_not_read_gets_no_more_to_read(void **state)
 	r.config.hostname = hostname;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
 	assert_int_equal(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int)), 0);
-	assert_true(session_new(&r.env, fds[1], &peer));
+	assert_true(session_new(&r.env, fds[1], &peer, &r.listen));
 	for (int i = 0; i < 18; i++)
 		strcat(lines, "EHLO x\r\n");
 	assert_true(send(fds[0], lines, strlen(lines), 0) > 0);
