@@ -100,29 +100,34 @@ static const char *wanted_min(const struct tls_hello *hello, enum tls_min tls_mi
 	return NULL;
 }
 
+static const char distrusted[] =
+    "import the CA into the device (ca.pem or ca.der in var/tls of the spool, where the relay has made the certificate), "
+    "let it use the relay's name, or switch its check of certificates off";
+
 const char *handshake_remedy(char *dst, size_t size, const struct tls_hello *hello, enum tls_min tls_min,
     const char *error, const char *where)
 {
 	bool can_be_served = hello->version >= TLS1_VERSION && (hello->rsa_suites || hello->ecdsa_suites);
 	const char *min = can_be_served ? wanted_min(hello, tls_min) : NULL;
+	bool nothing_shared = strstr(error, "no cipher suite in common") != NULL;
 
 	dst[0] = '\0';
 	if (!hello->seen)
 		snprintf(dst, size, "let the device use a port without tls = \"implicit\", or switch its TLS on");
 	else if (strstr(error, "our certificate") != NULL)
-		snprintf(dst, size,
-		    "import the CA into the device (ca.pem or ca.der in var/tls of the spool, where the relay has made "
-		    "the certificate), let it use the relay's name, or switch its check of certificates off");
+		snprintf(dst, size, "%s", distrusted);
 	else if (!can_be_served)
 		snprintf(dst, size, "this device can only be served without TLS");
 	else if (min != NULL)
 		snprintf(dst, size, "tls_min = \"%s\"; %s", min, where);
 	else if (hello->fallback)
 		snprintf(dst, size, "the device had failed with a later version before: see the line of that try");
-	else if (!hello->rsa_suites)
+	else if (nothing_shared && !hello->rsa_suites)
 		snprintf(dst, size, "it knows ECDSA only: add ecdsa_certificate and ecdsa_key to tls");
-	else if (!hello->ecdsa_suites)
+	else if (nothing_shared && !hello->ecdsa_suites)
 		snprintf(dst, size, "it knows RSA only: name a certificate with an RSA key in tls");
+	else if (strstr(error, "closed the connection") != NULL)
+		snprintf(dst, size, "if the device checks certificates: %s", distrusted);
 	return dst;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -22,6 +23,7 @@
 #include "config/config.h"
 #include "config/load.h"
 #include "spool/spool.h"
+#include "supervisor/certificate.h"
 #include "supervisor/channel.h"
 #include "supervisor/process.h"
 #include "supervisor/sockets.h"
@@ -38,6 +40,8 @@
 #define RESTART_FIRST_MS    100
 #define RESTART_MAX_MS	    30000
 #define RESTART_FORGIVEN_MS 60000
+#define CERTIFICATE_NEXT_MS (12 * 3600 * 1000LL) /* looks at the relay's own certificate come so often, */
+#define CERTIFICATE_SOON_MS (600 * 1000LL)	  /* and so long after one that failed */
 
 /* A worker's place: the process in it now, and when the next one is due after a death. */
 struct slot {
@@ -68,6 +72,8 @@ struct supervisor {
 	int wake_fds[2]; /* listener's end, sender's end: kept open here, so that a restart finds them */
 	uid_t uid;
 	gid_t gid;
+	pid_t certificate_pid;	    /* who makes certificates; 0: nobody */
+	int64_t certificate_due_ms; /* monotonic */
 	bool stopping, announced, reloading, reload_refused;
 	bool spool_gone; /* and that was said */
 	int status;
@@ -75,13 +81,13 @@ struct supervisor {
 
 static void on_process(void *arg, struct process *process, enum process_event event);
 
-/* In a forked child: what belongs to the supervisor or to the other worker goes. The lock stays: it frees
- * when the last process of this daemon has gone. */
+/* In a forked child: what belongs to the supervisor or to the other processes goes. The lock stays: it frees
+ * when the last process of this daemon has gone. self NULL: the child is no worker. */
 static void close_others(void *arg, struct process *self)
 {
 	struct supervisor *s = arg;
 	struct retired *retired;
-	bool is_listener = strcmp(process_name(self), listener_role.name) == 0;
+	bool is_listener = self != NULL && strcmp(process_name(self), listener_role.name) == 0;
 
 	/* The loop first, while every descriptor it knows is open; its signals by name, or libevent remembers
 	 * them. */
@@ -96,6 +102,8 @@ static void close_others(void *arg, struct process *self)
 	if (s->sender.current != NULL && s->sender.current != self)
 		close(process_fd(s->sender.current));
 	close(s->wake_fds[is_listener ? 1 : 0]);
+	if (self == NULL)
+		close(s->wake_fds[1]);
 	if (!is_listener)
 		for (size_t i = 0; i < s->sockets.count; i++)
 			close(s->sockets.items[i].fd);
@@ -148,6 +156,39 @@ static void on_restart_time(evutil_socket_t fd, short what, void *cookie)
 	if (slot->current == NULL && !slot->supervisor->stopping) {
 		count(slot->restarts, 1);
 		start_slot(slot);
+	}
+}
+
+/* It ends with this process, or by itself. */
+static void run_certificate(struct supervisor *s)
+{
+	struct err err = {""};
+
+	close_others(s, NULL);
+	if (worker_become("certificate", s->uid, s->gid, &err) < 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) {
+		log_event(LOG_LEVEL_ERR, "certificate-failed", kv_words("why", err.text));
+		exit(CERTIFICATE_FAILED);
+	}
+	signal(SIGTERM, SIG_DFL);
+	exit(certificate_main(s->config));
+}
+
+/* Once devices are served: the certificates that we make ourselves, if they are due for a look. */
+static void look_at_certificates(struct supervisor *s)
+{
+	int64_t now = clock_mono_ms();
+
+	if (s->stopping || !s->listener.ready || s->certificate_pid != 0 || now < s->certificate_due_ms ||
+	    (!config_makes_certificate(s->config) && !config_has_legacy(s->config)))
+		return;
+	s->certificate_due_ms = now + CERTIFICATE_SOON_MS;
+	s->certificate_pid = fork();
+	if (s->certificate_pid == 0)
+		run_certificate(s);
+	if (s->certificate_pid < 0) {
+		log_event(LOG_LEVEL_ERR, "fork-failed", kv_str("worker", "certificate"), kv_errno());
+		s->certificate_pid = 0;
 	}
 }
 
@@ -239,6 +280,7 @@ static void on_process(void *arg, struct process *process, enum process_event ev
 		if (slot != NULL)
 			slot->ready = true;
 		announce_ready(s);
+		look_at_certificates(s);
 		return;
 	}
 	log_death(process);
@@ -249,10 +291,30 @@ static void on_process(void *arg, struct process *process, enum process_event ev
 	finish_when_all_ended(s);
 }
 
+static void retire_listener(struct supervisor *s);
+
+/* As after a reload, but for the listener alone. */
+static void on_certificate_ended(struct supervisor *s, int status)
+{
+	s->certificate_pid = 0;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) == CERTIFICATE_FAILED)
+		return;
+	if (s->certificate_due_ms > 0)
+		s->certificate_due_ms = clock_mono_ms() + CERTIFICATE_NEXT_MS;
+	if (WEXITSTATUS(status) != CERTIFICATE_MADE || s->stopping)
+		return;
+	retire_listener(s);
+	start_slot(&s->listener);
+}
+
 static void reap(struct supervisor *s, pid_t pid, int status)
 {
 	struct retired *retired;
 
+	if (pid == s->certificate_pid) {
+		on_certificate_ended(s, status);
+		return;
+	}
 	if (process_reaped(s->listener.current, pid, status) ||
 	    process_reaped(s->sender.current, pid, status))
 		return;
@@ -292,6 +354,8 @@ static void on_stop(evutil_socket_t fd, short what, void *cookie)
 	log_event(LOG_LEVEL_NOTICE, "stopping", kv_str("signal", fd == SIGINT ? "INT" : "TERM"),
 	    kv_u64("deadline_ms", ms));
 	s->stopping = true;
+	if (s->certificate_pid > 0)
+		kill(s->certificate_pid, SIGTERM);
 	if (s->listener.current != NULL)
 		process_stop(s->listener.current, ms);
 	if (s->sender.current != NULL)
@@ -389,6 +453,7 @@ static void on_reload(evutil_socket_t fd, short what, void *cookie)
 	s->sockets = next_sockets;
 	sockets_replace(&old_sockets, &s->sockets);
 	atomic_store(&s->counters->config_loaded_ms, clock_wall_ms());
+	s->certificate_due_ms = 0;
 	start_slot(&s->listener);
 	s->reloading = true;
 	s->sender.ready = false;
@@ -473,6 +538,7 @@ static void on_tick(evutil_socket_t fd, short what, void *cookie)
 	ping(&s->sender);
 	if (!s->stopping)
 		watch_spool(s);
+	look_at_certificates(s);
 	if (!s->announced)
 		return;
 	sd_notifyf(0, "WATCHDOG=1\nSTATUS=%llu messages accepted, %llu delivered, %llu sessions now%s",

@@ -125,14 +125,13 @@ static void on_word(evutil_socket_t fd, short what, void *cookie)
 }
 
 /* Groups first, then the group, then the user: after the last there is no way back, and that is tried. */
-static int drop_privileges(const struct worker_input *input, struct err *err)
+static int drop_privileges(uid_t uid, gid_t gid, struct err *err)
 {
-	if (input->uid != (uid_t)-1) {
-		if (setgroups(0, NULL) < 0 || setgid(input->gid) < 0 || setuid(input->uid) < 0)
-			return err_sys(err, "changing to uid %u failed", (unsigned)input->uid);
-		if (input->uid != 0 && setuid(0) == 0)
-			return err_set(
-			    err, "uid %u could become root again: refusing to run", (unsigned)input->uid);
+	if (uid != (uid_t)-1) {
+		if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
+			return err_sys(err, "changing to uid %u failed", (unsigned)uid);
+		if (uid != 0 && setuid(0) == 0)
+			return err_set(err, "uid %u could become root again: refusing to run", (unsigned)uid);
 	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, "no_new_privs");
@@ -187,18 +186,24 @@ static void tear_down(struct worker *worker)
 		event_base_free(worker->base);
 }
 
+int worker_become(const char *name, uid_t uid, gid_t gid, struct err *err)
+{
+	char title[16] = "mfd-";
+
+	log_init(name);
+	str_copy(title + 4, sizeof title - 4, str_of(name));
+	prctl(PR_SET_NAME, title, 0, 0, 0);
+	set_signals();
+	return drop_privileges(uid, gid, err);
+}
+
 int worker_main(const struct worker_role *role, const struct worker_input *input)
 {
 	struct worker worker = {.role = role, .input = input};
 	struct err err = {""};
-	char name[16] = "mfd-";
 	int status = 0;
 
-	log_init(role->name);
-	str_copy(name + 4, sizeof name - 4, str_of(role->name));
-	prctl(PR_SET_NAME, name, 0, 0, 0);
-	set_signals();
-	if (drop_privileges(input, &err) < 0 || set_up(&worker, &err) < 0) {
+	if (worker_become(role->name, input->uid, input->gid, &err) < 0 || set_up(&worker, &err) < 0) {
 		log_event(LOG_LEVEL_ERR, "start-failed", kv_words("why", err.text));
 		status = 1;
 	} else {

@@ -64,6 +64,9 @@ int64_t worker_drain_left_ms(const struct worker *worker);
 /* Nothing is left to do: the loop ends after the present callbacks. */
 void worker_finished(struct worker *worker);
 
+/* In a forked process: signals and rights as a worker's, under the name "mfd-NAME". Returns 0, or -1 with err. */
+int worker_become(const char *name, uid_t uid, gid_t gid, struct err *err);
+
 /* Run a worker in this (forked) process. Returns the exit status: 0 after a drain, 1 when start failed. */
 int worker_main(const struct worker_role *role, const struct worker_input *input);
 

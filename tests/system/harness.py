@@ -562,7 +562,7 @@ class Relay:
         """The log's events of that name, each a dict of its keys (and "component"); since: characters of it to pass over."""
         found = []
         for line in self.log()[since:].splitlines():
-            match = re.search(r"(?:^|[ >])(supervisor|listener|sender) (\S+)((?: [a-z_0-9]+=.*)?)$", line)
+            match = re.search(r"(?:^|[ >])(supervisor|listener|sender|certificate) (\S+)((?: [a-z_0-9]+=.*)?)$", line)
             if match and match[2] == name and component in (None, match[1]):
                 keys = re.findall(r'([a-z_0-9]+)=("(?:\\.|[^"\\])*"|\S*)', match[3])
                 found.append({"component": match[1], **{k: v.strip('"') for k, v in keys}})

@@ -303,3 +303,211 @@ def test_two_certificates_serve_rsa_and_elliptic_curves(make_relay, sim, pairs):
         s = starttls(relay.port, context)
         assert s.cipher()[0] == suite
         s.close()
+
+
+# --- old devices -------------------------------------------------------------------------------------------------------
+
+def wait_made(relay):
+    """Until the relay has made its certificates and a new listener has taken over."""
+    relay.wait_event("certificate-made", timeout=60)
+    relay.wait_event("worker-ended", timeout=60)
+
+
+@pytest.fixture
+def island(make_relay, sim, pairs):
+    """Listeners with TLS from the first octet and with STARTTLS. 127.0.0.2 is an old device, 127.0.0.1 is not."""
+    relay = make_relay(sim, start=False, tls=named(pairs), devices=[
+        {"name": "old", "address": ["127.0.0.2"], "tls_min": "1.0"}, {"name": "lan", "address": ["127.0.0.1"]}])
+    relay.implicit = free_port()
+    relay.settings["listen"].append({"address": "127.0.0.1", "port": relay.implicit, "tls": "implicit"})
+    relay.start()
+    wait_made(relay)
+    return relay
+
+
+def s_client(relay, source, *options):
+    """What openssl s_client says of a handshake behind STARTTLS and of a NOOP."""
+    return subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{relay.port}", "-bind", f"{source}:0", "-starttls", "smtp",
+                           "-crlf", *options], input="NOOP\nQUIT\n", capture_output=True, text=True, timeout=60).stdout
+
+
+def test_each_version_by_a_real_client(island):
+    for version in ("1", "1_1", "1_2", "1_3"):
+        option = [f"-tls{version}", "-cipher", "ALL:@SECLEVEL=0"]
+        name = "TLSv" + version.replace("_", ".")
+        assert re.search(rf"New, \S+ Cipher is \w|Protocol *: {name}\n", said := s_client(island, "127.0.0.2", *option)), said
+        assert "250 2.0.0 Ok" in said or "Cipher is (NONE)" not in said
+        modern = s_client(island, "127.0.0.1", *option)
+        assert ("Cipher is (NONE)" in modern) == (version in ("1", "1_1")), modern
+    failed = island.wait_event("tls-failed", 2)
+    assert [(f["device"], f["offers"].split(",")[0]) for f in failed] == [("lan", "TLS 1.0"), ("lan", "TLS 1.1")]
+    assert "in the entry of lan in devices" in failed[0]["remedy"]
+
+
+def extension(number, body):
+    return struct.pack("!HH", number, len(body)) + body
+
+
+GROUPS = extension(10, bytes.fromhex("000400170018")) + extension(11, b"\1\0")
+SHA256 = extension(13, bytes.fromhex("0006040105010201"))
+SHA1 = extension(13, bytes.fromhex("000402010203"))
+RSA_CBC, ECDHE_RSA, ECDHE_ECDSA, TRIPLE_DES, RC4, FALLBACK = 0x002F, 0xC02F, 0xC02B, 0x000A, 0x0005, 0x5600
+
+
+def client_hello(version, suites, extensions=b"", record=None):
+    body = struct.pack("!H", version) + bytes(range(32)) + b"\0" + struct.pack("!H", 2 * len(suites))
+    body += b"".join(struct.pack("!H", suite) for suite in suites) + b"\1\0"
+    body += struct.pack("!H", len(extensions)) + extensions if extensions else b""
+    body = b"\1" + struct.pack("!I", len(body))[1:] + body
+    return struct.pack("!BHH", 0x16, record or min(version, 0x0301), len(body)) + body
+
+
+def sslv2_hello(version, suites):
+    body = b"\1" + struct.pack("!HHHH", version, 3 * len(suites), 0, 16)
+    body += b"".join(b"\0" + struct.pack("!H", suite) for suite in suites) + bytes(range(16))
+    return struct.pack("!H", 0x8000 | len(body)) + body
+
+
+WITHOUT = "this device can only be served without TLS"
+LEGACY = 'tls_min = "1.0"; in the entry of lan in devices'
+
+# Rows of the table of hellos: what is sent, whether the legacy and the modern context answer it, and the advice for the latter.
+HELLOS = {
+    "SSL 3.0 only": (client_hello(0x0300, [RSA_CBC], record=0x0300), False, False, WITHOUT),
+    "TLS 1.0": (client_hello(0x0301, [RSA_CBC]), True, False, LEGACY),
+    "TLS 1.1": (client_hello(0x0302, [RSA_CBC]), True, False, LEGACY.replace("1.0", "1.1")),
+    "TLS 1.0 in a hello of SSL 2.0's form": (sslv2_hello(0x0301, [RSA_CBC]), True, False, LEGACY),
+    "TLS 1.0 in a record of SSL 3.0": (client_hello(0x0301, [RSA_CBC], record=0x0300), True, False, LEGACY),
+    "TLS 1.2 without signature_algorithms": (client_hello(0x0303, [ECDHE_RSA], GROUPS), True, False, LEGACY),
+    "TLS 1.2 with SHA-1 alone": (client_hello(0x0303, [ECDHE_RSA], GROUPS + SHA1), True, False, LEGACY),
+    "TLS 1.2 without elliptic curves (Ricoh)": (client_hello(0x0303, [RSA_CBC], SHA256), True, True, None),
+    "only 3DES": (client_hello(0x0303, [TRIPLE_DES], SHA256), False, False, WITHOUT),
+    "only RC4": (client_hello(0x0303, [RC4], SHA256), False, False, WITHOUT),
+    "ECDHE without supported_groups": (client_hello(0x0303, [ECDHE_RSA], SHA256), False, False, WITHOUT),
+    "ECDSA alone": (client_hello(0x0303, [ECDHE_ECDSA], GROUPS + SHA256), False, False, "add ecdsa_certificate and ecdsa_key to tls"),
+    "a second try with TLS 1.0": (client_hello(0x0301, [RSA_CBC, FALLBACK]), False, False, None),
+}
+
+
+def answers(relay, hello, source):
+    """Whether a hello gets a ServerHello."""
+    with connect(relay.implicit, hello, source) as s:
+        return s.recv(1) == b"\x16"
+
+
+def test_hellos_of_all_ages(island):
+    def of_lan():
+        return [e for e in island.events("tls-failed") if e["device"] == "lan"]
+    wrong = []
+    for label, (hello, legacy, modern, advice) in HELLOS.items():
+        before = len(of_lan())
+        got = (answers(island, hello, "127.0.0.2"), answers(island, hello, "127.0.0.1"))
+        if got != (legacy, modern):
+            wrong.append((label, got))
+        failed = wait_until(lambda: of_lan()[before:], 15, f"the log of {label}")[0]
+        if advice and advice not in failed["remedy"].replace("\\", ""):
+            wrong.append((label, failed))
+    assert not wrong
+
+
+def test_a_second_try_with_an_older_version_is_told_as_such(island):
+    assert not answers(island, HELLOS["a second try with TLS 1.0"][0], "127.0.0.2")
+    assert "later version before" in island.wait_event("tls-failed")[0]["remedy"]
+
+
+def test_a_client_that_does_not_trust_us_is_told_of_in_the_log(doors):
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(connect(doors.ports["implicit"]), server_hostname="relay.test")
+    failed = doors.relay.wait_event("tls-failed")[0]
+    assert "import the CA into the device" in failed["remedy"] and failed["sni"] == "relay.test"
+
+
+def test_plain_text_on_a_port_for_tls_is_told_of_in_the_log(doors):
+    with connect(doors.ports["implicit"], b"EHLO printer\r\n") as s:
+        read_all(s)
+    assert "switch its TLS on" in doors.relay.wait_event("tls-failed")[0]["remedy"]
+
+
+def test_who_only_looks_whether_the_port_is_open_is_not_told_of(doors, pairs):
+    connect(doors.ports["implicit"]).close()
+    starttls(doors.ports["offered"], trusting(pairs)).close()
+    assert not doors.relay.events("tls-failed")
+
+
+# --- the certificate that the relay makes ------------------------------------------------------------------------------
+
+def test_a_certificate_is_made_after_the_first_greeting_and_devices_can_check_it(make_relay, sim):
+    relay = make_relay(sim, start=False)
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.start()
+    wait_made(relay)
+    folder = relay.spool / "var/tls"
+    assert sorted(p.name for p in folder.iterdir()) == ["ca-private.pem", "ca.der", "ca.pem", "server.pem"]
+    assert all(p.stat().st_mode & 0o777 == 0o600 for p in folder.iterdir())
+    assert relay.events("certificate-made")[0]["ca"] == str(folder / "ca.pem")
+    subprocess.run(["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "relay.test", "-CAfile", folder / "ca.pem",
+                    folder / "server.pem"], check=True, capture_output=True)
+    der = subprocess.run(["openssl", "x509", "-inform", "DER", "-in", folder / "ca.der"], check=True, capture_output=True).stdout
+    assert der == (folder / "ca.pem").read_bytes()
+    text = subprocess.run(["openssl", "x509", "-noout", "-text", "-in", folder / "server.pem"], check=True, capture_output=True,
+                          text=True).stdout
+    for words in ("CN = relay.test", "DNS:relay.test", "IP Address:127.0.0.1", "sha256WithRSAEncryption", "Public-Key: (2048 bit)"):
+        assert words in text
+    for name in ("relay.test", "127.0.0.1"):
+        context = ssl.create_default_context(cafile=folder / "ca.pem")
+        s = connect(relay.port)
+        s.recv(1000)
+        assert talk(s, b"STARTTLS\r\n").startswith(b"220 ")
+        with context.wrap_socket(s, server_hostname=name) as tls:
+            left = ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"]) - ssl.cert_time_to_seconds(tls.getpeercert()["notBefore"])
+            assert left <= 826 * harness.DAY
+    relay.send(make_mail())
+    sim.wait_messages(1)
+
+
+def test_the_certificate_is_kept_and_made_again_for_another_name_or_by_its_end_with_the_same_ca(make_relay, sim):
+    relay = make_relay(sim, start=False)
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.start()
+    wait_made(relay)
+    folder = relay.spool / "var/tls"
+    ca, server = (folder / "ca.pem").read_bytes(), (folder / "server.pem").read_bytes()
+    relay.reload()
+    relay.wait_event("reloaded")
+    wait_until(lambda: "certificate" not in relay.pids(), 30, "the look at the certificate")
+    assert (folder / "server.pem").read_bytes() == server
+    relay.reload(hostname="other.test")
+    relay.wait_event("certificate-made", 2, timeout=60)
+    assert (folder / "ca.pem").read_bytes() == ca and (folder / "server.pem").read_bytes() != server
+    (folder / "server.pem").write_text("damaged")
+    relay.reload()
+    relay.wait_event("certificate-made", 3, timeout=60)
+    subprocess.run(["openssl", "verify", "-verify_hostname", "other.test", "-CAfile", folder / "ca.pem", folder / "server.pem"],
+                   check=True, capture_output=True)
+
+
+def test_the_certificate_is_made_again_thirty_days_before_its_end(sim, make_relay):
+    relay = make_relay(sim, start=False, clock=True)
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.start()
+    wait_made(relay)
+    relay.clock.set_wall(796 * harness.DAY)
+    relay.clock.forward(13 * 3600)
+    relay.wait_event("certificate-made", 2, timeout=60)
+
+
+def test_required_takes_no_mail_while_there_is_no_certificate(make_relay, sim):
+    relay = make_relay(sim, start=False)
+    relay.settings["listen"][0]["tls"] = "required"
+    relay.start()
+    wait_made(relay)
+    relay.stop()
+    (relay.spool / "var/tls/server.pem").unlink()
+    (relay.spool / "var/tls").rename(relay.spool / "var/aside")
+    (relay.spool / "var/tls").write_text("in the way")
+    relay.start()
+    relay.wait_event("certificate-failed")
+    with raw(relay) as s:
+        assert b"STARTTLS" not in talk(s, b"EHLO x\r\n")
+        assert talk(s, b"STARTTLS\r\n").startswith(b"454 4.7.0")
+        assert talk(s, b"MAIL FROM:<printer@contoso.com>\r\n").startswith(b"530")
