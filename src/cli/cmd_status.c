@@ -89,8 +89,10 @@ static void print_status(const json_t *status)
 	    text_of(json_object_get(status, "config"), "loaded"));
 	print_worker("listener", json_object_get(workers, "listener"));
 	print_worker("sender", json_object_get(workers, "sender"));
-	printf("sessions   %lld now, %lld in all, %lld refused\n", number_of(counters, "sessions_now"),
-	    number_of(counters, "sessions"), number_of(counters, "sessions_refused"));
+	printf("sessions   %lld now, %lld in all, %lld refused; %lld over TLS, %lld handshakes failed\n",
+	    number_of(counters, "sessions_now"), number_of(counters, "sessions"),
+	    number_of(counters, "sessions_refused"), number_of(counters, "tls_sessions"),
+	    number_of(counters, "tls_failures"));
 	printf("messages   %lld accepted, %lld refused, %lld delivered, %lld recipients failed, %lld "
 	       "deferrals\n",
 	    number_of(counters, "messages_accepted"), number_of(counters, "messages_refused"),

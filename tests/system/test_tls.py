@@ -1,6 +1,8 @@
 """TLS on the side of the devices: STARTTLS, TLS from the first octet, old devices, and what is said to those that fail."""
 
+import os
 import re
+import shutil
 import smtplib
 import socket
 import ssl
@@ -511,3 +513,19 @@ def test_required_takes_no_mail_while_there_is_no_certificate(make_relay, sim):
         assert b"STARTTLS" not in talk(s, b"EHLO x\r\n")
         assert talk(s, b"STARTTLS\r\n").startswith(b"454 4.7.0")
         assert talk(s, b"MAIL FROM:<printer@contoso.com>\r\n").startswith(b"530")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="dropping to another user takes root")
+def test_the_certificate_is_made_as_the_workers_user_and_a_key_is_read_as_them(sim, make_relay, pairs, tmp_path):
+    relay = make_relay(sim, start=False, user="nobody")
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    shutil.chown(relay.dir / "client-secret", "nobody")
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.start()
+    wait_made(relay)
+    assert {p.owner() for p in (relay.spool / "var/tls").iterdir()} == {"nobody"}
+    key = shutil.copy(pairs / "rsa.key", tmp_path / "tls.key")
+    relay.reload(tls={"certificate": str(shutil.copy(pairs / "rsa.crt", tmp_path / "tls.crt")), "key": str(key)})
+    relay.wait_event("reload-refused")
+    assert f"user nobody cannot read {key}" in relay.log()

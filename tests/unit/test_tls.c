@@ -104,6 +104,29 @@ static void rsa_suites_are_kept(void **state)
 	SSL_CTX_free(ctx);
 }
 
+static void the_legacy_context_is_for_old_devices_alone(void **state)
+{
+	struct err err = {""};
+
+	(void)state;
+	SSL_CTX *ctx = tls_legacy_context(weak_crt, weak_key, &err);
+	assert_non_null(ctx);
+	assert_int_equal(SSL_CTX_get_min_proto_version(ctx), TLS1_VERSION);
+	assert_int_equal(SSL_CTX_get_security_level(ctx), 0);
+	STACK_OF(SSL_CIPHER) *ciphers = SSL_CTX_get_ciphers(ctx);
+	for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); i++) {
+		const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(ciphers, i);
+		assert_true(SSL_CIPHER_get_auth_nid(cipher) != NID_auth_null);
+		assert_true(SSL_CIPHER_get_bits(cipher, NULL) >= 128);
+	}
+	SSL *ssl = tls_server_new(ctx, TLS1_1_VERSION, &err);
+	assert_non_null(ssl);
+	assert_int_equal(SSL_get_min_proto_version(ssl), TLS1_1_VERSION);
+	assert_false(tls_client_hello(ssl)->seen);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+}
+
 static void client_contexts(void **state)
 {
 	struct err err;
@@ -173,6 +196,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(server_contexts),
 	    cmocka_unit_test(rsa_suites_are_kept),
+	    cmocka_unit_test(the_legacy_context_is_for_old_devices_alone),
 	    cmocka_unit_test(client_contexts),
 	    cmocka_unit_test(a_connection_always_verifies),
 	    cmocka_unit_test(errors_in_words),
