@@ -150,9 +150,11 @@ static void check_tls(const struct config *config, const struct source *source)
 	}
 	if (config->tls.ecdsa_certificate != NULL && config->tls.certificate == NULL)
 		source_error(source, source_at(source, "tls.ecdsa_certificate"),
-		    "tls.ecdsa_certificate is the second certificate, for devices that know elliptic curves; add the first, "
+		    "tls.ecdsa_certificate is the second certificate, for devices that know elliptic curves; "
+		    "add the first, "
 		    "with an RSA key, as certificate and key");
-	check_certificate(source, "tls.certificate", config->tls.certificate, "tls.key", config->tls.key, &reader);
+	check_certificate(
+	    source, "tls.certificate", config->tls.certificate, "tls.key", config->tls.key, &reader);
 	check_certificate(source, "tls.ecdsa_certificate", config->tls.ecdsa_certificate, "tls.ecdsa_key",
 	    config->tls.ecdsa_key, &reader);
 	if (config->tls.certificate != NULL && !used)

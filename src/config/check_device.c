@@ -156,7 +156,8 @@ static void check_device(const struct config *config, const struct source *sourc
 		    "devices.user needs a password; make its hash: mfdrelay passwd");
 	if (config->devices[index].tls_min != TLS_MIN_UNSET && !has_address)
 		source_error(source, source_at(source, "devices.[%zu].tls_min", index),
-		    "devices.tls_min goes by the address, as the login comes after the handshake; add address, or set "
+		    "devices.tls_min goes by the address, as the login comes after the handshake; add "
+		    "address, or set "
 		    "tls_min in listen");
 	if (has_password && !has_user)
 		source_error(source, source_at(source, "devices.[%zu].password", index),

@@ -22,9 +22,9 @@
 #include "config/source.h"
 #include "net/tls.h"
 
-#define PATH_ROOM    4096
-#define CANNOT_TRY   255 /* no errno has this number */
-#define PEM_FILE_MAX (8 * 1024 * 1024)
+#define PATH_ROOM     4096
+#define CANNOT_TRY    255 /* no errno has this number */
+#define PEM_FILE_MAX  (8 * 1024 * 1024)
 #define EXPIRY_WARN_S (14 * 86400)
 
 struct reader reader_of(const struct config *config)
@@ -259,7 +259,8 @@ static bool check_key_file(
 	else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
 		source_error(source, at, "%s: %s is not a plain file; name a PEM file", name, path);
 	else if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
-		source_error(source, at, "%s: others can read or change %s; run: chmod o= %s", name, path, path);
+		source_error(
+		    source, at, "%s: others can read or change %s; run: chmod o= %s", name, path, path);
 	else
 		return true;
 	return false;
@@ -281,8 +282,8 @@ void check_certificate(const struct source *source, const char *certificate_key,
 		return;
 	}
 	check_ca(source, at, certificate_key, certificate, reader);
-	if (!check_key_file(source, key_at, key_key, key) || !can_open(source, key_at, key_key, key, reader) ||
-	    source->problems->errors > errors)
+	if (!check_key_file(source, key_at, key_key, key) ||
+	    !can_open(source, key_at, key_key, key, reader) || source->problems->errors > errors)
 		return;
 	check_pair(source, at, certificate, key, reader);
 	check_dates(source, at, certificate_key, certificate);

@@ -14,7 +14,8 @@
 
 static void log_unavailable(const struct err *err, const char *consequence)
 {
-	log_event(LOG_LEVEL_ERR, "tls-unavailable", kv_words("why", err->text), kv_str("consequence", consequence));
+	log_event(
+	    LOG_LEVEL_ERR, "tls-unavailable", kv_words("why", err->text), kv_str("consequence", consequence));
 }
 
 static SSL_CTX *load_configured(const struct config *config, struct err *err)
@@ -100,9 +101,9 @@ static const char *wanted_min(const struct tls_hello *hello, enum tls_min tls_mi
 	return NULL;
 }
 
-static const char distrusted[] =
-    "import the CA into the device (ca.pem or ca.der in var/tls of the spool, where the relay has made the certificate), "
-    "let it use the relay's name, or switch its check of certificates off";
+static const char distrusted[] = "import the CA into the device (ca.pem or ca.der in var/tls of the spool, "
+				 "where the relay has made the certificate), "
+				 "let it use the relay's name, or switch its check of certificates off";
 
 const char *handshake_remedy(char *dst, size_t size, const struct tls_hello *hello, enum tls_min tls_min,
     const char *error, const char *where)
@@ -113,7 +114,8 @@ const char *handshake_remedy(char *dst, size_t size, const struct tls_hello *hel
 
 	dst[0] = '\0';
 	if (!hello->seen)
-		snprintf(dst, size, "let the device use a port without tls = \"implicit\", or switch its TLS on");
+		snprintf(
+		    dst, size, "let the device use a port without tls = \"implicit\", or switch its TLS on");
 	else if (strstr(error, "our certificate") != NULL)
 		snprintf(dst, size, "%s", distrusted);
 	else if (!can_be_served)
@@ -121,7 +123,8 @@ const char *handshake_remedy(char *dst, size_t size, const struct tls_hello *hel
 	else if (min != NULL)
 		snprintf(dst, size, "tls_min = \"%s\"; %s", min, where);
 	else if (hello->fallback)
-		snprintf(dst, size, "the device had failed with a later version before: see the line of that try");
+		snprintf(
+		    dst, size, "the device had failed with a later version before: see the line of that try");
 	else if (nothing_shared && !hello->rsa_suites)
 		snprintf(dst, size, "it knows ECDSA only: add ecdsa_certificate and ecdsa_key to tls");
 	else if (nothing_shared && !hello->ecdsa_suites)
@@ -135,7 +138,8 @@ static const char *version_name(unsigned version)
 {
 	static const char *const names[] = {"SSL 3.0", "TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3"};
 
-	return version >= SSL3_VERSION && version <= TLS1_3_VERSION ? names[version - SSL3_VERSION] : "an unknown version";
+	return version >= SSL3_VERSION && version <= TLS1_3_VERSION ? names[version - SSL3_VERSION]
+								    : "an unknown version";
 }
 
 static void say_where(char *dst, size_t size, const char *peer, const struct device *device)

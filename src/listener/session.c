@@ -104,8 +104,9 @@ static bool begin_handshake(struct session *s)
 	s->handshaking = conn_tls_accept(s->conn, session_tls_context(s), handshake_min_version(s->tls_min));
 	if (!s->handshaking)
 		log_event(LOG_LEVEL_WARNING, "starttls-refused", kv_str("peer", s->peer_text),
-		    kv_str("why", "plain text came behind STARTTLS; somebody between the device and us may have put it "
-				  "there"));
+		    kv_str("why",
+			"plain text came behind STARTTLS; somebody between the device and us may have put it "
+			"there"));
 	return s->handshaking;
 }
 

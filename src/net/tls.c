@@ -75,8 +75,7 @@ int tls_error(struct err *err, const char *what)
 	return -1;
 }
 
-static void free_notes(
-    void *parent, void *p, CRYPTO_EX_DATA *data, int index, long number, void *extra)
+static void free_notes(void *parent, void *p, CRYPTO_EX_DATA *data, int index, long number, void *extra)
 {
 	(void)parent;
 	(void)data;
@@ -173,8 +172,7 @@ static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const ch
 static int on_client_hello(SSL *ssl, int *alert, void *arg);
 
 /* The level comes before the certificate, as it decides which keys are taken. */
-static SSL_CTX *server_context(
-    int level, const char *certificate_file, const char *key_file, struct err *err)
+static SSL_CTX *server_context(int level, const char *certificate_file, const char *key_file, struct err *err)
 {
 	SSL_CTX *ctx = new_context(TLS_server_method(), err);
 

@@ -141,7 +141,8 @@ static bool holds_names(X509 *x509, const struct names *names)
 	    X509_check_ip_asc(x509, names->hostname, 0) != 1)
 		return false;
 	for (size_t i = 0; i < names->count; i++)
-		if (strchr(names->addresses[i], ':') == NULL && X509_check_ip_asc(x509, names->addresses[i], 0) != 1)
+		if (strchr(names->addresses[i], ':') == NULL &&
+		    X509_check_ip_asc(x509, names->addresses[i], 0) != 1)
 			return false;
 	return true;
 }
@@ -185,7 +186,8 @@ static int write_bio(int dir, const char *name, BIO *bio, struct err *err)
 }
 
 /* issuer NULL: the pair is the CA itself. */
-static int write_pair(int dir, const char *name, const struct pair *pair, const struct pair *issuer, struct err *err)
+static int write_pair(
+    int dir, const char *name, const struct pair *pair, const struct pair *issuer, struct err *err)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
 
@@ -284,7 +286,8 @@ static struct pair make_server(const struct names *names, const struct pair *ca)
 	if (server.x509 != NULL &&
 	    (X509_set_issuer_name(server.x509, X509_get_subject_name(ca->x509)) != 1 ||
 		!add_extension(server.x509, ca->x509, NID_basic_constraints, "critical,CA:FALSE") ||
-		!add_extension(server.x509, ca->x509, NID_key_usage, "critical,digitalSignature,keyEncipherment") ||
+		!add_extension(
+		    server.x509, ca->x509, NID_key_usage, "critical,digitalSignature,keyEncipherment") ||
 		!add_extension(server.x509, ca->x509, NID_ext_key_usage, "serverAuth") ||
 		!add_extension(server.x509, ca->x509, NID_authority_key_identifier, "keyid") ||
 		!add_extension(server.x509, ca->x509, NID_subject_alt_name, all) ||
@@ -326,10 +329,12 @@ static bool is_good(int dir, const char *name, const struct names *names)
 	return good;
 }
 
-static int make_one(int dir, const char *name, const struct names *names, const struct pair *ca, struct err *err)
+static int make_one(
+    int dir, const char *name, const struct names *names, const struct pair *ca, struct err *err)
 {
 	struct pair server = make_server(names, ca);
-	int result = server.x509 != NULL ? write_pair(dir, name, &server, ca, err) : tls_error(err, "making a certificate");
+	int result = server.x509 != NULL ? write_pair(dir, name, &server, ca, err)
+					 : tls_error(err, "making a certificate");
 
 	pair_free(&server);
 	return result;
@@ -339,9 +344,10 @@ static void log_made(const struct config *config, const struct names *names)
 {
 	char *ca = certificate_path(config->spool, "ca.pem"), *all = alternative_names(names);
 
-	log_event(LOG_LEVEL_NOTICE, "certificate-made", kv_str("names", all), kv_u64("days", SERVER_S / DAY_S),
-	    kv_str("ca", ca),
-	    kv_str("use", "a device that checks certificates must import the CA: ca.pem, or ca.der beside it"));
+	log_event(LOG_LEVEL_NOTICE, "certificate-made", kv_str("names", all),
+	    kv_u64("days", SERVER_S / DAY_S), kv_str("ca", ca),
+	    kv_str(
+		"use", "a device that checks certificates must import the CA: ca.pem, or ca.der beside it"));
 	free(ca);
 	free(all);
 }
@@ -394,6 +400,7 @@ int certificate_main(const struct config *config)
 	}
 	if (result == CERTIFICATE_FAILED)
 		log_event(LOG_LEVEL_ERR, "certificate-failed", kv_words("why", err.text),
-		    kv_str("consequence", "no TLS where there was none yet; it is tried again in ten minutes"));
+		    kv_str(
+			"consequence", "no TLS where there was none yet; it is tried again in ten minutes"));
 	return result;
 }

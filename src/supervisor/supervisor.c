@@ -41,7 +41,7 @@
 #define RESTART_MAX_MS	    30000
 #define RESTART_FORGIVEN_MS 60000
 #define CERTIFICATE_NEXT_MS (12 * 3600 * 1000LL) /* looks at the relay's own certificate come so often, */
-#define CERTIFICATE_SOON_MS (600 * 1000LL)	  /* and so long after one that failed */
+#define CERTIFICATE_SOON_MS (600 * 1000LL)	 /* and so long after one that failed */
 
 /* A worker's place: the process in it now, and when the next one is due after a death. */
 struct slot {

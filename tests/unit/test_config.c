@@ -633,15 +633,16 @@ static void test_tls(void **state)
 		struct prefix peer;
 		assert_true(value_prefix(cases[i].peer, &peer));
 		assert_int_equal(config_tls_min(config, &config->listen[0], &peer.address), cases[i].plain);
-		assert_int_equal(config_tls_min(config, &config->listen[1], &peer.address), cases[i].implicit);
+		assert_int_equal(
+		    config_tls_min(config, &config->listen[1], &peer.address), cases[i].implicit);
 	}
 	config_free(config);
 }
 
 static char *tls_config(const char *certificate, const char *key)
 {
-	return xasprintf(MINIMAL "tls = { certificate = \"%s/%s\"; key = \"%s/%s\"; };\n", folder, certificate,
-	    folder, key);
+	return xasprintf(MINIMAL "tls = { certificate = \"%s/%s\"; key = \"%s/%s\"; };\n", folder,
+	    certificate, folder, key);
 }
 
 static void test_tls_files(void **state)
@@ -654,21 +655,25 @@ static void test_tls_files(void **state)
 	} rows[] = {
 	    {"a pair", "good.crt", "good.key", ""},
 	    {"halves of two pairs", "good.crt", "old.key",
-		"error 5: tls: $CREDENTIALS_DIRECTORY/old.key: not a usable private key (PEM without a passphrase, "
+		"error 5: tls: $CREDENTIALS_DIRECTORY/old.key: not a usable private key (PEM without a "
+		"passphrase, "
 		"fitting the certificate, is needed): key values mismatch\n"},
 	    {"a key that others can read", "good.crt", "open",
 		"error 5: tls.key: others can read or change $CREDENTIALS_DIRECTORY/open; run: chmod o= "
 		"$CREDENTIALS_DIRECTORY/open\n"},
 	    {"no longer good", "old.crt", "old.key",
-		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/old.crt has expired; renew it, then reload\n"},
+		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/old.crt has expired; renew it, then "
+		"reload\n"},
 	    {"not for long", "soon.crt", "soon.key",
-		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/soon.crt expires within 14 days; renew it, then "
+		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/soon.crt expires within 14 days; renew "
+		"it, then "
 		"reload\n"},
 	};
 	const struct {
 		struct cert *cert;
 		const char *crt, *key;
-	} files[] = {{&good, "good.crt", "good.key"}, {&old, "old.crt", "old.key"}, {&soon, "soon.crt", "soon.key"}};
+	} files[] = {
+	    {&good, "good.crt", "good.key"}, {&old, "old.crt", "old.key"}, {&soon, "soon.crt", "soon.key"}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
