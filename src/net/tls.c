@@ -314,9 +314,11 @@ static void note_suites(struct tls_hello *hello, SSL *ssl)
 		if (suite == FALLBACK_SCSV || suite == RENEGOTIATION_SCSV || is_grease(suite))
 			continue;
 		const SSL_CIPHER *cipher = each == 3 && bytes[i] != 0 ? NULL : SSL_CIPHER_find(ssl, id);
+		/* Some that the library has are without a standard name (GOST). */
+		const char *name = cipher != NULL ? SSL_CIPHER_standard_name(cipher) : NULL;
 		hello->suites++;
 		snprintf(number, sizeof number, "0x%04X", suite);
-		note_name(hello, cipher != NULL ? SSL_CIPHER_standard_name(cipher) : number);
+		note_name(hello, name != NULL ? name : number);
 		if (cipher != NULL)
 			note_suite(hello, cipher, has_groups);
 	}

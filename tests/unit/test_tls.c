@@ -127,6 +127,56 @@ static void the_legacy_context_is_for_old_devices_alone(void **state)
 	SSL_CTX_free(ctx);
 }
 
+#define HELLO_HEAD 46 /* octets before the suites: record, message, version, random, session, their length */
+
+static void put_16(unsigned char *at, size_t value)
+{
+	at[0] = (unsigned char)(value >> 8);
+	at[1] = (unsigned char)value;
+}
+
+/* A hello of TLS 1.2 with count suites from first on, and nothing else. Returns its length. */
+static size_t make_hello(unsigned char *dst, unsigned first, size_t count)
+{
+	size_t n = HELLO_HEAD + 2 * count + 2;
+
+	memset(dst, 0, n);
+	dst[0] = 22;
+	put_16(dst + 1, 0x0301);
+	put_16(dst + 3, n - 5);
+	dst[5] = 1;
+	put_16(dst + 7, n - 9);
+	put_16(dst + 9, 0x0303);
+	put_16(dst + 44, 2 * count);
+	for (size_t i = 0; i < count; i++)
+		put_16(dst + HELLO_HEAD + 2 * i, first + i);
+	dst[n - 2] = 1;
+	return n;
+}
+
+/* Among them those that OpenSSL knows without a name. */
+static void any_suite_can_be_offered(void **state)
+{
+	static unsigned char bytes[16384];
+	const unsigned count = 4096;
+
+	(void)state;
+	SSL_CTX *ctx = tls_server_context(good_crt, good_key, NULL);
+	for (unsigned first = 0; first < 65536; first += count) {
+		SSL *ssl = tls_server_new(ctx, 0, NULL);
+		BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+		BIO_write(in, bytes, (int)make_hello(bytes, first, count));
+		SSL_set_bio(ssl, in, out);
+		SSL_accept(ssl);
+		assert_true(tls_client_hello(ssl)->seen);
+		assert_int_equal(tls_client_hello(ssl)->version, TLS1_2_VERSION);
+		assert_true(tls_client_hello(ssl)->suites <= count);
+		ERR_clear_error();
+		SSL_free(ssl);
+	}
+	SSL_CTX_free(ctx);
+}
+
 static void client_contexts(void **state)
 {
 	struct err err;
@@ -197,6 +247,7 @@ int main(void)
 	    cmocka_unit_test(server_contexts),
 	    cmocka_unit_test(rsa_suites_are_kept),
 	    cmocka_unit_test(the_legacy_context_is_for_old_devices_alone),
+	    cmocka_unit_test(any_suite_can_be_offered),
 	    cmocka_unit_test(client_contexts),
 	    cmocka_unit_test(a_connection_always_verifies),
 	    cmocka_unit_test(errors_in_words),
