@@ -1,6 +1,7 @@
 """TLS on the side of the devices: STARTTLS, TLS from the first octet, old devices, and what is said to those that fail."""
 
 import os
+import random
 import re
 import shutil
 import smtplib
@@ -208,15 +209,17 @@ def go_on(s, tls, inward, outward):
     return lambda line: (run(lambda: tls.write(line)) if line else None, run(lambda: tls.read(4096)))[1]
 
 
-def test_a_client_hello_glued_to_starttls_is_served(doors, sim, pairs):
-    hello, tls, inward, outward = hello_of(trusting(pairs))
-    with raw(doors.relay) as s:
-        s.sendall(b"STARTTLS\r\n" + hello)
-        got = b""
-        while not got.endswith(b"\r\n"):
-            got += s.recv(1)
-        say = go_on(s, tls, inward, outward)
-        assert say(b"NOOP\r\n").startswith(b"250")
+def test_a_client_hello_glued_to_starttls_is_served_wherever_it_is_cut(doors, pairs):
+    for cut in (1, 2, 5, 6, 100, 10000):
+        hello, tls, inward, outward = hello_of(trusting(pairs))
+        with raw(doors.relay) as s:
+            s.sendall(b"STARTTLS\r\n" + hello[:cut])
+            got = b""
+            while not got.endswith(b"\r\n"):
+                got += s.recv(1)
+            s.sendall(hello[cut:])
+            say = go_on(s, tls, inward, outward)
+            assert say(b"NOOP\r\n").startswith(b"250")
 
 
 def test_a_client_hello_glued_to_starttls_with_a_command_behind_it_is_not(doors, pairs):
@@ -255,6 +258,33 @@ def test_a_client_hello_on_a_plain_port_is_served(doors, sim, pairs):
     sim.wait_messages(1)
     doors.relay.send(make_mail(subject="plain text from the same address"))
     sim.wait_messages(2)
+
+
+def test_handshakes_under_way_do_not_hold_up_a_reload_or_a_stop(doors, pairs):
+    hello, *_ = hello_of(trusting(pairs))
+    waiting = [connect(doors.ports["implicit"], hello[:cut]) for cut in (0, 1, 50)]
+    starting = raw(doors.relay)
+    assert talk(starting, b"STARTTLS\r\n").startswith(b"220 ")
+    doors.relay.reload()
+    doors.relay.wait_event("reloaded")
+    assert doors.relay.stop() == 0
+    for s in [*waiting, starting]:
+        assert read_all(s) == b""
+
+
+def test_junk_in_the_handshake_ends_nothing_but_its_session(doors, pairs):
+    noise = random.Random(2011)
+    hello, *_ = hello_of(trusting(pairs))
+    pid = doors.relay.pid("listener")
+    for turn in range(200):
+        junk = bytearray(hello)
+        for _ in range(noise.randint(1, 8)):
+            junk[noise.randrange(5, len(junk))] = noise.randrange(256)
+        with connect(doors.ports["implicit"] if turn % 2 else doors.relay.port, bytes(junk)) as s:
+            s.shutdown(socket.SHUT_WR)
+            read_all(s)
+    starttls(doors.relay.port, trusting(pairs)).close()
+    assert doors.relay.pid("listener") == pid and not doors.relay.events("worker-died")
 
 
 def test_a_client_hello_where_there_is_no_tls_is_told_in_the_log(doors, pairs):

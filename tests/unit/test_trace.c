@@ -41,6 +41,21 @@ static void the_header_is_as_rfc_5321_has_it(void **state)
 	}
 }
 
+static void tls_is_a_comment(void **state)
+{
+	char got[TRACE_MAX + 1];
+
+	(void)state;
+	trace_received(got, &(struct trace){.helo = "mfd",
+				.peer = "10.1.2.17",
+				.hostname = "relay.test",
+				.protocol = "ESMTPS",
+				.tls_version = "TLSv1.2",
+				.tls_cipher = "AES128-SHA",
+				.id = "ID1"});
+	assert_non_null(strstr(got, "\tby relay.test with ESMTPS (TLSv1.2 AES128-SHA) id ID1;\r\n"));
+}
+
 static void a_long_name_is_cut(void **state)
 {
 	char helo[2000], got[TRACE_MAX + 1];
@@ -88,6 +103,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_header_is_as_rfc_5321_has_it),
+	    cmocka_unit_test(tls_is_a_comment),
 	    cmocka_unit_test(a_long_name_is_cut),
 	    cmocka_unit_test(received_headers_are_counted_at_any_split),
 	};
