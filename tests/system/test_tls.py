@@ -376,6 +376,17 @@ def test_each_version_by_a_real_client(island):
     assert "in the entry of lan in devices" in failed[0]["remedy"]
 
 
+def test_required_is_content_with_the_tls_that_tls_min_lets_in(make_relay, sim, pairs):
+    relay = make_relay(sim, start=False, tls=named(pairs), devices=[{"name": "old", "address": ["127.0.0.1"], "tls_min": "1.0"}])
+    relay.settings["listen"][0]["tls"] = "required"
+    relay.start()
+    wait_made(relay)
+    said = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{relay.port}", "-starttls", "smtp", "-quiet", "-crlf", "-tls1",
+                           "-cipher", "ALL:@SECLEVEL=0"], input="MAIL FROM:<printer@contoso.com>\nQUIT\n", capture_output=True,
+                          text=True, timeout=60).stdout
+    assert "250 2.1.0" in said and "530" not in said
+
+
 def extension(number, body):
     return struct.pack("!HH", number, len(body)) + body
 
