@@ -62,6 +62,20 @@ static void print_upstream(const json_t *upstream)
 	    number_of(upstream, "next_try_s"));
 }
 
+/* Why what waits has not gone out, as its last attempt found. */
+static void print_reasons(const json_t *reasons)
+{
+	size_t i;
+	json_t *reason;
+
+	json_array_foreach(reasons, i, reason) {
+		printf(
+		    "           %lld because: %s\n", number_of(reason, "messages"), text_of(reason, "cause"));
+		if (text_of(reason, "remedy")[0] != '\0')
+			printf("             remedy: %s\n", text_of(reason, "remedy"));
+	}
+}
+
 static void print_queue(const json_t *queue)
 {
 	char age[24];
@@ -75,6 +89,7 @@ static void print_queue(const json_t *queue)
 	if (number_of(queue, "without_route") > 0)
 		printf("           %lld have a recipient without a route: add one to routes, then reload\n",
 		    number_of(queue, "without_route"));
+	print_reasons(json_object_get(queue, "reasons"));
 }
 
 static void print_status(const json_t *status)

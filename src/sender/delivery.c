@@ -182,6 +182,7 @@ static bool apply(struct delivery *delivery, struct attempt *attempt)
 		struct recipient_result *result = &attempt->recipients[i];
 		verdict.to = envelope->recipients[result->index];
 		if (result->failure != NULL) {
+			attempt->owner->cause = result->failure->cause;
 			changed =
 			    apply_failure(&verdict, &state->recipients[result->index], result->failure) ||
 			    changed;

@@ -525,6 +525,21 @@ static bool lacks_route(const struct message *message, unsigned no_road)
 	return false;
 }
 
+static void count_reason(struct queue_counts *out, const struct cause *cause)
+{
+	size_t i = 0;
+
+	if (cause == NULL)
+		return;
+	while (i < out->reason_count && out->reasons[i].cause != cause)
+		i++;
+	if (i == QUEUE_REASONS_MAX)
+		return;
+	if (i == out->reason_count)
+		out->reasons[out->reason_count++] = (struct queue_reason){cause, 0};
+	out->reasons[i].messages++;
+}
+
 static void count_node(const void *node, VISIT visit, void *cookie)
 {
 	struct counting *counting = cookie;
@@ -534,6 +549,7 @@ static void count_node(const void *node, VISIT visit, void *cookie)
 	const struct message *message = *(struct message *const *)node;
 	int64_t age_ms = counting->now_ms - spool_id_time_ms(message->id);
 
+	count_reason(counting->out, message->cause);
 	counting->out->in_trouble += message->in_trouble;
 	counting->out->without_route += lacks_route(message, counting->no_road);
 	if (age_ms > 24 * 3600 * 1000LL)

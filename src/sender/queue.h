@@ -10,6 +10,7 @@
 #include "spool/spool.h"
 
 struct attempt;
+struct cause;
 struct config;
 struct part;
 struct queue;
@@ -32,6 +33,7 @@ struct message {
 		const struct cause *cause;	/* NULL: never */
 		unsigned road, proofs;		/* upstream_proofs() then */
 	} blamed;
+	const struct cause *cause;	/* why its last attempt did not deliver it to all; NULL: none since this sender's start */
 	struct spool_message *held;	/* owned at the moment, or NULL */
 	SLIST_HEAD(, part) parts;
 	TAILQ_ENTRY(message) line;	/* of those unread */
@@ -81,6 +83,13 @@ void queue_forget(struct queue *queue, struct message *message);
 bool queue_force(struct queue *queue, const char *id);
 size_t queue_force_all(struct queue *queue);
 
+#define QUEUE_REASONS_MAX 16
+
+struct queue_reason {
+	const struct cause *cause;
+	size_t messages;
+};
+
 struct queue_counts {
 	size_t messages;
 	size_t unread;
@@ -88,6 +97,8 @@ struct queue_counts {
 	size_t without_route;		/* with a recipient who has none */
 	size_t hour, day, older;	/* by age: up to an hour, up to a day, older */
 	int64_t oldest_ms;		/* age of the oldest, 0 when empty */
+	struct queue_reason reasons[QUEUE_REASONS_MAX];	/* by the cause of the last attempt; rarer ones may be left out */
+	size_t reason_count;
 };
 void queue_count(const struct queue *queue, struct queue_counts *out);
 

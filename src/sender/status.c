@@ -46,14 +46,28 @@ static json_t *workers_json(const struct counters *c)
 	    (json_int_t)counted(&c->sender_restarts));
 }
 
+static json_t *reasons_json(const struct queue_counts *counts)
+{
+	json_t *reasons = json_array();
+
+	for (size_t i = 0; i < counts->reason_count; i++) {
+		const struct cause *cause = counts->reasons[i].cause;
+		json_array_append_new(reasons,
+		    json_pack("{s:I, s:s, s:s, s:s, s:s}", "messages",
+			(json_int_t)counts->reasons[i].messages, "reason", cause->name, "class",
+			outcome_name(cause->outcome), "cause", cause->cause, "remedy", cause->remedy));
+	}
+	return reasons;
+}
+
 static json_t *queue_json(const struct queue_counts *counts, struct spool *spool)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "messages",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "messages",
 	    (json_int_t)counts->messages, "unread", (json_int_t)counts->unread, "in_trouble",
 	    (json_int_t)counts->in_trouble, "up_to_an_hour", (json_int_t)counts->hour, "up_to_a_day",
 	    (json_int_t)counts->day, "older", (json_int_t)counts->older, "oldest_s",
 	    (json_int_t)(counts->oldest_ms / 1000), "without_route", (json_int_t)counts->without_route,
-	    "failed", (json_int_t)spool_failed_count(spool));
+	    "failed", (json_int_t)spool_failed_count(spool), "reasons", reasons_json(counts));
 }
 
 static const char *health_name(const struct road *road)

@@ -95,6 +95,24 @@ def test_status_up_and_down(sim, relay):
     assert json.loads(relay.cli("status", "--json").stdout)["running"] is False
 
 
+def test_status_shows_the_queue_by_reason(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "10m", "max": "1h"})
+    sim.faults("rcpt=busy@* reply 451 4.3.2 Temporary server error. Please try again later ATTR5",
+               "rcpt=short@* reply 450 5.2.121 The recipient has exceeded their limit for hourly messages")
+    for recipient in ("busy@contoso.com", "busy@contoso.com", "short@contoso.com"):
+        relay.send(make_mail(), recipients=[recipient])
+    relay.wait_event("deferred", 3)
+    reasons = json.loads(relay.cli("status", "--json").stdout)["queue"]["reasons"]
+    assert sorted(r["messages"] for r in reasons) == [1, 2] and len({r["reason"] for r in reasons}) == 2
+    text = relay.cli("status").stdout
+    for reason in reasons:
+        assert f"{reason['messages']} because: {reason['cause']}" in text
+    sim.clear()
+    relay.cli("queue", "retry", "all", check=True)
+    relay.wait_empty()
+    assert json.loads(relay.cli("status", "--json").stdout)["queue"]["reasons"] == []
+
+
 def test_passwd_makes_a_hash_that_the_listener_takes_and_a_password_a_panel_can_type():
     result = run("passwd", input="tray-2\n")
     assert result.returncode == 0 and "$y$" in result.stdout and "tray-2" not in result.stdout
