@@ -178,14 +178,15 @@ def test_a_sender_that_a_reload_waits_for_is_no_secret(sim, relay):
 
 
 def test_a_sender_that_hangs_is_told_from_a_daemon_that_does_not_run(sim, relay):
-    kill(relay.pid("sender"), signal.SIGKILL)
-    kill(relay.pid("sender"), signal.SIGSTOP)
+    relay.wait_event("ready")
+    sender = relay.pid("sender")
+    kill(sender, signal.SIGSTOP)
     try:
         status = relay.cli("status")
         assert status.returncode == 1 and "runs, but its sender does not answer" in status.stdout
         assert json.loads(relay.cli("status", "--json").stdout)["running"] is True
     finally:
-        kill(relay.pid("sender"), signal.SIGCONT)
+        kill(sender, signal.SIGCONT)
     relay.stop()
     assert "does not run" in relay.cli("status").stdout
 
