@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "sender/catalogue.h"
+#include "catalogue/catalogue.h"
 
 struct message;
 struct spool_message;

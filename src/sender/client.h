@@ -4,7 +4,7 @@
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
-#include "sender/catalogue.h"
+#include "catalogue/catalogue.h"
 
 struct client;
 struct event_base;

@@ -10,7 +10,7 @@
 #include "config/config.h"
 #include "net/conn.h"
 #include "net/resolver.h"
-#include "sender/catalogue.h"
+#include "catalogue/catalogue.h"
 #include "sender/client.h"
 #include "smtp/data.h"
 #include "smtp/reply.h"

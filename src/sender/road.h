@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "sender/catalogue.h"
+#include "catalogue/catalogue.h"
 
 #define ROAD_ALARM_MS 900000	/* trouble that lasts this long raises the alarm; class C raises it at once */
 

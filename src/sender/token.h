@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/secret.h"
-#include "sender/catalogue.h"
+#include "catalogue/catalogue.h"
 
 struct counters;
 struct event_base;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "sender/catalogue.h"
+#include "catalogue/catalogue.h"
 #include "smtp/reply.h"
 
 static void check_line(const char *text, size_t room)

@@ -5,7 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "sender/catalogue.c" /* the rows themselves */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "catalogue/rows.h"
+#include "smtp/reply.h"
 
 struct reply_case {
 	const char *label;
@@ -332,8 +337,8 @@ static void first_of(char *dst, size_t size, const char *pattern, const char *en
 static void every_row_can_be_reached(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		const struct row *row = &rows[i];
+	for (size_t i = 0; i < reply_row_count; i++) {
+		const struct reply_row *row = &reply_rows[i];
 		char enhanced[12], fragment[200];
 		struct failure failure;
 		struct reply reply;
@@ -367,16 +372,16 @@ static void check_words(const struct cause *cause)
 static void every_row_says_cause_and_remedy(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		check_words(&rows[i].cause);
-		for (const char *p = rows[i].fragment; p != NULL && *p != '\0'; p++)
+	for (size_t i = 0; i < reply_row_count; i++) {
+		check_words(&reply_rows[i].cause);
+		for (const char *p = reply_rows[i].fragment; p != NULL && *p != '\0'; p++)
 			if (isupper((unsigned char)*p) || *p == '\'')
-				fail_msg("row %s: fragment \"%s\" can never fit", rows[i].cause.name,
-				    rows[i].fragment);
+				fail_msg("row %s: fragment \"%s\" can never fit", reply_rows[i].cause.name,
+				    reply_rows[i].fragment);
 	}
 	for (size_t i = 0; i <= ROAD_EXPIRED; i++)
-		check_words(&troubles[i]);
-	for (size_t i = 0; i < sizeof login_rows / sizeof login_rows[0]; i++) {
+		check_words(&trouble_causes[i]);
+	for (size_t i = 0; i < login_row_count; i++) {
 		check_words(&login_rows[i].cause);
 		assert_int_equal(login_rows[i].cause.outcome, OUTCOME_C);
 	}

@@ -1,13 +1,13 @@
-/* The catalogue: what went wrong on the way out, as cause, remedy and class of outcome. One table, as data, in
- * catalogue.c; the classes are those of Microsoft's replies as this project sorts them:
+/* The catalogue: what went wrong on the way out, as cause, remedy and class of outcome. The tables are data, in
+ * replies.c, login.c and troubles.c; the classes are those of Microsoft's replies as this project sorts them:
  *
  *   T  transient, this attempt: try again later        C  configuration: hold the road, tell the admin
  *   S  slow down: hold the road for a while            N  the next upstream of the route may succeed
  *   A  a new token, once; then C                       P  permanent for this recipient or message
  *
- * A failure is a value: made here, acted on in delivery.c and upstream.c; nobody else looks at a code's digits. */
-#ifndef MFDRELAY_SENDER_CATALOGUE_H
-#define MFDRELAY_SENDER_CATALOGUE_H
+ * A failure is a value: made here, acted on in sender/delivery.c and upstream.c; nobody else looks at a code's digits. */
+#ifndef MFDRELAY_CATALOGUE_H
+#define MFDRELAY_CATALOGUE_H
 
 #include <limits.h>
 #include "base/str.h"
