@@ -448,6 +448,13 @@ static void apply_option(struct relay *r, struct dialog *d, const char *line, co
 	}
 }
 
+/* Only EHLO's answer has more lines than one, and none is longer than RFC 5321 4.5.3.1.5 has it: old devices read no more. */
+static void check_form(const struct dialog *d, const char *line)
+{
+	if (strlen(line) + 2 > 512 || (line[3] == '-' && strncmp(line, "250", 3) != 0))
+		fail_msg("%s: a reply that some devices cannot read: %s", d->file, line);
+}
+
 static void note_reply(struct dialog *d, enum mode mode, const char *line)
 {
 	char *to = d->replies[mode] + strlen(d->replies[mode]);
@@ -463,6 +470,7 @@ static void expect_in(struct relay *r, struct dialog *d, enum mode mode, const c
 	if (line == NULL || (exact ? strcmp(line, want) : strncmp(line, want, strlen(want))) != 0)
 		fail_msg("%s, %s: want \"%s\", got \"%s\", after\n%s", d->file, mode_names[mode], want,
 		    line != NULL ? line : "(nothing)", d->replies[mode]);
+	check_form(d, line);
 	note_reply(d, mode, line);
 }
 
@@ -642,6 +650,27 @@ static void the_envelope_and_the_content_are_what_was_said(void **state)
 	relay_close(&r);
 }
 
+/* Cameras and CUPS do. */
+static void who_talks_before_the_greeting_is_answered_in_order(void **state)
+{
+	static struct relay r;
+	struct in6_addr address = address_of(LISTED);
+	int fds[2];
+
+	(void)state;
+	relay_open(&r);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	r.fd = fds[0];
+	say(&r, "HELO early\r\nMAIL FROM:<scan@contoso.com>\r\nQUIT\r\n");
+	assert_true(session_new(&r.env, fds[1], &address, &r.listen));
+	expect(&r, "220 ");
+	expect(&r, "250 relay.test");
+	expect(&r, "250 2.1.0");
+	expect(&r, "221 ");
+	assert_true(wait_eof(&r));
+	relay_close(&r);
+}
+
 static void nothing_is_queued_of_a_message_that_breaks_off(void **state)
 {
 	static struct relay r;
@@ -776,7 +805,8 @@ static void room_that_was_announced_is_not_given_twice(void **state)
 	/* A half may be filled, and a third is announced. */
 	spool_again(&r, free_bytes / 2);
 	r.config.limits.message_size = free_bytes;
-	snprintf(mail, sizeof mail, "MAIL FROM:<a@contoso.com> SIZE=%llu\r\n", (unsigned long long)free_bytes / 3);
+	snprintf(
+	    mail, sizeof mail, "MAIL FROM:<a@contoso.com> SIZE=%llu\r\n", (unsigned long long)free_bytes / 3);
 	int fds[2];
 	for (int i = 0; i < 2; i++) {
 		relay_connect(&r, LISTED);
@@ -990,6 +1020,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(dialogs_agree_however_they_are_split),
 	    cmocka_unit_test(the_envelope_and_the_content_are_what_was_said),
+	    cmocka_unit_test(who_talks_before_the_greeting_is_answered_in_order),
 	    cmocka_unit_test(nothing_is_queued_of_a_message_that_breaks_off),
 	    cmocka_unit_test(a_message_stands_when_the_device_is_gone_after_its_last_dot),
 	    cmocka_unit_test(a_guess_costs_its_place_and_is_counted_though_its_connection_is_reset),
