@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "catalogue/catalogue.h"
 
+struct envelope;
 struct message;
 struct spool_message;
 
@@ -22,6 +23,8 @@ struct attempt {
 	struct message *owner;		/* the queue's view of it */
 	unsigned road;
 	struct spool_message *message;	/* borrowed from owner, held for as long as the attempt lives */
+	const struct envelope *rehearsal;	/* only this envelope is tried, and reset: nothing is sent. Then there is neither
+					   owner nor message. NULL: message is sent */
 	struct recipient_result *recipients;
 	size_t count;
 	int64_t begun_ms;		/* monotonic */

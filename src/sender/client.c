@@ -73,10 +73,12 @@ void client_fail(struct client *c, const struct failure *why)
 		 * one that it drops at the first command says that it takes no mail now. */
 		c->attempt->not_begun = c->state == ST_ENVELOPE && c->answered == 0;
 		c->attempt->dropped = c->attempt->not_begun && c->attempts == 1;
+		client_not_proved(c, why);
 		attempt_fail(c->attempt, why, false);
 		c->state = ST_ENVELOPE;
 		client_conclude(c);
 	} else if (c->state != ST_IDLE && c->state != ST_QUIT && c->state != ST_RSET) {
+		client_not_proved(c, why);
 		c->failure = *why;
 		c->has_failure = true;
 	}
@@ -166,6 +168,7 @@ static void on_resolved(void *arg, const struct net_address *addresses, size_t n
 	memcpy(c->addresses, addresses, n * sizeof *addresses);
 	c->address_count = n;
 	c->address_next = 0;
+	client_proved(c, CLIENT_TCP);
 	client_enter(c, ST_CONNECT);
 }
 
@@ -265,9 +268,10 @@ static void on_ehlo_reply(struct client *c)
 		return;
 	}
 	ehlo_parse(&c->reply, &c->ehlo);
-	if (!in_clear || upstream_of(c)->tls == UPSTREAM_TLS_NONE)
+	if (!in_clear || upstream_of(c)->tls == UPSTREAM_TLS_NONE) {
+		client_proved(c, CLIENT_AUTH);
 		client_begin_login(c);
-	else if (!c->ehlo.starttls)
+	} else if (!c->ehlo.starttls)
 		client_fail_trouble(c, ROAD_NO_STARTTLS, "STARTTLS is not offered");
 	else
 		client_enter(c, ST_STARTTLS);
@@ -275,10 +279,25 @@ static void on_ehlo_reply(struct client *c)
 
 static void on_banner(struct client *c)
 {
-	if (c->reply.code != 220)
+	enum upstream_tls tls = upstream_of(c)->tls;
+
+	if (c->reply.code != 220) {
 		client_fail_reply(c, PHASE_BANNER);
-	else
-		client_enter(c, upstream_of(c)->tls == UPSTREAM_TLS_IMPLICIT ? ST_EHLO_TLS : ST_EHLO);
+		return;
+	}
+	client_proved(c, tls == UPSTREAM_TLS_REQUIRED ? CLIENT_TLS : CLIENT_EHLO);
+	client_enter(c, tls == UPSTREAM_TLS_IMPLICIT ? ST_EHLO_TLS : ST_EHLO);
+}
+
+static void on_rset_reply(struct client *c)
+{
+	c->step = CLIENT_RSET;
+	if (c->reply.code != 250) {
+		client_end(c);
+		return;
+	}
+	client_proved(c, CLIENT_MAIL);
+	client_enter(c, ST_IDLE);
 }
 
 /* What a complete reply means in each state. */
@@ -311,10 +330,7 @@ static void on_reply(struct client *c)
 		client_on_final_reply(c);
 		break;
 	case ST_RSET:
-		if (c->reply.code == 250)
-			client_enter(c, ST_IDLE);
-		else
-			client_end(c);
+		on_rset_reply(c);
 		break;
 	case ST_IDLE:
 		/* 421: the upstream closes an idle connection. Anything else would be taken for the answer to
@@ -394,7 +410,18 @@ static void on_timeout(struct client *c)
 
 static void on_connected(struct client *c)
 {
-	client_enter(c, upstream_of(c)->tls == UPSTREAM_TLS_IMPLICIT ? ST_TLS_IMPLICIT : ST_BANNER);
+	bool tls_first = upstream_of(c)->tls == UPSTREAM_TLS_IMPLICIT;
+
+	client_proved(c, tls_first ? CLIENT_TLS : CLIENT_GREETING);
+	client_enter(c, tls_first ? ST_TLS_IMPLICIT : ST_BANNER);
+}
+
+static void on_tls_ready(struct client *c)
+{
+	bool tls_first = c->state == ST_TLS_IMPLICIT;
+
+	client_proved(c, tls_first ? CLIENT_GREETING : CLIENT_EHLO);
+	client_enter(c, tls_first ? ST_BANNER : ST_EHLO_TLS);
 }
 
 static void on_conn(void *arg, enum conn_event event)
@@ -406,7 +433,7 @@ static void on_conn(void *arg, enum conn_event event)
 		on_connected(c);
 		break;
 	case CONN_TLS_READY:
-		client_enter(c, c->state == ST_TLS_IMPLICIT ? ST_BANNER : ST_EHLO_TLS);
+		on_tls_ready(c);
 		break;
 	case CONN_DATA:
 		on_input(c);

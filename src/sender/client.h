@@ -7,11 +7,37 @@
 #include "catalogue/catalogue.h"
 
 struct client;
+struct conn;
+struct ehlo;
 struct event_base;
+struct net_address;
+struct reply;
 struct resolver;
+struct secret;
 struct token_source;
 struct attempt;
 struct upstream_config;
+
+/* What a connection proves one after the other, in this order but that implicit TLS comes before the greeting. Of MAIL, RCPT
+ * and RSET there are as many as it has transactions and recipients. */
+enum client_step {
+	CLIENT_DNS, CLIENT_TCP, CLIENT_GREETING, CLIENT_TLS, CLIENT_EHLO, CLIENT_TOKEN, CLIENT_AUTH, CLIENT_MAIL, CLIENT_RCPT,
+	CLIENT_RSET,
+};
+
+/* What is known so far, for who looks on: all borrowed for the time of the call. */
+struct client_view {
+	const struct net_address *addresses;	/* of the host */
+	size_t address_count;
+	const struct net_address *address;	/* the one that is tried or connected to; NULL before */
+	const struct conn *conn;		/* NULL before CLIENT_TCP */
+	const struct ehlo *ehlo;		/* of the EHLO that counts */
+	const struct reply *reply;		/* the last one; code 0 where the step has none */
+	const struct secret *token;		/* CLIENT_TOKEN: never to be shown */
+};
+
+/* A step is proved (why NULL), or has failed. Called from where the client is at work: nothing is to be done to it there. */
+typedef void client_step_fn(void *arg, enum client_step step, const struct failure *why, const struct client_view *view);
 
 /* What all connections to one upstream share. Borrowed. */
 struct client_settings {
@@ -22,6 +48,8 @@ struct client_settings {
 	SSL_CTX *tls;			/* NULL where the upstream's tls is "none" */
 	struct token_source *tokens;	/* NULL without OAuth */
 	bool no_bdat;			/* out: it refused BDAT where it takes DATA */
+	client_step_fn *step;		/* who looks on; NULL: nobody */
+	void *step_arg;
 };
 
 enum client_event {

@@ -45,6 +45,7 @@ static void on_token(void *arg, const struct secret *token, const struct failure
 	}
 	c->login_end_ms = token_end_ms(c->settings->tokens);
 	secret_set(&c->token, (struct str){token->bytes, token->n});
+	client_proved(c, CLIENT_AUTH);
 	sasl_xoauth2(&c->answers[0], upstream_of(c)->mailbox, token);
 	client_enter(c, ST_AUTH);
 }
@@ -85,6 +86,7 @@ void client_begin_login(struct client *c)
 		else
 			begin_password(c);
 	} else {
+		c->step = CLIENT_MAIL;
 		client_enter(c, ST_IDLE);
 	}
 }
@@ -117,6 +119,7 @@ void client_on_auth_reply(struct client *c)
 {
 	if (c->reply.code == 235) {
 		client_wipe_login(c);
+		client_proved(c, CLIENT_MAIL);
 		client_enter(c, ST_IDLE);
 	} else if (c->reply.code != 334) {
 		client_fail_reply(c, PHASE_AUTH);
@@ -134,5 +137,6 @@ void client_on_auth_reply(struct client *c)
 
 void client_begin_token(struct client *c)
 {
+	c->step = CLIENT_TOKEN;
 	c->token_wait = token_get(c->settings->tokens, on_token, c);
 }

@@ -20,28 +20,40 @@ static const struct upstream_config *upstream_of(const struct client *c)
 	return c->settings->upstream;
 }
 
+static const struct envelope *envelope_of(const struct client *c)
+{
+	const struct attempt *attempt = c->attempt;
+
+	return attempt->rehearsal != NULL ? attempt->rehearsal : spool_envelope(attempt->message);
+}
+
+static bool is_rehearsal(const struct client *c)
+{
+	return c->attempt->rehearsal != NULL;
+}
+
 static size_t envelope_commands(const struct client *c)
 {
 	/* BDAT goes out when the recipients are known, DATA with them. */
-	return c->attempt->count + 1 + (c->bdat ? 0 : 1);
+	return c->attempt->count + 1 + (c->bdat || is_rehearsal(c) ? 0 : 1);
 }
 
 /* An upstream that knows us as a mailbox takes nothing from the null sender (550 5.7.60): what has none,
  * reports above all, goes out in the mailbox's name. */
 static const char *sender_of(const struct client *c)
 {
-	const char *sender = spool_envelope(c->attempt->message)->sender;
+	const char *sender = envelope_of(c)->sender;
 
 	return sender[0] == '\0' && upstream_of(c)->mailbox != NULL ? upstream_of(c)->mailbox : sender;
 }
 
 static void send_mail(struct client *c)
 {
-	const struct envelope *envelope = spool_envelope(c->attempt->message);
+	const struct envelope *envelope = envelope_of(c);
 	const struct ehlo *ehlo = &c->ehlo;
 	char size[40] = "";
 
-	if (ehlo->has_size)
+	if (ehlo->has_size && !is_rehearsal(c))
 		snprintf(size, sizeof size, " SIZE=%" PRIu64, envelope->content_bytes);
 	client_send_line(c, "MAIL FROM:<%s>%s%s", sender_of(c), size,
 	    envelope->has_8bit && ehlo->eightbitmime ? " BODY=8BITMIME" : "");
@@ -54,8 +66,7 @@ static void send_envelope_command(struct client *c, size_t i)
 	if (i == 0)
 		send_mail(c);
 	else if (i <= t->count)
-		client_send_line(
-		    c, "RCPT TO:<%s>", spool_envelope(t->message)->recipients[t->recipients[i - 1].index]);
+		client_send_line(c, "RCPT TO:<%s>", envelope_of(c)->recipients[t->recipients[i - 1].index]);
 	else
 		client_send_line(c, "DATA");
 }
@@ -73,7 +84,7 @@ static void send_envelope(struct client *c)
 void client_begin_envelope(struct client *c)
 {
 	const struct ehlo *ehlo = &c->ehlo;
-	uint64_t bytes = spool_envelope(c->attempt->message)->content_bytes;
+	uint64_t bytes = envelope_of(c)->content_bytes;
 	char text[120];
 
 	/* Each reply is the answer to one command: with one too many, a RCPT's 250 would pass for the content's. */
@@ -95,6 +106,7 @@ void client_begin_envelope(struct client *c)
 	c->bdat = ehlo->chunking && !c->settings->no_bdat;
 	c->sent = c->answered = c->accepted = 0;
 	c->mail_refused = false;
+	c->step = CLIENT_MAIL;
 	c->offset = 0;
 	c->stuffer = (struct data_stuffer){false, false};
 	attempt_reset(c->attempt);
@@ -142,22 +154,30 @@ static void on_recipient_reply(struct client *c, struct recipient_result *recipi
 {
 	struct failure why;
 
+	c->step = CLIENT_RCPT;
 	if (c->reply.code / 100 == 2) {
 		recipient->accepted = true;
 		c->accepted++;
-	} else {
-		failure_from_reply(&why, &c->reply, PHASE_RCPT);
-		attempt_fail_one(recipient, &why);
+		client_proved(c, CLIENT_RCPT);
+		return;
 	}
+	failure_from_reply(&why, &c->reply, PHASE_RCPT);
+	/* Behind a refused MAIL it says nothing of its own. */
+	if (!c->mail_refused)
+		client_not_proved(c, &why);
+	attempt_fail_one(recipient, &why);
 }
 
 static void on_mail_reply(struct client *c)
 {
 	struct failure why;
 
-	if (c->reply.code / 100 == 2)
+	if (c->reply.code / 100 == 2) {
+		client_proved(c, CLIENT_RCPT);
 		return;
+	}
 	failure_from_reply(&why, &c->reply, PHASE_MAIL);
+	client_not_proved(c, &why);
 	attempt_fail(c->attempt, &why, false);
 	c->mail_refused = true;
 }
@@ -185,7 +205,7 @@ void client_on_envelope_reply(struct client *c)
 	else if (c->answered < c->sent)
 		/* Each has its time (RFC 5321 section 4.5.3.2): a server may take seconds for every recipient. */
 		conn_set_timeout(c->conn, COMMAND_TIMEOUT_MS);
-	else if (c->mail_refused || (c->answered == count + 1 && c->accepted == 0))
+	else if (c->mail_refused || (c->answered == count + 1 && (c->accepted == 0 || is_rehearsal(c))))
 		give_up_envelope(c);
 	else if (c->answered == count + 1 && c->bdat)
 		client_enter(c, ST_CONTENT);
@@ -217,7 +237,7 @@ static size_t send_chunk(struct client *c, const char *bytes, size_t n)
 void client_go_on_with_content(struct client *c)
 {
 	static char chunk[CHUNK_BYTES];
-	uint64_t total = spool_envelope(c->attempt->message)->content_bytes;
+	uint64_t total = envelope_of(c)->content_bytes;
 
 	while (c->offset < total) {
 		uint64_t left = total - c->offset;
@@ -245,8 +265,7 @@ void client_begin_content(struct client *c)
 		return;
 	}
 	if (c->bdat)
-		client_send_line(
-		    c, "BDAT %" PRIu64 " LAST", spool_envelope(c->attempt->message)->content_bytes);
+		client_send_line(c, "BDAT %" PRIu64 " LAST", envelope_of(c)->content_bytes);
 	client_go_on_with_content(c);
 }
 

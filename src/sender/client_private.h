@@ -47,6 +47,7 @@ struct client {
 	client_fn *fn;
 	void *arg;
 	enum client_state state;
+	enum client_step step;		/* what is to be proved next */
 	struct conn *conn;
 	struct resolver_query *query;
 	struct net_address addresses[RESOLVER_ADDRESSES_MAX];
@@ -72,6 +73,10 @@ struct client {
 	uint64_t offset;
 	struct data_stuffer stuffer;
 };
+
+/* client_steps.c: tell who looks on that the present step is proved and which comes next, or that it has failed. */
+void client_proved(struct client *c, enum client_step next);
+void client_not_proved(struct client *c, const struct failure *why);
 
 /* client.c: what a state sends, and how long it waits. */
 void client_enter(struct client *c, enum client_state state);

@@ -193,6 +193,7 @@ static struct {
 	struct failure failure;
 	bool has_failure;
 	bool no_bdat;
+	char steps[600]; /* of who looks on: "dns tcp greeting ehlo auth! " */
 } owner;
 static bool owner_waits; /* it keeps a connection that has nothing to do */
 
@@ -230,10 +231,27 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 	}
 }
 
+static void on_step(
+    void *arg, enum client_step step, const struct failure *why, const struct client_view *view)
+{
+	static const char *const names[] = {
+	    "dns", "tcp", "greeting", "tls", "ehlo", "token", "auth", "mail", "rcpt", "rset"};
+	size_t n = strlen(owner.steps);
+
+	(void)arg;
+	snprintf(owner.steps + n, sizeof owner.steps - n, "%s%s ", names[step], why != NULL ? "!" : "");
+	assert_true(view->address_count == 1);
+	if (step == CLIENT_TOKEN && why == NULL)
+		assert_string_equal(view->token->bytes, token_text);
+	if (step > CLIENT_TCP)
+		assert_non_null(view->conn);
+}
+
 static struct oauth_config oauth = {.scope = NULL};
 
 struct set_up {
 	bool oauth, no_bdat, password;
+	bool rehearsal; /* the attempts are of the envelope alone */
 	const char *content;
 	size_t recipients;
 	size_t attempts;
@@ -279,6 +297,8 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	owner.base = event_base_new();
 	for (size_t i = 0; i < set_up->attempts; i++)
 		owner.attempts[i] = new_attempt(set_up->recipients);
+	for (size_t i = 0; i < set_up->attempts && set_up->rehearsal; i++)
+		owner.attempts[i]->rehearsal = &envelope;
 	content = set_up->content != NULL ? set_up->content : "Subject: x\r\n\r\nhello\r\n";
 	envelope = (struct envelope){.id = "id",
 	    .sender = "dev@x.test",
@@ -290,7 +310,8 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .upstream = &upstream,
 	    .hostname = "relay.test",
 	    .tokens = set_up->oauth ? (struct token_source *)owner.base : NULL,
-	    .no_bdat = set_up->no_bdat};
+	    .no_bdat = set_up->no_bdat,
+	    .step = on_step};
 	look = event_new(owner.base, -1, EV_PERSIST, on_look, NULL);
 	event_add(look, &look_every);
 	client_new(&settings, on_client, NULL);
@@ -676,6 +697,65 @@ static void a_refused_password_is_configuration(void **state)
 	assert_string_equal(owner.failure.cause->name, "password-refused");
 }
 
+/* --- rehearsals, and who looks on --- */
+
+static void a_rehearsal_tries_the_envelope_and_sends_nothing(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 2, .rehearsal = true), GREETING, "S: 250-up",
+	    "S: 250-CHUNKING", "S: 250-PIPELINING", "S: 250 SIZE 1000", "C: MAIL FROM:<dev@x.test>",
+	    "C: RCPT TO:<a@x.test>", "S: 250 ok", "S: 250 ok", "C: RSET", "S: 250 ok",
+	    "C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>", "S: 250 ok",
+	    "S: 550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found", "C: RSET", "S: 250 ok", "C: QUIT");
+	assert_null(result(0, 0));
+	assert_true(owner.attempts[0]->recipients[0].accepted);
+	assert_int_equal(result(1, 0)->cause->outcome, OUTCOME_P);
+	assert_string_equal(owner.steps, "dns tcp greeting ehlo mail rcpt rset mail rcpt! rset ");
+}
+
+static void a_rehearsal_without_pipelining_and_bdat_never_says_data(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 2, .attempts = 1, .rehearsal = true), GREETING, "S: 250 up",
+	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok",
+	    "C: RCPT TO:<b@x.test>", "S: 250 ok", "C: RSET", "S: 250 ok", "C: QUIT");
+	assert_string_equal(owner.steps, "dns tcp greeting ehlo mail rcpt rcpt rset ");
+}
+
+static void a_rehearsal_may_be_of_a_sender_alone(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 0, .attempts = 2, .rehearsal = true), GREETING, "S: 250 up",
+	    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RSET", "S: 250 ok", "C: MAIL FROM:<dev@x.test>",
+	    "S: 550 5.7.60 SMTP; Client does not have permissions to send as this sender", "C: RSET",
+	    "S: 250 ok", "C: QUIT");
+	assert_string_equal(owner.steps, "dns tcp greeting ehlo mail rset mail! rset ");
+}
+
+static void who_looks_on_sees_each_step_of_a_login_and_the_one_that_failed(void **state)
+{
+	(void)state;
+	RUN(SETUP(.oauth = true, .recipients = 1), GREETING, CAPS, "C: AUTH XOAUTH2 " XOAUTH2_TOK,
+	    "S: 235 2.7.0 ok", "C: QUIT");
+	assert_string_equal(owner.steps, "dns tcp greeting ehlo token auth ");
+	RUN(SETUP(.oauth = true, .recipients = 1), GREETING, CAPS, "C: AUTH XOAUTH2 " XOAUTH2_TOK,
+	    "S: 535 5.7.139 Authentication unsuccessful");
+	assert_string_equal(owner.steps, "dns tcp greeting ehlo token auth! ");
+	RUN(SETUP(.oauth = true, .recipients = 1), GREETING, "S: 250 up");
+	assert_string_equal(owner.steps, "dns tcp greeting ehlo auth! ");
+	RUN(SETUP(.recipients = 1), "S: 554 5.7.1 no");
+	assert_string_equal(owner.steps, "dns tcp greeting! ");
+}
+
+static void a_refused_sender_is_told_once_whatever_came_behind_it(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S: 250-up", "S: 250 PIPELINING",
+	    "C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>", "C: DATA", "S: 550 5.7.60 no",
+	    "S: 503 5.5.2 need MAIL", "S: 503 5.5.2 need MAIL", "C: RSET", "S: 250 ok", "C: QUIT");
+	assert_string_equal(owner.steps, "dns tcp greeting ehlo mail! rset ");
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -718,6 +798,12 @@ int main(void)
 	    cmocka_unit_test_teardown(a_password_goes_by_login_where_nothing_else_is_offered, free_attempts),
 	    cmocka_unit_test_teardown(a_refused_password_is_configuration, free_attempts),
 	    cmocka_unit_test_teardown(no_xoauth2_offered_is_configuration, free_attempts),
+	    cmocka_unit_test_teardown(a_rehearsal_tries_the_envelope_and_sends_nothing, free_attempts),
+	    cmocka_unit_test_teardown(a_rehearsal_without_pipelining_and_bdat_never_says_data, free_attempts),
+	    cmocka_unit_test_teardown(a_rehearsal_may_be_of_a_sender_alone, free_attempts),
+	    cmocka_unit_test_teardown(
+		who_looks_on_sees_each_step_of_a_login_and_the_one_that_failed, free_attempts),
+	    cmocka_unit_test_teardown(a_refused_sender_is_told_once_whatever_came_behind_it, free_attempts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
