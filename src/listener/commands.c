@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,18 +11,17 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
-#include "listener/auth.h"
+#include "listener/auth_dialog.h"
+#include "listener/say.h"
 #include "listener/session_inside.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "smtp/command.h"
-#include "smtp/sasl.h"
 #include "spool/spool.h"
 
 #define UNKNOWN_MAX   10  /* probes by monitors send a few */
 #define CHATTER_MAX   20  /* between two messages */
 #define REPEATS_MAX   100 /* of a recipient that is there already */
-#define LOGINS_MAX    3	  /* failed ones of a session */
 #define RCPT_LIST_MAX 100 /* addresses in one RCPT */
 
 /* How far the transaction is. */
@@ -46,20 +44,6 @@ static const char content_unasked[] = "421 4.7.0 No command followed the refused
 
 /* Why the present command is refused, where the log says more than the reply. */
 static struct err detail;
-
-/* A reply that is not a literal; there is one at a time. */
-static const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static const char *say(const char *format, ...)
-{
-	static char text[SESSION_REPLY_MAX];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	return text;
-}
 
 static void forget_mail(struct session *s)
 {
@@ -85,7 +69,7 @@ static void set_helo(struct session *s, struct str name)
 
 void commands_forget(struct session *s)
 {
-	commands_auth_reset(s);
+	auth_dialog_reset(s);
 	forget_mail(s);
 	set_helo(s, (struct str){"", 0});
 	s->extended = false;
@@ -95,13 +79,6 @@ static bool offers_starttls(const struct session *s)
 {
 	return !s->tls && session_tls_context(s) != NULL;
 }
-
-static bool needs_tls(const struct session *s)
-{
-	return !s->tls && s->listen->tls == LISTEN_TLS_REQUIRED;
-}
-
-static const char tls_needed[] = "530 5.7.0 Must issue a STARTTLS command first";
 
 static const char *on_starttls(struct session *s, struct str args)
 {
@@ -129,15 +106,14 @@ static const char *on_helo(struct session *s, struct str args)
 static const char *on_ehlo(struct session *s, struct str args)
 {
 	const struct config *config = s->env->config;
-	bool offers_auth = s->env->auth != NULL && !needs_tls(s);
+	bool offers_auth = s->env->auth != NULL && !session_needs_tls(s);
 
 	forget_mail(s);
 	set_helo(s, args);
 	s->extended = true;
 	return say("250-%s\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n%s250%sENHANCEDSTATUSCODES%s",
 	    config->hostname, config->limits.message_size, offers_starttls(s) ? "250-STARTTLS\r\n" : "",
-	    offers_auth ? "-" : " ",
-	    offers_auth ? "\r\n250 AUTH LOGIN PLAIN" : "");
+	    offers_auth ? "-" : " ", offers_auth ? "\r\n250 AUTH LOGIN PLAIN" : "");
 }
 
 /* --- who may send, and where to --- */
@@ -201,7 +177,7 @@ static const char *refuse_no_room(const struct session *s, uint64_t bytes)
 static const char *on_mail(struct session *s, struct str args)
 {
 	struct mail_args mail;
-	const char *refusal = needs_tls(s) ? tls_needed : NULL;
+	const char *refusal = session_needs_tls(s) ? session_tls_needed : NULL;
 
 	if (refusal == NULL)
 		refusal = refuse_args(
@@ -290,122 +266,6 @@ static const char *on_data(struct session *s, struct str args)
 	return "354 End with <CR><LF>.<CR><LF>";
 }
 
-/* --- AUTH --- */
-
-void commands_auth_reset(struct session *s)
-{
-	if (s->sasl == NULL)
-		return;
-	sasl_login_wipe(s->sasl);
-	free(s->sasl);
-	s->sasl = NULL;
-}
-
-static const char *auth_give_up(struct session *s, const char *reply)
-{
-	commands_auth_reset(s);
-	s->state = S_COMMAND;
-	return reply;
-}
-
-static void login_failed(struct session *s)
-{
-	count(&s->env->counters->auth_failures, 1);
-	log_event(LOG_LEVEL_WARNING, "login-failed", kv_str("peer", s->peer_text),
-	    kv_str("user", s->sasl->user),
-	    kv_str("why", "no device has that user and password, from that address"));
-	s->failed_logins++;
-	s->state = S_PENALTY;
-}
-
-const char *commands_login_refused(const struct session *s)
-{
-	return s->failed_logins < LOGINS_MAX
-		   ? "535 5.7.8 User or password is wrong"
-		   : "535 5.7.8 User or password is wrong\r\n421 4.7.0 Too many failed logins, closing";
-}
-
-static void on_login_checked(void *arg, const struct device *device)
-{
-	struct session *s = arg;
-	const char *reply = NULL;
-
-	s->check = NULL;
-	s->state = S_COMMAND;
-	if (device != NULL) {
-		s->login = device;
-		reply = "235 2.7.0 Authentication successful";
-		log_event(
-		    LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
-	} else {
-		login_failed(s);
-	}
-	commands_auth_reset(s);
-	session_resume(s, reply);
-}
-
-static const char *auth_check_login(struct session *s)
-{
-	s->check = auth_check(s->env->auth, s->sasl, &s->peer, on_login_checked, s);
-	s->state = S_CHECK;
-	return NULL;
-}
-
-static const char *auth_plain(struct session *s, struct str base64)
-{
-	if (!sasl_decode_plain(base64, s->sasl))
-		return auth_give_up(s, "501 5.5.2 That is not base64 of a PLAIN login");
-	return auth_check_login(s);
-}
-
-static const char *auth_login_user(struct session *s, struct str base64)
-{
-	if (!sasl_decode_login(base64, s->sasl->user, sizeof s->sasl->user))
-		return auth_give_up(s, "501 5.5.2 That is not base64 of a user");
-	s->state = S_AUTH_PASSWORD;
-	return "334 UGFzc3dvcmQ6";
-}
-
-static const char *auth_login_password(struct session *s, struct str base64)
-{
-	if (!sasl_decode_login(base64, s->sasl->password, sizeof s->sasl->password))
-		return auth_give_up(s, "501 5.5.2 That is not base64 of a password");
-	return auth_check_login(s);
-}
-
-/* The prompts are what some devices compare with, to the letter. */
-static const char *on_auth(struct session *s, struct str args)
-{
-	struct command mechanism = command_split(args);
-	bool plain = str_ieq(mechanism.verb, "PLAIN");
-
-	if (s->env->auth == NULL)
-		return "502 5.5.1 AUTH is not offered: no entry in devices has a user (see mfdrelay.conf)";
-	if (needs_tls(s))
-		return tls_needed;
-	if (s->login != NULL)
-		return "503 5.5.1 Already logged in";
-	if (!plain && !str_ieq(mechanism.verb, "LOGIN"))
-		return "504 5.5.4 Mechanisms: LOGIN PLAIN";
-	s->sasl = xcalloc(1, sizeof *s->sasl);
-	if (mechanism.args.n > 0)
-		return plain ? auth_plain(s, mechanism.args) : auth_login_user(s, mechanism.args);
-	s->state = plain ? S_AUTH_PLAIN : S_AUTH_USER;
-	return plain ? "334 " : "334 VXNlcm5hbWU6";
-}
-
-const char *commands_auth_line(struct session *s, struct str line)
-{
-	line = str_trim(line);
-	if (str_eq(line, "*"))
-		return auth_give_up(s, "501 5.7.0 Authentication cancelled");
-	if (s->state == S_AUTH_PLAIN)
-		return auth_plain(s, line);
-	if (s->state == S_AUTH_USER)
-		return auth_login_user(s, line);
-	return auth_login_password(s, line);
-}
-
 /* --- the rest --- */
 
 static const char *on_rset(struct session *s, struct str args)
@@ -440,7 +300,8 @@ static const char *on_help(struct session *s, struct str args)
 {
 	(void)s;
 	(void)args;
-	return "214 2.0.0 Commands: HELO EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY QUIT; the rest is in "
+	return "214 2.0.0 Commands: HELO EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY QUIT; the rest is "
+	       "in "
 	       "mfdrelay(8)";
 }
 
@@ -457,7 +318,7 @@ static const struct verb verbs[] = {
     {"MAIL", on_mail, IN_READY, LOGGED, "503 5.5.1 A message has been begun: RSET to begin anew"},
     {"RCPT", on_rcpt, IN_MAIL | IN_RCPT, LOGGED, "503 5.5.1 MAIL first"},
     {"DATA", on_data, IN_RCPT, LOGGED | CONTENT_FOLLOWS, "503 5.5.1 No recipient has been accepted"},
-    {"AUTH", on_auth, IN_READY, 0, "503 5.5.1 Not within a message"},
+    {"AUTH", auth_dialog_begin, IN_READY, 0, "503 5.5.1 Not within a message"},
     {"RSET", on_rset, ANYWHERE, CHATTER, NULL},
     {"NOOP", on_noop, ANYWHERE, CHATTER, NULL},
     {"QUIT", on_quit, ANYWHERE, 0, NULL},
@@ -506,11 +367,14 @@ static bool is_http(struct str verb)
 /* The scan may be cut short, and its 250 was given already: somebody must hear of it. */
 static void log_garbage(const struct session *s)
 {
-	log_event(LOG_LEVEL_WARNING, "garbage-after-message", kv_str("id", s->stored), kv_str("peer", s->peer_text),
-	    kv_str("cause", "what came after the message is no command: a device that does not double a dot at "
-			    "the beginning of a line ends its message at a line of one dot, and the rest is lost"),
-	    kv_str("remedy", "look whether the message is complete; if it is not, the device needs other firmware, "
-			     "or must send the text base64 encoded"));
+	log_event(LOG_LEVEL_WARNING, "garbage-after-message", kv_str("id", s->stored),
+	    kv_str("peer", s->peer_text),
+	    kv_str("cause",
+		"what came after the message is no command: a device that does not double a dot at "
+		"the beginning of a line ends its message at a line of one dot, and the rest is lost"),
+	    kv_str("remedy",
+		"look whether the message is complete; if it is not, the device needs other firmware, "
+		"or must send the text base64 encoded"));
 }
 
 static const char *on_unknown(struct session *s, struct str verb)

@@ -18,6 +18,7 @@
 #include "listener/auth.h"
 #include "listener/commands.h"
 #include "listener/handshake.h"
+#include "listener/auth_dialog.h"
 #include "listener/session_inside.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
@@ -93,6 +94,13 @@ static void begin_penalty(struct session *s)
 SSL_CTX *session_tls_context(const struct session *s)
 {
 	return listen_has_tls(s->listen) ? handshakes_context(s->env->tls, s->tls_min) : NULL;
+}
+
+const char session_tls_needed[] = "530 5.7.0 Must issue a STARTTLS command first";
+
+bool session_needs_tls(const struct session *s)
+{
+	return !s->tls && s->listen->tls == LISTEN_TLS_REQUIRED;
 }
 
 /* When our reply has left. What has come behind STARTTLS in plain text is refused here: it was said by anybody
@@ -243,7 +251,7 @@ static bool take_first(struct session *s)
 
 static void begin_overlong(struct session *s)
 {
-	commands_auth_reset(s);
+	auth_dialog_reset(s);
 	s->dropped = 0;
 	s->state = S_OVERLONG;
 	answer(s, "500 5.5.2 Line too long");
@@ -264,7 +272,7 @@ static bool take_line(struct session *s)
 	case CONN_LINE:
 		break;
 	}
-	reply = s->state == S_COMMAND ? commands_run(s, line) : commands_auth_line(s, line);
+	reply = s->state == S_COMMAND ? commands_run(s, line) : auth_dialog_line(s, line);
 	if (reply != NULL)
 		answer(s, reply);
 	else
@@ -385,7 +393,7 @@ static void session_free(struct session *s)
 	auth_cancel(s->check);
 	if (s->penalty != NULL)
 		event_free(s->penalty);
-	commands_auth_reset(s);
+	auth_dialog_reset(s);
 	transaction_drop(s->mail);
 	/* While closing, the loop does not run any more: what is written has left, or will not. */
 	if (s->broken)
@@ -422,7 +430,7 @@ void session_resume(struct session *s, const char *reply)
 static void on_penalty_over(evutil_socket_t fd, short what, void *cookie)
 {
 	struct session *s = cookie;
-	const char *reply = commands_login_refused(s);
+	const char *reply = auth_dialog_refused(s);
 
 	(void)fd;
 	(void)what;

@@ -1,4 +1,4 @@
-/* The inside of a session, for session.c and commands.c alone. */
+/* The inside of a session, for session.c and those that carry out its commands: commands.c, auth_dialog.c. */
 #ifndef MFDRELAY_LISTENER_SESSION_INSIDE_H
 #define MFDRELAY_LISTENER_SESSION_INSIDE_H
 
@@ -75,6 +75,10 @@ struct session {
 
 /* The context of this peer's TLS, or NULL: it has none. */
 SSL_CTX *session_tls_context(const struct session *session);
+
+/* Whether nothing but STARTTLS is taken yet, and the reply that says so. */
+bool session_needs_tls(const struct session *session);
+extern const char session_tls_needed[];
 
 /* Whether it begins no message any more and has none under way; then QUIT is all it may say. */
 bool session_is_leaving(const struct session *session);

@@ -1,0 +1,128 @@
+#include "listener/auth_dialog.h"
+
+#include <stdlib.h>
+
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "listener/auth.h"
+#include "listener/session_inside.h"
+#include "smtp/command.h"
+#include "smtp/sasl.h"
+
+#define LOGINS_MAX 3 /* failed ones of a session */
+
+void auth_dialog_reset(struct session *s)
+{
+	if (s->sasl == NULL)
+		return;
+	sasl_login_wipe(s->sasl);
+	free(s->sasl);
+	s->sasl = NULL;
+}
+
+static const char *give_up(struct session *s, const char *reply)
+{
+	auth_dialog_reset(s);
+	s->state = S_COMMAND;
+	return reply;
+}
+
+static void failed(struct session *s)
+{
+	count(&s->env->counters->auth_failures, 1);
+	log_event(LOG_LEVEL_WARNING, "login-failed", kv_str("peer", s->peer_text),
+	    kv_str("user", s->sasl->user),
+	    kv_str("why", "no device has that user and password, from that address"));
+	s->failed_logins++;
+	s->state = S_PENALTY;
+}
+
+const char *auth_dialog_refused(const struct session *s)
+{
+	return s->failed_logins < LOGINS_MAX
+		   ? "535 5.7.8 User or password is wrong"
+		   : "535 5.7.8 User or password is wrong\r\n421 4.7.0 Too many failed logins, closing";
+}
+
+static void on_checked(void *arg, const struct device *device)
+{
+	struct session *s = arg;
+	const char *reply = NULL;
+
+	s->check = NULL;
+	s->state = S_COMMAND;
+	if (device != NULL) {
+		s->login = device;
+		reply = "235 2.7.0 Authentication successful";
+		log_event(
+		    LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
+	} else {
+		failed(s);
+	}
+	auth_dialog_reset(s);
+	session_resume(s, reply);
+}
+
+static const char *check_login(struct session *s)
+{
+	s->check = auth_check(s->env->auth, s->sasl, &s->peer, on_checked, s);
+	s->state = S_CHECK;
+	return NULL;
+}
+
+static const char *take_plain(struct session *s, struct str base64)
+{
+	if (!sasl_decode_plain(base64, s->sasl))
+		return give_up(s, "501 5.5.2 That is not base64 of a PLAIN login");
+	return check_login(s);
+}
+
+static const char *take_user(struct session *s, struct str base64)
+{
+	if (!sasl_decode_login(base64, s->sasl->user, sizeof s->sasl->user))
+		return give_up(s, "501 5.5.2 That is not base64 of a user");
+	s->state = S_AUTH_PASSWORD;
+	return "334 UGFzc3dvcmQ6";
+}
+
+static const char *take_password(struct session *s, struct str base64)
+{
+	if (!sasl_decode_login(base64, s->sasl->password, sizeof s->sasl->password))
+		return give_up(s, "501 5.5.2 That is not base64 of a password");
+	return check_login(s);
+}
+
+/* The prompts are what some devices compare with, to the letter. */
+const char *auth_dialog_begin(struct session *s, struct str args)
+{
+	struct command mechanism = command_split(args);
+	bool plain = str_ieq(mechanism.verb, "PLAIN");
+
+	if (s->env->auth == NULL)
+		return "502 5.5.1 AUTH is not offered: no entry in devices has a user (see mfdrelay.conf)";
+	if (session_needs_tls(s))
+		return session_tls_needed;
+	if (s->login != NULL)
+		return "503 5.5.1 Already logged in";
+	if (!plain && !str_ieq(mechanism.verb, "LOGIN"))
+		return "504 5.5.4 Mechanisms: LOGIN PLAIN";
+	s->sasl = xcalloc(1, sizeof *s->sasl);
+	if (mechanism.args.n > 0)
+		return plain ? take_plain(s, mechanism.args) : take_user(s, mechanism.args);
+	s->state = plain ? S_AUTH_PLAIN : S_AUTH_USER;
+	return plain ? "334 " : "334 VXNlcm5hbWU6";
+}
+
+const char *auth_dialog_line(struct session *s, struct str line)
+{
+	line = str_trim(line);
+	if (str_eq(line, "*"))
+		return give_up(s, "501 5.7.0 Authentication cancelled");
+	if (s->state == S_AUTH_PLAIN)
+		return take_plain(s, line);
+	if (s->state == S_AUTH_USER)
+		return take_user(s, line);
+	return take_password(s, line);
+}
