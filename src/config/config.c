@@ -10,6 +10,7 @@ const char *const upstream_kind_names[] = {"submission", "hve", "direct-send", "
 const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
 const char *const sandbox_names[] = {"on", "off", NULL};
 const char *const listen_tls_names[] = {"none", "offered", "required", "implicit", NULL};
+const char *const bare_newlines_names[] = {"repair", "reject", NULL};
 const char *const tls_min_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
 int config_route(const struct config *config, const char *recipient)

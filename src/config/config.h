@@ -12,6 +12,7 @@
 
 /* UNSET is for the time of loading only, but for a device's tls_min: it then has its listener's. */
 enum listen_tls { LISTEN_TLS_UNSET, LISTEN_TLS_NONE, LISTEN_TLS_OFFERED, LISTEN_TLS_REQUIRED, LISTEN_TLS_IMPLICIT };
+enum bare_newlines { BARE_REPAIR, BARE_REJECT };
 enum tls_min { TLS_MIN_UNSET, TLS_MIN_1_0, TLS_MIN_1_1, TLS_MIN_1_2, TLS_MIN_1_3 };
 
 struct listen_config {
@@ -19,6 +20,7 @@ struct listen_config {
 	unsigned short port;	/* 0: any free one (tests) */
 	enum listen_tls tls;
 	enum tls_min tls_min;
+	enum bare_newlines bare_newlines;	/* what becomes of a CR or LF in content that stands alone */
 };
 
 /* An address with its network's length. IPv4 is held as v4-mapped IPv6, so that one comparison serves both. */
@@ -108,6 +110,7 @@ extern const char *const upstream_kind_names[];
 extern const char *const upstream_tls_names[];
 extern const char *const sandbox_names[];
 extern const char *const listen_tls_names[];	/* from LISTEN_TLS_NONE on */
+extern const char *const bare_newlines_names[];
 extern const char *const tls_min_names[];	/* from TLS_MIN_1_0 on */
 
 /* Whether two sockets want the same port of the same address, so that the second could not be bound. Port 0 overlaps nothing. */

@@ -49,6 +49,8 @@ const struct key schema[] = {
 	.help = "STARTTLS offered or required, TLS from the first octet, or none"},
 {"listen.tls_min", KEY_WORD, .fallback = "1.2", .min = TLS_MIN_1_0, .words = tls_min_names,
 	AT(struct listen_config, tls_min), .help = "the oldest version of TLS that devices may speak there"},
+{"listen.bare_newlines", KEY_WORD, .fallback = "repair", .words = bare_newlines_names,
+	AT(struct listen_config, bare_newlines), .help = "what becomes of content with a CR or LF that stands alone"},
 
 {"tls", KEY_GROUP,
 	.help = "the relay's certificate, for devices"},

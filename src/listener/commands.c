@@ -254,6 +254,7 @@ static const char *on_data(struct session *s, struct str args)
 	    .extended = s->extended,
 	    .tls_version = conn_tls_version(s->conn),
 	    .tls_cipher = conn_tls_cipher(s->conn),
+	    .bare_newlines = s->listen->bare_newlines,
 	};
 	const char *refusal = refuse_no_room(s, transaction_announced(s->mail));
 

@@ -33,6 +33,7 @@ struct transaction {
 	const char *tls;  /* the version; NULL: it comes in plain text */
 	char *refusal;	  /* the reply at the end; NULL while it is fine */
 	char *why;	  /* the reason as the log has it, where it says more than the reply */
+	bool rejects_bare;
 	bool committing;
 	transaction_fn *fn; /* while committing; NULL: nobody waits for the answer */
 	void *arg;
@@ -143,6 +144,7 @@ int transaction_begin(struct transaction *t, const struct origin *origin, struct
 {
 	set_origin(&t->envelope, origin);
 	t->tls = origin->tls_version;
+	t->rejects_bare = origin->bare_newlines == BARE_REJECT;
 	t->draft = spool_begin(t->env->spool, &t->envelope, NULL, err);
 	if (t->draft == NULL || append_trace(t, origin, err) < 0) {
 		int saved = errno;
@@ -194,6 +196,11 @@ static void check_content(struct transaction *t)
 		    NULL);
 	else if (t->scan.received > TRACE_RECEIVED_MAX)
 		refuse(t, xasprintf("554 5.4.6 More than %d Received headers: mail loop", TRACE_RECEIVED_MAX),
+		    NULL);
+	else if (t->rejects_bare && t->reader.bare_lf + t->reader.bare_cr > 0)
+		refuse(t,
+		    xstrdup("550 5.5.2 A CR or LF stands alone, and bare_newlines of this listener is "
+			    "\"reject\""),
 		    NULL);
 }
 

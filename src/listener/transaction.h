@@ -7,9 +7,9 @@
 #include <stdint.h>
 #include "base/err.h"
 #include "base/str.h"
+#include "config/config.h"
 
 struct address;
-struct device;
 struct session_env;
 struct transaction;
 
@@ -22,6 +22,7 @@ struct origin {
 	const char *helo;	/* printable ASCII; "" when there was none */
 	bool extended;		/* EHLO was said, or AUTH used */
 	const char *tls_version, *tls_cipher;	/* as conn.h has them; NULL: plain text */
+	enum bare_newlines bare_newlines;
 };
 
 /* announced: the size that the device said the content has; 0: none. From DATA on no other message is let in on that

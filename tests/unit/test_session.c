@@ -6,7 +6,7 @@
  * "C* N text" N times; \r \n \0 \xHH are those bytes. "S: text" is what a reply line begins with, "S= text"
  * all of it. "eof": the device closes its side. "closed": the relay does, after the last reply. "queued N":
  * messages in the spool afterwards; "content text" and "lacks text": of the last one. Before all that: "peer
- * ADDRESS", "size N", "recipients N", "without-users", and "only whole bytes steps" for the ways that are
+ * ADDRESS", "size N", "recipients N", "bare_newlines reject", "without-users", and "only whole bytes steps" for the ways that are
  * tried. A line that begins with '#' is for the reader. */
 #include <errno.h>
 #include <glob.h>
@@ -435,6 +435,8 @@ static void apply_option(struct relay *r, struct dialog *d, const char *line, co
 		*peer = value;
 	else if ((value = after(line, "size")) != NULL)
 		r->config.limits.message_size = strtoul(value, NULL, 10);
+	else if (after(line, "bare_newlines reject") != NULL)
+		r->listen.bare_newlines = BARE_REJECT;
 	else if ((value = after(line, "recipients")) != NULL)
 		r->config.limits.recipients = (unsigned)strtoul(value, NULL, 10);
 	else if (after(line, "without-users") != NULL) {
