@@ -10,6 +10,8 @@ BUILD       ?= build
 CC          ?= cc
 WERROR      ?=
 PYTEST      ?= pytest-3
+# Tests at a time: most of them wait most of the time.
+PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
 
 VERSION     := 0.1.0
 PACKAGES    := openssl libevent libevent_openssl libcurl libconfig jansson libcares libcrypt libsystemd libseccomp
@@ -79,7 +81,7 @@ $(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -U_FORTIFY_SOURCE -fPIC -sha
 endef
 
 run_pytest = $(Q)command -v $(PYTEST) >/dev/null || { echo "$(PYTEST) is missing; run: sh contrib/setup.sh" >&2; exit 1; }; \
-	BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider $(PYTEST_ARGS) $(1)
+	BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider -n $(PYTEST_JOBS) $(PYTEST_ARGS) $(1)
 
 demo: $(BUILD)/mfdrelay $(BUILD)/m365sim
 	$(Q)BUILD=$(BUILD) python3 tests/demo.py

@@ -18,6 +18,7 @@ import smtplib
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import zlib
@@ -56,6 +57,15 @@ def is_sanitized():
     """Whether the daemon was built with a sanitizer: then no library can be loaded before its own, and the sandbox would refuse
     what it does at the process's end."""
     return b"__asan_init" in pathlib.Path(binary("mfdrelay")).read_bytes()
+
+
+def let_others_enter(folder):
+    """Open a test's folder, and those it lies in, to users other than the one who runs the tests."""
+    root = pathlib.Path(tempfile.gettempdir())
+    for one in [folder, *folder.parents]:
+        if one == root:
+            return
+        one.chmod(0o755)
 
 
 def wait_until(condition, timeout=10, what="a condition", step=0.02):

@@ -93,8 +93,7 @@ def test_spool_where_its_user_cannot_go(sim, make_relay, tmp_path):
     shut = tmp_path / "shut"
     shut.mkdir(mode=0o700)
     relay = make_relay(sim, start=False, spool=str(shut / "spool"), user="nobody")
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
+    harness.let_others_enter(tmp_path)
     check = relay.cli("check")
     assert check.returncode == 1 and f"user nobody cannot enter {shut}" in check.stderr
 

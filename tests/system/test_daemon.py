@@ -354,8 +354,7 @@ def test_a_hanging_worker_does_not_stop_a_clean_stop(sim, relay):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
 def test_workers_drop_to_the_configured_user(sim, make_relay, tmp_path):
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
+    harness.let_others_enter(tmp_path)
     relay = make_relay(sim, start=False, user="nobody")
     os.chown(relay.dir / "client-secret", 65534, -1)
     relay.dir.chmod(0o755)

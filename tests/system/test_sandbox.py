@@ -28,11 +28,16 @@ def probed(sim, make_relay, monkeypatch):
     monkeypatch.setenv("PROBE_FOLDER", str(relay.dir))
     relay.start()
     monkeypatch.delenv("LD_PRELOAD")
-    attempts = {}
     wait_until(lambda: len(relay.events("ready")) == 1, 10, "both workers")
+    return relay, wait_until(lambda: all_attempts(relay), 10, "the last of the attempts")
+
+
+def all_attempts(relay):
+    """{worker: {attempt: result}}, or None while a worker still tries. ready is said before its first event."""
+    attempts = {"listener": {}, "sender": {}}
     for worker, attempt, result in re.findall(r"^probe mfd-(\w+) (\S+) (\w+)$", relay.log(), re.M):
-        attempts.setdefault(worker, {})[attempt] = result
-    return relay, attempts
+        attempts[worker][attempt] = result
+    return attempts if all("chroot" in tried for tried in attempts.values()) else None
 
 
 @pytest.mark.parametrize("worker", ["listener", "sender"])

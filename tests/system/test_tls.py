@@ -559,8 +559,7 @@ def test_required_takes_no_mail_while_there_is_no_certificate(make_relay, sim):
 @pytest.mark.skipif(os.geteuid() != 0, reason="dropping to another user takes root")
 def test_the_certificate_is_made_as_the_workers_user_and_a_key_is_read_as_them(sim, make_relay, pairs, tmp_path):
     relay = make_relay(sim, start=False, user="nobody")
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
+    harness.let_others_enter(tmp_path)
     shutil.chown(relay.dir / "client-secret", "nobody")
     relay.settings["listen"][0]["tls"] = "offered"
     relay.start()
