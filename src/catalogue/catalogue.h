@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include "base/str.h"
+#include "config/config.h"
 
 struct reply;
 
@@ -39,13 +40,17 @@ struct failure {
 
 /* Where in the dialogue a reply came. */
 enum smtp_phase {
-	PHASE_BANNER, PHASE_EHLO, PHASE_STARTTLS, PHASE_AUTH, PHASE_MAIL, PHASE_RCPT, PHASE_DATA, PHASE_CONTENT,
+	PHASE_BANNER, PHASE_EHLO, PHASE_STARTTLS,
+	PHASE_AUTH,		/* with a token */
+	PHASE_PASSWORD,		/* AUTH with user and password */
+	PHASE_MAIL, PHASE_RCPT, PHASE_DATA, PHASE_CONTENT,
 };
 
-/* Classify a 4xx or 5xx reply. Enhanced code and a fragment of the text decide; a row without a match falls to its class by
+/* Classify a 4xx or 5xx reply of an upstream of this kind. Enhanced code and a fragment of the text decide; a row without a match falls to its class by
  * the first digit (in phases up to AUTH a 5xx is C), where an enhanced code of another class wins over the digit as the
  * table says. Never fails. */
-void failure_from_reply(struct failure *out, const struct reply *reply, enum smtp_phase phase);
+void failure_from_reply(struct failure *out, const struct reply *reply, enum upstream_kind kind,
+    enum smtp_phase phase);
 
 /* What is not a reply. */
 enum road_trouble {
@@ -62,7 +67,6 @@ enum road_trouble {
 	ROAD_LOGIN_HOST,	/* the login host gave no answer, 429 or 5xx */
 	ROAD_LOGIN_CERTIFICATE,	/* its chain or name not verified: C */
 	ROAD_LOGIN_ANSWER,	/* it answered what is not a token answer */
-	ROAD_PASSWORD,		/* a fixed credential was refused as a token would be (535 5.7.3) */
 	ROAD_TOO_LARGE,		/* the message is larger than the SIZE the upstream offers: P */
 	ROAD_NO_ROUTE,		/* no route of the config matches the recipient: C */
 	ROAD_EXPIRED,		/* retry.give_up is over: P */

@@ -63,19 +63,34 @@ static bool fragment_fits(const char *fragments, const char *text)
 	return false;
 }
 
-static bool code_fits(const struct reply_row *row, int code)
+/* What is known of a reply. */
+struct said {
+	int code;
+	unsigned from, phase; /* one bit each: FROM(), AT() */
+	const char *enhanced, *text;
+};
+
+static bool match_fits(const struct reply_match *match, const struct said *said)
 {
-	if (row->cause.outcome == OUTCOME_N || row->cause.outcome == OUTCOME_P)
-		if (code < 500)
-			return false;
-	return row->code == 0 || row->code == code || row->code == code / 100;
+	return (match->code == 0 || match->code == said->code || match->code == said->code / 100) &&
+	       (match->from == 0 || (match->from & said->from) != 0) &&
+	       (match->phases == 0 || (match->phases & said->phase) != 0) &&
+	       enhanced_fits(match->enhanced, said->enhanced) && fragment_fits(match->fragment, said->text);
 }
 
-static bool row_fits(
-    const struct reply_row *row, int code, enum smtp_phase phase, const char *enhanced, const char *text)
+static bool is_match(const struct reply_match *match)
 {
-	return code_fits(row, code) && (row->phases == 0 || (row->phases & AT(phase)) != 0) &&
-	       enhanced_fits(row->enhanced, enhanced) && fragment_fits(row->fragment, text);
+	return match->code != 0 || match->enhanced != NULL || match->fragment != NULL;
+}
+
+static bool row_fits(const struct reply_row *row, const struct said *said)
+{
+	if (said->code < 500 && (row->cause.outcome == OUTCOME_N || row->cause.outcome == OUTCOME_P))
+		return false;
+	for (size_t i = 0; i < REPLY_MATCHES && is_match(&row->matches[i]); i++)
+		if (match_fits(&row->matches[i], said))
+			return true;
+	return false;
 }
 
 /* The length of an enhanced status code at s, which ends there: "5.7.139". 0: none. */
@@ -139,16 +154,23 @@ static void comparable(char *dst, size_t size, const char *text)
 		*bracket = '\0';
 }
 
-void failure_from_reply(struct failure *out, const struct reply *reply, enum smtp_phase phase)
+void failure_from_reply(
+    struct failure *out, const struct reply *reply, enum upstream_kind kind, enum smtp_phase phase)
 {
 	char enhanced[ENHANCED_ROOM], text[REPLY_TEXT_MAX];
-	/* Anything else was not a refusal; whoever asks all the same is told "try again". */
-	int code = reply->code >= 400 && reply->code <= 599 ? reply->code : 400;
+	struct said said = {
+	    /* Anything else was not a refusal; whoever asks all the same is told "try again". */
+	    .code = reply->code >= 400 && reply->code <= 599 ? reply->code : 400,
+	    .from = FROM(kind),
+	    .phase = AT(phase),
+	    .enhanced = enhanced,
+	    .text = text,
+	};
 	const struct reply_row *row = reply_rows;
 
 	pick_enhanced(enhanced, reply);
 	comparable(text, sizeof text, reply->text);
-	while (!row_fits(row, code, phase, enhanced, text)) {
+	while (!row_fits(row, &said)) {
 		row++;
 		assert(row < reply_rows + reply_row_count);
 	}

@@ -8,16 +8,28 @@
 #define RARE_PROBE_S	3600	/* C: each look may bring an account nearer to being locked */
 #define HOUR_S		3600
 #define AT(phase)	(1u << (phase))
-#define BEFORE_MAIL	(AT(PHASE_BANNER) | AT(PHASE_EHLO) | AT(PHASE_STARTTLS) | AT(PHASE_AUTH))
+#define BEFORE_MAIL	(AT(PHASE_BANNER) | AT(PHASE_EHLO) | AT(PHASE_STARTTLS) | LOGIN)
+#define LOGIN		(AT(PHASE_AUTH) | AT(PHASE_PASSWORD))
 
-/* A reply. The first row that fits decides, so what is specific stands above what is general. Alternatives inside a pattern
- * are separated by '|'. A row that ends a message (N, P) never fits a 4xx: a server that says "try again" is taken at its word.
- * Where 4xx and a 5.x.x stand together in a C row, nothing is lost by believing the enhanced code. */
-struct reply_row {
+/* Who speaks, as far as the meaning hangs on it. */
+#define FROM(kind)	(1u << (kind))
+
+/* What a reply must have. All zero: no match. Alternatives inside a pattern are separated by '|'. */
+struct reply_match {
 	int code;		/* an exact code; 4 or 5: any of that class; 0: any */
+	unsigned from;		/* FROM() of the kinds of upstream it is for; 0: all */
 	unsigned phases;	/* AT() of the phases it is for; 0: all */
 	const char *enhanced;	/* "5.7.139", "5.7.606-649"; NULL: any, or none */
 	const char *fragment;	/* lower case, no apostrophes (they come straight and curly); NULL: any text */
+};
+
+#define REPLY_MATCHES 4
+
+/* A case, and the forms in which it is told. The first row with a form that fits decides, so what is specific stands above what
+ * is general. A row that ends a message (N, P) never fits a 4xx: a server that says "try again" is taken at its word. Where 4xx
+ * and a 5.x.x stand together in a C row, nothing is lost by believing the enhanced code. */
+struct reply_row {
+	struct reply_match matches[REPLY_MATCHES];
 	struct cause cause;
 };
 

@@ -42,12 +42,6 @@ const struct cause trouble_causes[] = {
 	"What the login host answered is not a token answer.",
 	"Check authority and tenant of oauth; look for a proxy or a sign-on page that answers in Microsoft's "
 	"place."},
-    [ROAD_PASSWORD] = {"password-refused", OUTCOME_C, RARE_PROBE_S,
-	"The upstream does not accept the user name and the password.",
-	"Correct user (then reload) or the password's file (then: mfdrelay queue retry all); see whether the "
-	"account may still sign in by password, else give this upstream oauth. It is tried rarely until "
-	"then, "
-	"because wrong passwords lock the account."},
     [ROAD_TOO_LARGE] = {"message-too-large", OUTCOME_P, 0, "The message is larger than the upstream takes.",
 	"Scan at a lower resolution, or in several parts."},
     [ROAD_NO_ROUTE] = {"no-route", OUTCOME_C, PROBE_S, "No route of the config is for this recipient.",

@@ -113,15 +113,11 @@ void client_fail_reply(struct client *c, enum smtp_phase phase)
 {
 	struct failure why;
 
-	failure_from_reply(&why, &c->reply, phase);
+	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, phase);
 	if (c->challenge[0] != '\0')
 		log_event(LOG_LEVEL_WARNING, "auth-challenge", kv_str("upstream", upstream_of(c)->name),
 		    kv_str("text", c->challenge));
-	if (phase == PHASE_AUTH && why.cause->outcome == OUTCOME_A && c->settings->tokens == NULL) {
-		char text[FAILURE_TEXT_MAX];
-		memcpy(text, why.text, sizeof text);
-		failure_from_trouble(&why, ROAD_PASSWORD, text);
-	} else if (phase == PHASE_AUTH && why.cause->outcome == OUTCOME_A && c->token.n > 0)
+	if (phase == PHASE_AUTH && why.cause->outcome == OUTCOME_A && c->token.n > 0)
 		c->token_was_stale = !token_refused(c->settings->tokens, &c->token);
 	client_fail(c, &why);
 }

@@ -122,7 +122,7 @@ void client_on_auth_reply(struct client *c)
 		client_proved(c, CLIENT_MAIL);
 		client_enter(c, ST_IDLE);
 	} else if (c->reply.code != 334) {
-		client_fail_reply(c, PHASE_AUTH);
+		client_fail_reply(c, upstream_of(c)->oauth != NULL ? PHASE_AUTH : PHASE_PASSWORD);
 	} else if (c->answer_next < 2 && c->answers[c->answer_next].n > 0) {
 		send_secret_line(c, "", &c->answers[c->answer_next++]);
 	} else if (c->challenge[0] == '\0') {

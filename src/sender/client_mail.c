@@ -142,7 +142,7 @@ static void on_data_reply(struct client *c)
 		conn_write(c->conn, ".\r\n", 3);
 		client_enter(c, ST_FINAL);
 	} else if (c->accepted > 0) {
-		failure_from_reply(&why, &c->reply, PHASE_DATA);
+		failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_DATA);
 		attempt_fail(c->attempt, &why, true);
 		give_up_envelope(c);
 	} else {
@@ -161,7 +161,7 @@ static void on_recipient_reply(struct client *c, struct recipient_result *recipi
 		client_proved(c, CLIENT_RCPT);
 		return;
 	}
-	failure_from_reply(&why, &c->reply, PHASE_RCPT);
+	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_RCPT);
 	/* Behind a refused MAIL it says nothing of its own. */
 	if (!c->mail_refused)
 		client_not_proved(c, &why);
@@ -176,7 +176,7 @@ static void on_mail_reply(struct client *c)
 		client_proved(c, CLIENT_RCPT);
 		return;
 	}
-	failure_from_reply(&why, &c->reply, PHASE_MAIL);
+	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_MAIL);
 	client_not_proved(c, &why);
 	attempt_fail(c->attempt, &why, false);
 	c->mail_refused = true;
@@ -192,7 +192,7 @@ void client_on_envelope_reply(struct client *c)
 		/* The upstream was closing an idle session as we began to use it. */
 		if (i == 0)
 			c->answered = 0;
-		failure_from_reply(&why, &c->reply, i == 0 ? PHASE_MAIL : PHASE_RCPT);
+		failure_from_reply(&why, &c->reply, upstream_of(c)->kind, i == 0 ? PHASE_MAIL : PHASE_RCPT);
 		client_fail(c, &why);
 		return;
 	}
@@ -305,7 +305,7 @@ void client_on_final_reply(struct client *c)
 	}
 	reply_format(c->attempt->reply, sizeof c->attempt->reply, &c->reply);
 	if (c->reply.code / 100 != 2) {
-		failure_from_reply(&why, &c->reply, PHASE_CONTENT);
+		failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_CONTENT);
 		attempt_fail(c->attempt, &why, true);
 	}
 	finish_attempt(c);
@@ -324,6 +324,6 @@ void client_on_early_reply(struct client *c)
 		fall_back_to_data(c);
 		return;
 	}
-	failure_from_reply(&why, &c->reply, PHASE_CONTENT);
+	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_CONTENT);
 	client_fail(c, &why);
 }

@@ -319,7 +319,7 @@ static void replies_have_their_class(void **state)
 		const struct reply_case *c = &cases[i];
 
 		make_reply(&reply, c->code, c->enhanced, c->text);
-		failure_from_reply(&failure, &reply, c->phase);
+		failure_from_reply(&failure, &reply, UPSTREAM_SUBMISSION, c->phase);
 		if (strcmp(failure.cause->name, c->name) != 0 || failure.cause->outcome != c->outcome)
 			fail_msg("%s: got %s %s, want %s %s", c->label, outcome_name(failure.cause->outcome),
 			    failure.cause->name, outcome_name(c->outcome), c->name);
@@ -334,25 +334,37 @@ static void first_of(char *dst, size_t size, const char *pattern, const char *en
 	    pattern != NULL ? pattern : "");
 }
 
+static unsigned last_bit(unsigned mask, unsigned otherwise)
+{
+	return mask == 0 ? otherwise : 31 - (unsigned)__builtin_clz(mask);
+}
+
+static void check_reach(const struct reply_row *row, const struct reply_match *match)
+{
+	char enhanced[12], fragment[200];
+	struct failure failure;
+	struct reply reply;
+	int code = match->code >= 100 ? match->code : match->code == 4 ? 450 : 550;
+
+	first_of(enhanced, sizeof enhanced, match->enhanced, "|-");
+	first_of(fragment, sizeof fragment, match->fragment, "|");
+	make_reply(&reply, code, enhanced, fragment);
+	failure_from_reply(&failure, &reply, (enum upstream_kind)last_bit(match->from, UPSTREAM_SUBMISSION),
+	    (enum smtp_phase)last_bit(match->phases, PHASE_CONTENT));
+	if (failure.cause != &row->cause)
+		fail_msg("%s (%d %s \"%s\") is hidden by %s", row->cause.name, code, enhanced, fragment,
+		    failure.cause->name);
+}
+
 static void every_row_can_be_reached(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < reply_row_count; i++) {
-		const struct reply_row *row = &reply_rows[i];
-		char enhanced[12], fragment[200];
-		struct failure failure;
-		struct reply reply;
-		int code = row->code >= 100 ? row->code : row->code == 4 ? 450 : 550;
-
-		first_of(enhanced, sizeof enhanced, row->enhanced, "|-");
-		first_of(fragment, sizeof fragment, row->fragment, "|");
-		enum smtp_phase phase = (row->phases & AT(PHASE_AUTH)) != 0 ? PHASE_AUTH : PHASE_CONTENT;
-		make_reply(&reply, code, enhanced, fragment);
-		failure_from_reply(&failure, &reply, phase);
-		if (failure.cause != &row->cause)
-			fail_msg("row %zu (%s %s \"%s\") is hidden by %s", i, row->cause.name, enhanced,
-			    fragment, failure.cause->name);
-	}
+	for (size_t i = 0; i < reply_row_count; i++)
+		for (size_t k = 0; k < REPLY_MATCHES; k++) {
+			const struct reply_match *match = &reply_rows[i].matches[k];
+			if (match->code != 0 || match->enhanced != NULL || match->fragment != NULL)
+				check_reach(&reply_rows[i], match);
+		}
 }
 
 static void check_words(const struct cause *cause)
@@ -369,15 +381,20 @@ static void check_words(const struct cause *cause)
 		assert_int_equal(cause->hold_s, 0);
 }
 
+static void check_fragment(const char *name, const char *fragment)
+{
+	for (const char *p = fragment; p != NULL && *p != '\0'; p++)
+		if (isupper((unsigned char)*p) || *p == '\'')
+			fail_msg("row %s: fragment \"%s\" can never fit", name, fragment);
+}
+
 static void every_row_says_cause_and_remedy(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < reply_row_count; i++) {
 		check_words(&reply_rows[i].cause);
-		for (const char *p = reply_rows[i].fragment; p != NULL && *p != '\0'; p++)
-			if (isupper((unsigned char)*p) || *p == '\'')
-				fail_msg("row %s: fragment \"%s\" can never fit", reply_rows[i].cause.name,
-				    reply_rows[i].fragment);
+		for (size_t k = 0; k < REPLY_MATCHES; k++)
+			check_fragment(reply_rows[i].cause.name, reply_rows[i].matches[k].fragment);
 	}
 	for (size_t i = 0; i <= ROAD_EXPIRED; i++)
 		check_words(&trouble_causes[i]);
@@ -396,8 +413,8 @@ static void troubles_have_their_class(void **state)
 	    {ROAD_CERTIFICATE, OUTCOME_C}, {ROAD_NO_STARTTLS, OUTCOME_C}, {ROAD_NO_AUTH, OUTCOME_C},
 	    {ROAD_CUT, OUTCOME_T}, {ROAD_TIMEOUT, OUTCOME_T}, {ROAD_GARBAGE, OUTCOME_T},
 	    {ROAD_SECRET, OUTCOME_C}, {ROAD_LOGIN_HOST, OUTCOME_T}, {ROAD_LOGIN_ANSWER, OUTCOME_C},
-	    {ROAD_LOGIN_CERTIFICATE, OUTCOME_C}, {ROAD_PASSWORD, OUTCOME_C}, {ROAD_TOO_LARGE, OUTCOME_P},
-	    {ROAD_NO_ROUTE, OUTCOME_C}, {ROAD_EXPIRED, OUTCOME_P}};
+	    {ROAD_LOGIN_CERTIFICATE, OUTCOME_C}, {ROAD_TOO_LARGE, OUTCOME_P}, {ROAD_NO_ROUTE, OUTCOME_C},
+	    {ROAD_EXPIRED, OUTCOME_P}};
 	struct failure failure;
 
 	(void)state;
@@ -460,7 +477,7 @@ static void long_texts_are_cut(void **state)
 	memset(text, '[', sizeof text - 2);
 	text[sizeof text - 2] = ']';
 	make_reply(&reply, 550, "5.1.1", text);
-	failure_from_reply(&failure, &reply, PHASE_RCPT);
+	failure_from_reply(&failure, &reply, UPSTREAM_SUBMISSION, PHASE_RCPT);
 	assert_string_equal(failure.cause->name, "recipient-unknown");
 	assert_true(strlen(failure.text) < FAILURE_TEXT_MAX);
 	failure_from_trouble(&failure, ROAD_CUT, text);
@@ -478,7 +495,7 @@ static void the_trailing_bracket_is_not_matched(void **state)
 	(void)state;
 	make_reply(&reply, 550, "5.4.1",
 	    "Recipient address rejected [relay access denied 2026-11-20T08:15:30Z 08DC]\n");
-	failure_from_reply(&failure, &reply, PHASE_RCPT);
+	failure_from_reply(&failure, &reply, UPSTREAM_SUBMISSION, PHASE_RCPT);
 	assert_string_equal(failure.cause->name, "recipient-refused");
 }
 

@@ -184,7 +184,7 @@ static void refuse_from(
 
 	snprintf(reply.enhanced, sizeof reply.enhanced, "%s", enhanced);
 	snprintf(reply.text, sizeof reply.text, "%s", text);
-	failure_from_reply(&failure, &reply, PHASE_RCPT);
+	failure_from_reply(&failure, &reply, UPSTREAM_SUBMISSION, PHASE_RCPT);
 	for (size_t i = index; i < attempt->count; i++)
 		attempt_fail_one(&attempt->recipients[i], &failure);
 }
