@@ -70,7 +70,7 @@ struct conn {
 	bool ended;	/* CONN_CLOSED or CONN_ERROR was given */
 	bool tls_error; /* of conn_error_is_tls */
 	bool finishing, half_closed;
-	unsigned char late; /* rounds of the loop since the time was over */
+	unsigned char late;	/* rounds of the loop since the time was over */
 	TAILQ_ENTRY(conn) next; /* in finishing_conns */
 };
 
@@ -679,4 +679,20 @@ const char *conn_tls_version(const struct conn *conn)
 const char *conn_tls_cipher(const struct conn *conn)
 {
 	return conn->ssl != NULL && SSL_is_init_finished(conn->ssl) ? SSL_get_cipher_name(conn->ssl) : NULL;
+}
+
+bool conn_tls_peer(const struct conn *conn, struct tls_peer *out)
+{
+	return conn->ssl != NULL && tls_describe_peer(conn->ssl, out);
+}
+
+bool conn_local_address(const struct conn *conn, struct sockaddr_storage *out)
+{
+	struct sockaddr_storage address;
+	socklen_t n = sizeof address;
+
+	if (getsockname(conn->fd, (struct sockaddr *)&address, &n) < 0)
+		return false;
+	*out = address;
+	return true;
 }

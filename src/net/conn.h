@@ -14,6 +14,7 @@
 struct event_base;
 struct conn;
 struct tls_hello;
+struct tls_peer;
 
 #define CONN_TLS_FIRST 0x16	/* the first octet of a client that begins with TLS (RFC 8446 5.1: a handshake record) */
 
@@ -108,5 +109,11 @@ const struct tls_hello *conn_tls_hello(const struct conn *conn);
 /* "TLSv1.3" and the suite's name, or NULL without TLS. They live for ever. */
 const char *conn_tls_version(const struct conn *conn);
 const char *conn_tls_cipher(const struct conn *conn);
+
+/* What a client has verified of the other side. Returns false without TLS, or before CONN_TLS_READY. */
+bool conn_tls_peer(const struct conn *conn, struct tls_peer *out);
+
+/* Our own address of the connection. Returns false, *out untouched, when there is none any more. */
+bool conn_local_address(const struct conn *conn, struct sockaddr_storage *out);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -507,6 +508,27 @@ static void print_name(char *dst, size_t size, const X509_NAME *name)
 		n = BIO_read(out, dst, (int)size - 1);
 	dst[n > 0 ? n : 0] = '\0';
 	BIO_free(out);
+}
+
+static int64_t time_ms(const ASN1_TIME *time)
+{
+	struct tm parts;
+
+	return ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) * 1000 : 0;
+}
+
+bool tls_describe_peer(const SSL *ssl, struct tls_peer *out)
+{
+	const X509 *certificate = SSL_is_init_finished(ssl) ? SSL_get0_peer_certificate(ssl) : NULL;
+
+	*out = (struct tls_peer){.names = ""};
+	if (certificate == NULL)
+		return false;
+	list_names(out->names, sizeof out->names, certificate);
+	print_name(out->issuer, sizeof out->issuer, X509_get_issuer_name(certificate));
+	out->ends_ms = time_ms(X509_get0_notAfter(certificate));
+	out->chain = (unsigned)sk_X509_num(SSL_get0_verified_chain(ssl));
+	return true;
 }
 
 static void describe(struct verification *verification, X509_STORE_CTX *store)

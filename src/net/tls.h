@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <openssl/ssl.h>
 #include "base/err.h"
 
@@ -56,6 +57,17 @@ int tls_error(struct err *err, const char *what);
  * as SNI) or an address, with or without brackets. The handshake fails unless chain and host are verified.
  * Returns NULL with err. The caller frees with SSL_free. */
 SSL *tls_client_new(SSL_CTX *ctx, const char *host, struct err *err);
+
+/* What a client has verified of the other side. */
+struct tls_peer {
+	char names[200];	/* those of its certificate, as a list */
+	char issuer[100];	/* who has signed it (RFC 2253) */
+	int64_t ends_ms;	/* wall clock: when it expires */
+	unsigned chain;		/* certificates from it up to the one that is trusted */
+};
+
+/* Returns false where the handshake of ssl is not done. */
+bool tls_describe_peer(const SSL *ssl, struct tls_peer *out);
 
 /* What the verification of ssl (of tls_client_new) found wrong: "certificate of HOST ...", or NULL. Borrowed from
  * ssl. */

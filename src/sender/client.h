@@ -4,12 +4,16 @@
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include "base/err.h"
 #include "catalogue/catalogue.h"
 
 struct client;
+struct config;
 struct conn;
+struct counters;
 struct ehlo;
 struct event_base;
+struct http;
 struct net_address;
 struct reply;
 struct resolver;
@@ -51,6 +55,21 @@ struct client_settings {
 	client_step_fn *step;		/* who looks on; NULL: nobody */
 	void *step_arg;
 };
+
+/* What shared settings are made of; all borrowed, and must outlive them. */
+struct client_means {
+	struct event_base *base;
+	struct resolver *resolver;
+	struct http *http;
+	struct counters *counters;
+	const struct config *config;
+};
+
+/* Fill settings for an upstream of means->config: TLS context, tokens. Returns 0; -1 with err where its CA file can't be used.
+ * Either way client_settings_free is to be called, when the last client has gone. */
+int client_settings_init(struct client_settings *settings, const struct client_means *means,
+    const struct upstream_config *upstream, struct err *err);
+void client_settings_free(struct client_settings *settings);
 
 enum client_event {
 	CLIENT_IDLE,		/* an attempt can be given to it */

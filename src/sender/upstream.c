@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "base/timer.h"
 #include "config/config.h"
-#include "net/tls.h"
 #include "sender/client.h"
 #include "sender/token.h"
 #include "sender/attempt.h"
@@ -262,6 +261,13 @@ void upstream_drain(struct upstream *u, bool abort)
 
 struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road, struct err *err)
 {
+	const struct client_means means = {
+	    .base = owner->base,
+	    .resolver = owner->resolver,
+	    .http = owner->http,
+	    .counters = owner->counters,
+	    .config = owner->config,
+	};
 	struct upstream *u = xcalloc(1, sizeof *u);
 
 	u->owner = owner;
@@ -269,23 +275,9 @@ struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road,
 	u->index = road;
 	LIST_INIT(&u->connections);
 	u->hold_end = evtimer_new(owner->base, on_hold_end, u);
-	u->settings = (struct client_settings){
-	    .base = owner->base,
-	    .resolver = owner->resolver,
-	    .upstream = u->config,
-	    .hostname = owner->config->hostname,
-	};
-	if (u->config->tls != UPSTREAM_TLS_NONE) {
-		u->settings.tls = tls_client_context(u->config->ca, err);
-		if (u->settings.tls == NULL) {
-			upstream_free(u);
-			return NULL;
-		}
-	}
-	if (u->config->oauth != NULL) {
-		u->settings.tokens = token_source_new(
-		    owner->base, owner->http, u->config->oauth, u->config->name, owner->counters);
-		token_cap_wait(u->settings.tokens, owner->config->retry.max_ms);
+	if (client_settings_init(&u->settings, &means, u->config, err) < 0) {
+		upstream_free(u);
+		return NULL;
 	}
 	return u;
 }
@@ -316,8 +308,7 @@ void upstream_free(struct upstream *u)
 		client_free(connection->client);
 		free(connection);
 	}
-	token_source_free(u->settings.tokens);
-	SSL_CTX_free(u->settings.tls);
+	client_settings_free(&u->settings);
 	event_free(u->hold_end);
 	free(u);
 }

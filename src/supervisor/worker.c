@@ -1,7 +1,6 @@
 #include "supervisor/worker.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -11,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/privileges.h"
 #include "base/timer.h"
 #include "config/config.h"
 #include "net/conn.h"
@@ -124,23 +124,6 @@ static void on_word(evutil_socket_t fd, short what, void *cookie)
 		on_orphaned(worker, "its socket is closed");
 }
 
-/* Groups first, then the group, then the user: after the last there is no way back, and that is tried. */
-static int drop_privileges(uid_t uid, gid_t gid, struct err *err)
-{
-	if (uid != (uid_t)-1) {
-		if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
-			return err_sys(err, "changing to uid %u failed", (unsigned)uid);
-		if (uid != 0 && setuid(0) == 0)
-			return err_set(err, "uid %u could become root again: refusing to run", (unsigned)uid);
-	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return err_sys(err, "no_new_privs");
-	/* No core dump with mail or secrets in it, and no reading of this process by one of the same user. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return err_sys(err, "switching core dumps off");
-	return 0;
-}
-
 static void set_signals(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -194,7 +177,7 @@ int worker_become(const char *name, uid_t uid, gid_t gid, struct err *err)
 	str_copy(title + 4, sizeof title - 4, str_of(name));
 	prctl(PR_SET_NAME, title, 0, 0, 0);
 	set_signals();
-	return drop_privileges(uid, gid, err);
+	return privileges_drop(uid, gid, err);
 }
 
 int worker_main(const struct worker_role *role, const struct worker_input *input)

@@ -529,6 +529,30 @@ static void the_client_verifies(void **state)
 	SSL_CTX_free(old_ctx);
 }
 
+static void a_client_can_describe_whom_it_has_verified(void **state)
+{
+	struct side client = {.on_event = NULL}, server = {.on_event = NULL};
+	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+	struct tls_peer peer;
+
+	(void)state;
+	open_sides(&client, &server);
+	assert_false(conn_tls_peer(client.conn, &peer));
+	conn_tls_accept(server.conn, server_ctx, 0);
+	assert_true(conn_tls_connect(client.conn, client_ctx, "relay.test"));
+	assert_false(conn_tls_peer(client.conn, &peer));
+	assert_true(run_until(&client, 'T', 2000));
+	assert_true(conn_tls_peer(client.conn, &peer));
+	assert_string_equal(peer.names, "relay.test, mail.test, 127.0.0.1, ::1");
+	assert_non_null(strstr(peer.issuer, "CN="));
+	assert_true(peer.ends_ms > clock_wall_ms());
+	assert_int_equal(peer.chain, 2);
+	assert_true(conn_local_address(client.conn, &address));
+	assert_int_not_equal(address.ss_family, AF_UNSPEC);
+	drop(&client);
+	drop(&server);
+}
+
 /* The same store of trust must not matter: a context that trusts nothing accepts nothing. */
 static void the_server_hears_of_a_refusal(void **state)
 {
@@ -963,6 +987,7 @@ int main(void)
 	    cmocka_unit_test(plain_text_before_tls_is_refused),
 	    cmocka_unit_test(tls_waits_for_unsent_output),
 	    cmocka_unit_test(the_client_verifies),
+	    cmocka_unit_test(a_client_can_describe_whom_it_has_verified),
 	    cmocka_unit_test(the_server_hears_of_a_refusal),
 	    cmocka_unit_test(peers_that_do_not_speak_tls),
 	    cmocka_unit_test(an_old_client_is_refused),
