@@ -1,6 +1,6 @@
 /* The spool: opening and closing it, and what its parts share. The parts: startup.c (lock, folders, repair),
  * id.c, space.c (the floor), intake.c (drafts), message.c (taking, saving, ending), requeue.c, look.c (from
- * outside), syncer.c (group commit), envelope.c and state.c (the texts).
+ * outside), quota_file.c, syncer.c (group commit), envelope.c, state.c and quota.c (the texts).
  *
  * Promise: what spool_commit has reported as done is on stable storage, data and name, and stays there until
  * it is retired or moved to failed/. Its owner is whoever holds flock(LOCK_EX) on its file: the draft, from
@@ -147,21 +147,17 @@ static const char *cause_not_open(void)
 static int open_folders(struct spool *spool, struct err *err)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-	int root = open(spool->path, flags);
 
-	if (root < 0)
+	spool->root = open(spool->path, flags);
+	if (spool->root < 0)
 		return err_set(err, "%s: the spool can not be opened: %s (%s)", spool->path, strerror(errno),
 		    cause_not_open());
 	for (int dir = 0; dir < DIR_COUNT; dir++) {
-		spool->dirs[dir] = openat(root, spool_dir_names[dir], flags | O_NOFOLLOW);
-		if (spool->dirs[dir] < 0) {
-			err_set(err, "%s/%s: the folder can not be opened: %s (%s)", spool->path,
+		spool->dirs[dir] = openat(spool->root, spool_dir_names[dir], flags | O_NOFOLLOW);
+		if (spool->dirs[dir] < 0)
+			return err_set(err, "%s/%s: the folder can not be opened: %s (%s)", spool->path,
 			    spool_dir_names[dir], strerror(errno), cause_not_open());
-			close(root);
-			return -1;
-		}
 	}
-	close(root);
 	return 0;
 }
 
@@ -203,6 +199,7 @@ struct spool *spool_open(const char *path, struct event_base *base, uint64_t fre
 	spool->base = base;
 	spool->free_space = free_space;
 	STAILQ_INIT(&spool->stuck);
+	spool->root = -1;
 	for (int dir = 0; dir < DIR_COUNT; dir++)
 		spool->dirs[dir] = -1;
 	if (open_folders(spool, err) == 0 && (base == NULL || prepare(spool, err) == 0))
@@ -247,6 +244,8 @@ void spool_close(struct spool *spool)
 	for (int dir = 0; dir < DIR_COUNT; dir++)
 		if (spool->dirs[dir] >= 0)
 			close(spool->dirs[dir]);
+	if (spool->root >= 0)
+		close(spool->root);
 	free(spool->path);
 	free(spool);
 }

@@ -15,6 +15,7 @@
 #include "spool/state.h"
 
 struct event_base;
+struct quota;
 struct spool;
 struct spool_draft;
 struct spool_message;
@@ -132,6 +133,17 @@ int spool_requeue(struct spool *spool, const char *id, struct err *err);
 
 /* The number of messages in failed/, counted afresh from the folder. */
 size_t spool_failed_count(struct spool *spool);
+
+/* --- what was sent in each send window: by the sender alone --- */
+
+/* Read the file quota, before anything is saved. Returns 0 with *out filled (empty where there is none; the caller frees it
+ * with quota_free); 1 with err when it is damaged, then it has been set aside as quota.damaged; -1 with err when it cannot be
+ * read. Blocks, for the time of a read. */
+int spool_load_quota(struct spool *spool, struct quota *out, struct err *err);
+
+/* Replace the file by a copy of quota, in one step: after a crash it is the old or the new one. fn from the loop; until
+ * then not to be called again. */
+void spool_save_quota(struct spool *spool, const struct quota *quota, spool_done_fn *fn, void *arg);
 
 /* --- reading it from outside: CLI, daemon up or down --- */
 

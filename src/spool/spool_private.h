@@ -38,6 +38,7 @@ STAILQ_HEAD(message_list, spool_message);
 
 struct spool {
 	char *path;
+	int root;			/* the folder itself */
 	int dirs[DIR_COUNT];
 	uint64_t free_space;		/* limits.free_space */
 	bool can_link_unnamed;		/* else drafts have the name tmp.<id>; decided once, when it is opened */

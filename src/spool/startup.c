@@ -48,7 +48,7 @@ static const char *remedy(void)
 
 static bool is_ours(const char *name)
 {
-	static const char *const names[] = {".", "..", "lock", "control", "lost+found"};
+	static const char *const names[] = {".", "..", "lock", "control", "quota", "lost+found"};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (strcmp(name, names[i]) == 0)

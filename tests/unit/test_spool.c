@@ -22,6 +22,7 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "spool/quota.h"
 
 /* The syncer's syncs can be counted, watched and failed. */
 static int hooked_sync(int fd);
@@ -1589,6 +1590,77 @@ static void test_close_finishes_what_was_submitted(void **state)
 	spool_close(NULL);
 }
 
+/* --- what was sent --- */
+
+static void save_quota(unsigned messages)
+{
+	struct quota_window window = {.name = "mailbox scanner@contoso.com"};
+	const struct quota quota = {.written_ms = 1795459980123, .windows = &window, .count = 1};
+	unsigned calls = t.calls;
+
+	window.usage.sent[QUOTA_MINUTE][0] = messages;
+	spool_save_quota(t.spool, &quota, on_done, NULL);
+	wait_for(calls + 1);
+}
+
+static void assert_quota(unsigned messages)
+{
+	struct quota quota;
+
+	assert_int_equal(spool_load_quota(t.spool, &quota, &t.err), 0);
+	assert_int_equal(quota.count, 1);
+	assert_int_equal(quota.written_ms, 1795459980123);
+	assert_string_equal(quota.windows[0].name, "mailbox scanner@contoso.com");
+	assert_int_equal(quota.windows[0].usage.sent[QUOTA_MINUTE][0], messages);
+	quota_free(&quota);
+}
+
+static void test_the_quota_is_kept(void **state)
+{
+	struct quota quota;
+
+	(void)state;
+	assert_int_equal(spool_load_quota(t.spool, &quota, &t.err), 0);
+	assert_int_equal(quota.count, 0);
+	put_file("tmp.quota", "left behind", 11);
+	save_quota(5);
+	assert_string_equal(t.error, "");
+	assert_quota(5);
+	save_quota(7);
+	assert_quota(7);
+	assert_false(is_there("tmp.quota"));
+	/* At the end too, when all is done at once. */
+	spool_flush(t.spool);
+	save_quota(8);
+	assert_quota(8);
+}
+
+static void test_a_failed_save_leaves_the_old_quota(void **state)
+{
+	(void)state;
+	save_quota(5);
+	t.fail_file_sync = true;
+	save_quota(6);
+	t.fail_file_sync = false;
+	assert_non_null(strstr(t.error, "quota: syncing the file"));
+	assert_quota(5);
+	assert_false(is_there("tmp.quota"));
+}
+
+static void test_a_damaged_quota_is_set_aside(void **state)
+{
+	struct quota quota;
+
+	(void)state;
+	put_file("quota", "mfdrelay-quota 1\nwritten", 24);
+	assert_int_equal(spool_load_quota(t.spool, &quota, &t.err), 1);
+	assert_int_equal(quota.count, 0);
+	assert_non_null(strstr(t.err.text, "/quota: line 2: the text ends here"));
+	assert_true(is_there("quota.damaged") && !is_there("quota"));
+	save_quota(1);
+	assert_quota(1);
+}
+
 int main(void)
 {
 #define PLAIN(fn) cmocka_unit_test_setup_teardown(fn, setup_folder, teardown)
@@ -1652,6 +1724,9 @@ int main(void)
 	    PLAIN(test_open_says_what_is_missing),
 	    TEST(test_flush_finishes_and_then_all_is_done_at_once),
 	    TEST(test_close_finishes_what_was_submitted),
+	    TEST(test_the_quota_is_kept),
+	    TEST(test_a_failed_save_leaves_the_old_quota),
+	    TEST(test_a_damaged_quota_is_set_aside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
