@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/check_oauth.h"
 #include "config/config.h"
 #include "config/files.h"
 #include "config/source.h"
@@ -12,7 +13,6 @@
 #include "smtp/address.h"
 
 #define MICROSOFT_CONNECTIONS 3 /* at a time and mailbox; more get 432 4.3.2 */
-#define URL_CHARACTERS	      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/[]"
 
 /* One upstream under check, and where it stands in the file. */
 struct subject {
@@ -156,72 +156,6 @@ static void check_mailbox(const struct subject *s)
 		    mailbox);
 }
 
-static bool is_one_of(const char *text, const char *const *words)
-{
-	for (; *words != NULL; words++)
-		if (strcasecmp(text, *words) == 0)
-			return true;
-	return false;
-}
-
-static void check_tenant(const struct subject *s, const char *tenant)
-{
-	static const char *const shared[] = {"common", "organizations", "consumers", NULL};
-
-	if (is_one_of(tenant, shared))
-		source_error(s->source, at(s, "oauth.tenant"),
-		    "upstreams.oauth.tenant = \"%s\" names no tenant; write yours: a domain of it, or its "
-		    "GUID",
-		    tenant);
-	else if (!value_is_host(tenant) || strchr(tenant, ':') != NULL)
-		source_error(s->source, at(s, "oauth.tenant"),
-		    "upstreams.oauth.tenant = \"%.64s\": write a domain of the tenant "
-		    "(contoso.onmicrosoft.com), or its GUID",
-		    tenant);
-}
-
-static void check_authority(const struct subject *s, const char *url)
-{
-	static const char scheme[] = "https://";
-	const char *host = url + sizeof scheme - 1;
-
-	if (strncasecmp(url, scheme, sizeof scheme - 1) != 0)
-		source_error(s->source, at(s, "oauth.authority"),
-		    "upstreams.oauth.authority = \"%.64s\": the secret goes there, so it must begin with "
-		    "https://",
-		    url);
-	else if (host[0] == '\0' || host[0] == '/' || host[0] == ':' ||
-		 host[strspn(host, URL_CHARACTERS)] != '\0')
-		source_error(s->source, at(s, "oauth.authority"),
-		    "upstreams.oauth.authority = \"%.64s\": no base URL; write it as "
-		    "\"https://login.microsoftonline.com\"",
-		    url);
-}
-
-static void check_oauth(const struct subject *s)
-{
-	const struct oauth_config *oauth = s->upstream->oauth;
-
-	if (oauth == NULL)
-		return;
-	if (oauth->tenant != NULL)
-		check_tenant(s, oauth->tenant);
-	if (oauth->client_id != NULL && !value_is_guid(oauth->client_id))
-		source_warn(s->source, at(s, "oauth.client_id"),
-		    "upstreams.oauth.client_id is no GUID; copy \"Application (client) ID\" from the app's "
-		    "overview page");
-	check_secret(s->source, at(s, "oauth.client_secret"), "upstreams.oauth.client_secret",
-	    oauth->client_secret, s->reader);
-	if (oauth->authority != NULL)
-		check_authority(s, oauth->authority);
-	if (oauth->scope != NULL && (strlen(oauth->scope) < 10 || strchr(oauth->scope, ' ') != NULL ||
-					strcmp(oauth->scope + strlen(oauth->scope) - 9, "/.default") != 0))
-		source_warn(s->source, at(s, "oauth.scope"),
-		    "upstreams.oauth.scope: with a client secret Microsoft takes one resource that ends in "
-		    "\"/.default\"");
-	check_ca(s->source, at(s, "oauth.ca"), "upstreams.oauth.ca", oauth->ca, s->reader);
-}
-
 static void check_tls(const struct subject *s)
 {
 	if (s->upstream->tls != UPSTREAM_TLS_NONE)
@@ -282,7 +216,8 @@ static void check_one(struct subject *s)
 		check_credential_fits_kind(s);
 	check_fixed_credential(s);
 	check_mailbox(s);
-	check_oauth(s);
+	if (s->upstream->oauth != NULL)
+		check_oauth(s->source, s->upstream->oauth, s->index, s->reader);
 	check_tls(s);
 	check_connections(s);
 	check_ca(s->source, at(s, "ca"), "upstreams.ca", s->upstream->ca, s->reader);

@@ -8,6 +8,7 @@
 
 const char *const upstream_kind_names[] = {"submission", "hve", "direct-send", "smtp", NULL};
 const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
+const char *const assertion_alg_names[] = {"PS256", "RS256", NULL};
 const char *const sandbox_names[] = {"on", "off", NULL};
 const char *const listen_tls_names[] = {"none", "offered", "required", "implicit", NULL};
 const char *const bare_newlines_names[] = {"repair", "reject", NULL};
@@ -176,6 +177,13 @@ static void free_device(struct device *device)
 	free(device->password_hash);
 }
 
+static void free_credential(struct app_credential *credential)
+{
+	free(credential->client_secret);
+	free(credential->certificate);
+	free(credential->key);
+}
+
 static void free_oauth(struct oauth_config *oauth)
 {
 	if (oauth == NULL)
@@ -183,7 +191,7 @@ static void free_oauth(struct oauth_config *oauth)
 	free(oauth->authority);
 	free(oauth->tenant);
 	free(oauth->client_id);
-	free(oauth->client_secret);
+	free_credential(&oauth->credential);
 	free(oauth->scope);
 	free(oauth->ca);
 	free(oauth);

@@ -41,11 +41,20 @@ struct device {
 enum upstream_kind { UPSTREAM_SUBMISSION, UPSTREAM_HVE, UPSTREAM_DIRECT_SEND, UPSTREAM_SMTP };
 enum upstream_tls { UPSTREAM_TLS_REQUIRED, UPSTREAM_TLS_IMPLICIT, UPSTREAM_TLS_NONE };
 
+/* What an app registration proves itself by: a client secret, or a certificate with its key. */
+enum assertion_alg { ASSERTION_PS256, ASSERTION_RS256 };
+struct app_credential {
+	char *client_secret;	/* where it is to be read: "file:PATH" or "credential:NAME" */
+	char *certificate;	/* PEM file; NULL: client_secret counts */
+	char *key;		/* of the certificate: as net/key.h takes it */
+	enum assertion_alg assertion_alg;
+};
+
 struct oauth_config {
 	char *authority;	/* login base URL without a trailing slash, https */
 	char *tenant;
 	char *client_id;
-	char *client_secret;	/* where it is to be read: "file:PATH" or "credential:NAME" */
+	struct app_credential credential;
 	char *scope;
 	char *ca;		/* PEM file for the login host; NULL: the system's store */
 };
@@ -60,7 +69,7 @@ struct upstream_config {
 	char *mailbox;		/* XOAUTH2 user; NULL without oauth */
 	struct oauth_config *oauth;	/* NULL: no OAuth */
 	char *user;		/* fixed credential; NULL: none. Never together with oauth */
-	char *password;		/* where it is to be read, as client_secret */
+	char *password;		/* where it is to be read, as a client_secret */
 	unsigned connections;	/* the send window's: at most so many at a time, over all generations of workers */
 	unsigned recipients_per_message;	/* the kind's; a longer list goes in several transactions. 0: any number */
 };
@@ -108,6 +117,7 @@ struct config {
 /* The words of the file for the enums, in their order. */
 extern const char *const upstream_kind_names[];
 extern const char *const upstream_tls_names[];
+extern const char *const assertion_alg_names[];
 extern const char *const sandbox_names[];
 extern const char *const listen_tls_names[];	/* from LISTEN_TLS_NONE on */
 extern const char *const bare_newlines_names[];

@@ -20,6 +20,7 @@
 #include "config/config.h"
 #include "config/load.h"
 #include "config/source.h"
+#include "net/key.h"
 #include "net/tls.h"
 
 #define PATH_ROOM     4096
@@ -191,44 +192,62 @@ void check_ca(const struct source *source, const config_setting_t *at, const cha
 		    "%s: no certificate in %s; it takes PEM form (-----BEGIN CERTIFICATE-----)", key, path);
 }
 
-/* In a child that has become the reader: load the pair, and write what is wrong to fd. */
-static void try_pair(const struct reader *reader, const char *certificate, const char *key, int fd)
+/* What a trial tries: whoever is going to read a pair loads it as a worker does, and says what is wrong in err. */
+typedef void trial_fn(const char *certificate, const char *key, struct err *err);
+
+static void try_listener_pair(const char *certificate, const char *key, struct err *err)
+{
+	SSL_CTX_free(tls_server_context(certificate, key, err));
+}
+
+static void try_signing_pair(const char *certificate, const char *key, struct err *err)
+{
+	struct key_pair pair;
+
+	if (key_pair_load(&pair, certificate, key, err) == 0)
+		key_pair_check_rsa(&pair, err);
+	key_pair_free(&pair);
+}
+
+/* In a child that has become the reader: what is wrong is written to fd. */
+static void run_trial(
+    trial_fn *trial, const struct reader *reader, const char *certificate, const char *key, int fd)
 {
 	struct err err = {""};
 
 	if (reader->is_other &&
 	    (setgroups(0, NULL) < 0 || setgid(reader->gid) < 0 || setuid(reader->uid) < 0))
 		return;
-	SSL_CTX *ctx = tls_server_context(certificate, key, &err);
-	if (ctx == NULL && write(fd, err.text, strlen(err.text)) < 0)
+	trial(certificate, key, &err);
+	if (err.text[0] != '\0' && write(fd, err.text, strlen(err.text)) < 0)
 		return;
-	SSL_CTX_free(ctx);
 }
 
-/* The key's contents are nothing for this process, which may be the supervisor. */
-static void check_pair(const struct source *source, const config_setting_t *at, const char *certificate,
-    const char *key, const struct reader *reader)
+/* The key's contents are nothing for this process, which may be the supervisor. Returns false with err when the trial found
+ * something wrong. */
+static bool try_pair(
+    trial_fn *trial, const struct reader *reader, const char *certificate, const char *key, struct err *err)
 {
-	char text[sizeof((struct err *)NULL)->text] = "";
 	size_t n = 0;
 	ssize_t got;
 	int fds[2];
 
+	err->text[0] = '\0';
 	if (pipe2(fds, O_CLOEXEC) < 0)
-		return;
+		return true;
 	pid_t child = fork();
 	if (child == 0) {
-		try_pair(reader, certificate, key, fds[1]);
+		run_trial(trial, reader, certificate, key, fds[1]);
 		_exit(0);
 	}
 	close(fds[1]);
-	while (child > 0 && (got = read(fds[0], text + n, sizeof text - 1 - n)) > 0)
+	while (child > 0 && (got = read(fds[0], err->text + n, sizeof err->text - 1 - n)) > 0)
 		n += (size_t)got;
+	err->text[n] = '\0';
 	close(fds[0]);
 	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
-	if (n > 0)
-		source_error(source, at, "tls: %s", text);
+	return n == 0;
 }
 
 /* A renewal that has failed shows early. */
@@ -266,27 +285,81 @@ static bool check_key_file(
 	return false;
 }
 
+/* Both or none. Returns whether there is a pair. */
+static bool is_whole_pair(
+    const struct source *source, const struct pair_place *place, const char *certificate, const char *key)
+{
+	if ((certificate == NULL) == (key == NULL))
+		return certificate != NULL;
+	source_error(source, certificate != NULL ? place->certificate_at : place->key_at,
+	    "%s needs %s too; add it", certificate != NULL ? place->certificate_key : place->key_key,
+	    certificate != NULL ? place->key_key : place->certificate_key);
+	return false;
+}
+
 void check_certificate(const struct source *source, const char *certificate_key, const char *certificate,
     const char *key_key, const char *key, const struct reader *reader)
 {
-	const config_setting_t *at = source_at(source, "%s", certificate_key);
-	const config_setting_t *key_at = source_at(source, "%s", key_key);
+	const struct pair_place place = {.certificate_at = source_at(source, "%s", certificate_key),
+	    .key_at = source_at(source, "%s", key_key),
+	    .certificate_key = certificate_key,
+	    .key_key = key_key};
 	size_t errors = source->problems->errors;
+	struct err err;
 
-	if (certificate == NULL && key == NULL)
+	if (!is_whole_pair(source, &place, certificate, key))
 		return;
-	if (certificate == NULL || key == NULL) {
-		source_error(source, certificate != NULL ? at : key_at, "%s needs %s too; add it",
-		    certificate != NULL ? certificate_key : key_key,
-		    certificate != NULL ? key_key : certificate_key);
+	check_ca(source, place.certificate_at, certificate_key, certificate, reader);
+	if (!check_key_file(source, place.key_at, key_key, key) ||
+	    !can_open(source, place.key_at, key_key, key, reader) || source->problems->errors > errors)
 		return;
+	if (!try_pair(try_listener_pair, reader, certificate, key, &err))
+		source_error(source, place.certificate_at, "tls: %s", err.text);
+	check_dates(source, place.certificate_at, certificate_key, certificate);
+}
+
+/* Whether the key can be tried: its file is there, or it has none. */
+static bool check_key_source(
+    const struct source *source, const struct pair_place *place, const char *key, const struct reader *reader)
+{
+	char path[PATH_ROOM];
+	struct err err;
+
+	if (key_is_uri(key))
+		return true;
+	if (strncmp(key, "credential:", 11) == 0 && getenv("CREDENTIALS_DIRECTORY") == NULL) {
+		/* systemd hands it to the service, not to whoever runs `check`. */
+		secret_path(path, sizeof path, key, &err);
+		source_warn(source, place->key_at, "%s: %s", place->key_key, err.text);
+		return false;
 	}
-	check_ca(source, at, certificate_key, certificate, reader);
-	if (!check_key_file(source, key_at, key_key, key) ||
-	    !can_open(source, key_at, key_key, key, reader) || source->problems->errors > errors)
+	if (key[0] != '/' && strchr(key, ':') == NULL) {
+		source_error(source, place->key_at, "%s = \"%.64s\": give the whole path, from / on",
+		    place->key_key, key);
+		return false;
+	}
+	if (key_path(path, sizeof path, key, &err) < 0) {
+		source_error(source, place->key_at, "%s: %s", place->key_key, err.text);
+		return false;
+	}
+	return check_key_file(source, place->key_at, place->key_key, path) &&
+	       can_open(source, place->key_at, place->key_key, path, reader);
+}
+
+void check_signing_pair(const struct source *source, const struct pair_place *place, const char *certificate,
+    const char *key, const struct reader *reader)
+{
+	size_t errors = source->problems->errors;
+	struct err err;
+
+	if (!is_whole_pair(source, place, certificate, key))
 		return;
-	check_pair(source, at, certificate, key, reader);
-	check_dates(source, at, certificate_key, certificate);
+	check_ca(source, place->certificate_at, place->certificate_key, certificate, reader);
+	if (source->problems->errors > errors)
+		return;
+	if (check_key_source(source, place, key, reader) &&
+	    !try_pair(try_signing_pair, reader, certificate, key, &err))
+		source_error(source, place->key_at, "%s: %s", place->key_key, err.text);
 }
 
 static bool copy_parent(char *dst, size_t size, const char *path)

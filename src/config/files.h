@@ -31,6 +31,16 @@ void check_ca(const struct source *source, const config_setting_t *at, const cha
 void check_certificate(const struct source *source, const char *certificate_key, const char *certificate, const char *key_key,
     const char *key, const struct reader *reader);
 
+/* Where a certificate and its key stand in the config, and what messages call them. */
+struct pair_place {
+	const config_setting_t *certificate_at, *key_at;
+	const char *certificate_key, *key_key;
+};
+
+/* The same for a pair that the relay signs with towards Microsoft: key as net/key.h takes it, RSA. */
+void check_signing_pair(const struct source *source, const struct pair_place *place, const char *certificate, const char *key,
+    const struct reader *reader);
+
 /* Note whether the spool at path can be made or used by whoever is going to: its folder must exist, and be one that reader can
  * enter. */
 void check_spool_folder(const struct source *source, const config_setting_t *at, const char *path, const struct reader *reader);

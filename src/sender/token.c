@@ -1,34 +1,28 @@
 #include "sender/token.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
 #include <event2/event.h>
-#include <jansson.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
-#include "net/http.h"
+#include "sender/signer.h"
+#include "sender/token_request.h"
 
-#define TOKEN_MAX	   16384  /* octets; 1,500 to 3,000 have been seen */
-#define LIFETIME_MAX_S	   100800 /* 28 hours, the longest that Microsoft gives */
-#define LIFETIME_UNSAID_S  600	  /* the shortest that Microsoft gives, where an answer does not say */
-#define GOOD_FOR_S	   60	  /* a token that is handed out lasts so much longer */
+#define GOOD_FOR_S	   60 /* a token that is handed out lasts so much longer */
 #define RENEW_BEFORE_END_S 300
 #define TROUBLE_FIRST_MS   1000
 #define TROUBLE_MAX_MS	   300000
 #define REFUSED_MS	   60000
 #define SECRET_MS	   5000 /* a file is looked at again soon: that burdens nobody */
-#define RETRY_AFTER_MAX_S  86400
 
 TAILQ_HEAD(wait_queue, token_wait);
 
@@ -45,7 +39,7 @@ struct moment {
 };
 
 struct token_source {
-	struct http *http;
+	struct token_means means;
 	const struct oauth_config *oauth;
 	const char *upstream_name;
 	struct counters *counters;
@@ -56,7 +50,7 @@ struct token_source {
 	struct secret token; /* empty: none */
 	struct moment renew, end;
 
-	struct http_request *request; /* the fetch in flight, or NULL */
+	struct token_request *request; /* the fetch in flight, or NULL */
 	int64_t asked_ms;
 
 	struct failure trouble; /* cause NULL: none since the last success */
@@ -99,175 +93,6 @@ static long usable_for(long lifetime_s)
 	return lifetime_s - margin_s;
 }
 
-/* Reading an answer
- * ---------------------------------------------------------------------------------------------- */
-
-static json_t *parse_object(struct str body)
-{
-	json_t *root = body.n == 0 ? NULL : json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
-
-	if (json_is_object(root))
-		return root;
-	json_decref(root);
-	return NULL;
-}
-
-static const char *string_of(const json_t *root, const char *key)
-{
-	return json_string_value(json_object_get(root, key));
-}
-
-/* error_codes[0], or what the description begins with: "AADSTS7000215: ...". */
-static long error_number(const json_t *root, const char *description)
-{
-	json_t *first = json_array_get(json_object_get(root, "error_codes"), 0);
-
-	if (json_is_integer(first) && json_integer_value(first) > 0)
-		return (long)json_integer_value(first);
-	if (description != NULL && strncmp(description, "AADSTS", 6) == 0)
-		return strtol(description + 6, NULL, 10);
-	return 0;
-}
-
-static int refuse_answer(struct failure *why, const char *what)
-{
-	failure_from_trouble(why, ROAD_LOGIN_ANSWER, what);
-	return -1;
-}
-
-static int read_refusal(int status, const json_t *root, struct failure *why)
-{
-	const char *description = string_of(root, "error_description");
-	char text[64];
-
-	if (root != NULL && string_of(root, "error") != NULL) {
-		failure_from_login(
-		    why, string_of(root, "error"), description, error_number(root, description), status);
-		return -1;
-	}
-	snprintf(text, sizeof text, "HTTP %d without an error in JSON", status);
-	if (status != 429 && status < 500)
-		return refuse_answer(why, text);
-	failure_from_trouble(why, ROAD_LOGIN_HOST, text);
-	return -1;
-}
-
-static int read_lifetime(const json_t *value, long *lifetime_s)
-{
-	uint64_t seconds = LIFETIME_UNSAID_S;
-
-	if (json_is_string(value)) {
-		struct str text = {json_string_value(value), json_string_length(value)};
-		if (!str_u64(text, INT64_MAX, &seconds))
-			return -1;
-	} else if (json_is_integer(value)) {
-		if (json_integer_value(value) < 0)
-			return -1;
-		seconds = (uint64_t)json_integer_value(value);
-	} else if (value != NULL) {
-		return -1;
-	}
-	*lifetime_s = seconds > LIFETIME_MAX_S ? LIFETIME_MAX_S : (long)seconds;
-	return seconds == 0 ? -1 : 0;
-}
-
-/* It goes into a line of SMTP between control characters: visible ASCII only. */
-static bool token_is_clean(const char *bytes, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (bytes[i] <= 0x20 || bytes[i] >= 0x7f)
-			return false;
-	return n > 0;
-}
-
-static int read_success(const json_t *root, struct secret *token, long *lifetime_s, struct failure *why)
-{
-	const char *type = string_of(root, "token_type");
-	json_t *value = json_object_get(root, "access_token");
-	size_t n = json_string_length(value);
-
-	if (!json_is_string(value))
-		return refuse_answer(why, "the answer has no access_token");
-	if (type == NULL || !str_ieq(str_of(type), "Bearer"))
-		return refuse_answer(why, "token_type of the answer is not Bearer");
-	if (n > TOKEN_MAX)
-		return refuse_answer(why, "access_token of the answer is larger than 16 KiB");
-	if (!token_is_clean(json_string_value(value), n))
-		return refuse_answer(
-		    why, "access_token of the answer is empty or holds characters that no token has");
-	if (read_lifetime(json_object_get(root, "expires_in"), lifetime_s) < 0)
-		return refuse_answer(why, "expires_in of the answer is not a number of seconds above 0");
-	secret_set(token, (struct str){json_string_value(value), n});
-	return 0;
-}
-
-static void wipe_token(const json_t *root)
-{
-	json_t *value = json_object_get(root, "access_token");
-
-	if (json_is_string(value))
-		explicit_bzero((char *)(uintptr_t)json_string_value(value), json_string_length(value));
-}
-
-int token_read_answer(
-    int status, struct str body, struct secret *token, long *lifetime_s, struct failure *why)
-{
-	json_t *root = parse_object(body);
-	int result;
-
-	*token = (struct secret){NULL, 0};
-	if (status != 200 || (root != NULL && string_of(root, "error") != NULL))
-		result = read_refusal(status, root, why);
-	else if (root == NULL)
-		result = refuse_answer(why, "HTTP 200 with a body that is not a JSON object");
-	else
-		result = read_success(root, token, lifetime_s, why);
-	wipe_token(root);
-	json_decref(root);
-	return result;
-}
-
-/* The request
- * ---------------------------------------------------------------------------------------------------- */
-
-/* Percent-encoded at the end of form, which has room: three octets for each of value. */
-static void append_encoded(struct secret *form, struct str value)
-{
-	static const char hex[] = "0123456789ABCDEF";
-
-	for (size_t i = 0; i < value.n; i++) {
-		unsigned char c = (unsigned char)value.p[i];
-		if ((c < 0x80 && isalnum(c)) || (c != '\0' && strchr("-._~", c) != NULL)) {
-			form->bytes[form->n++] = (char)c;
-		} else {
-			form->bytes[form->n++] = '%';
-			form->bytes[form->n++] = hex[c >> 4];
-			form->bytes[form->n++] = hex[c & 15];
-		}
-	}
-}
-
-static void append(struct secret *form, const char *text)
-{
-	memcpy(form->bytes + form->n, text, strlen(text));
-	form->n += strlen(text);
-}
-
-/* Sized once: a form that grew would leave copies of the secret behind. */
-static void make_form(
-    struct secret *form, const struct oauth_config *oauth, const struct secret *client_secret)
-{
-	size_t values = strlen(oauth->client_id) + strlen(oauth->scope) + client_secret->n;
-
-	*form = (struct secret){xcalloc(1, 3 * values + 128), 0};
-	append(form, "grant_type=client_credentials&client_id=");
-	append_encoded(form, str_of(oauth->client_id));
-	append(form, "&scope=");
-	append_encoded(form, str_of(oauth->scope));
-	append(form, "&client_secret=");
-	append_encoded(form, (struct str){client_secret->bytes, client_secret->n});
-}
-
 static void settle_soon(struct token_source *source)
 {
 	event_active(source->settle, EV_TIMEOUT, 0);
@@ -288,25 +113,23 @@ static int64_t wait_after(struct token_source *source, int64_t refused_ms)
 	return wait_ms < source->max_wait_ms ? wait_ms : source->max_wait_ms;
 }
 
-static void log_failure(const struct token_source *source, int64_t wait_ms, struct str body)
+static void log_failure(const struct token_source *source, int64_t wait_ms, const struct token_trace *trace)
 {
 	const struct failure *why = &source->trouble;
-	json_t *root = parse_object(body);
 
 	log_event(LOG_LEVEL_WARNING, "token-failed", kv_str("upstream", source->upstream_name),
 	    kv_str("name", why->cause->name), kv_str("class", outcome_name(why->cause->outcome)),
-	    kv_i64("ask_again_ms", wait_ms), kv_str("trace_id", string_of(root, "trace_id")),
-	    kv_str("correlation_id", string_of(root, "correlation_id")));
-	wipe_token(root);
-	json_decref(root);
+	    kv_i64("ask_again_ms", wait_ms), kv_str("trace_id", trace->trace_id),
+	    kv_str("correlation_id", trace->correlation_id));
 }
 
-static void on_failed(struct token_source *source, int64_t refused_ms, struct str body)
+static void on_failed(struct token_source *source, const struct token_outcome *outcome)
 {
-	int64_t wait_ms = wait_after(source, refused_ms);
+	source->trouble = outcome->why;
+	int64_t wait_ms = wait_after(source, outcome->is_ours ? SECRET_MS : REFUSED_MS);
 
 	source->not_before_ms = clock_mono_ms() + wait_ms;
-	log_failure(source, wait_ms, body);
+	log_failure(source, wait_ms, &outcome->trace);
 	settle_soon(source);
 }
 
@@ -353,51 +176,26 @@ static void give(struct token_source *source, bool success)
 	secret_free(&token);
 }
 
-static void on_answer(void *arg, const struct http_answer *answer)
+static void on_outcome(void *arg, struct token_outcome *outcome)
 {
 	struct token_source *source = arg;
-	struct secret token;
-	struct failure why;
-	long lifetime_s;
+	struct secret token = outcome->token;
 
 	source->request = NULL;
-	if (answer->status == 0) {
-		failure_from_trouble(&source->trouble,
-		    answer->unproved ? ROAD_LOGIN_CERTIFICATE : ROAD_LOGIN_HOST, answer->why);
-		on_failed(source, REFUSED_MS, (struct str){NULL, 0});
-	} else if (token_read_answer(answer->status, answer->body, &token, &lifetime_s, &why) < 0) {
-		why.retry_after_s =
-		    answer->retry_after_s < RETRY_AFTER_MAX_S ? answer->retry_after_s : RETRY_AFTER_MAX_S;
-		/* Microsoft asks for a minute where it throttles, also where no header says so. */
-		if (answer->status == 429 && why.retry_after_s == 0)
-			why.retry_after_s = REFUSED_MS / 1000;
-		source->trouble = why;
-		on_failed(source, REFUSED_MS, answer->body);
-	} else {
-		on_fetched(source, token, lifetime_s);
-		give(source, true);
-	}
-}
-
-/* The secret is read anew each time: an admin who replaced the file need not reload. */
-static void fetch(struct token_source *source)
-{
-	const struct oauth_config *oauth = source->oauth;
-	struct secret client_secret, form;
-	struct err err;
-
-	if (secret_read(&client_secret, oauth->client_secret, &err) < 0) {
-		failure_from_trouble(&source->trouble, ROAD_SECRET, err.text);
-		on_failed(source, SECRET_MS, (struct str){NULL, 0});
+	if (token.bytes == NULL) {
+		on_failed(source, outcome);
 		return;
 	}
-	make_form(&form, oauth, &client_secret);
-	secret_free(&client_secret);
-	char *url = xasprintf("%s/%s/oauth2/v2.0/token", oauth->authority, oauth->tenant);
+	outcome->token = (struct secret){NULL, 0};
+	on_fetched(source, token, outcome->lifetime_s);
+	give(source, true);
+}
+
+static void fetch(struct token_source *source)
+{
 	source->asked_ms = clock_mono_ms();
-	source->request = http_post(source->http, url, oauth->ca, &form, on_answer, source);
-	free(url);
-	secret_free(&form);
+	source->request =
+	    token_request_new(&source->means, source->oauth, &source->oauth->credential, on_outcome, source);
 }
 
 static bool may_fetch(const struct token_source *source)
@@ -482,7 +280,8 @@ struct token_source *token_source_new(struct event_base *base, struct http *http
 {
 	struct token_source *source = xcalloc(1, sizeof *source);
 
-	source->http = http;
+	source->means = (struct token_means){base, http, signer_new(base)};
+	signer_load(source->means.signer, &oauth->credential);
 	source->oauth = oauth;
 	source->upstream_name = upstream_name;
 	source->counters = counters;
@@ -498,7 +297,8 @@ void token_source_free(struct token_source *source)
 	if (source == NULL)
 		return;
 	assert(!source->calling);
-	http_cancel(source->request);
+	token_request_cancel(source->request);
+	signer_free(source->means.signer);
 	while (!TAILQ_EMPTY(&source->waiters))
 		token_cancel(TAILQ_FIRST(&source->waiters));
 	event_free(source->settle);

@@ -1,4 +1,4 @@
-/* OAuth access tokens by client_credentials: cached, one fetch in flight per credential, renewed before they end,
+/* OAuth access tokens: cached, one fetch in flight per credential, renewed before they end,
  * dropped when an upstream refuses them. */
 #ifndef MFDRELAY_SENDER_TOKEN_H
 #define MFDRELAY_SENDER_TOKEN_H
@@ -18,14 +18,14 @@ struct token_wait;
 /* Exactly one of token and why is NULL; both borrowed for the time of the call. */
 typedef void token_fn(void *arg, const struct secret *token, const struct failure *why);
 
-/* A cache for the tokens of one credential (borrowed; one per upstream). */
+/* A cache for the tokens of one upstream's oauth (borrowed). Loads a provider's key, so it comes before the sandbox. */
 struct token_source *token_source_new(struct event_base *base, struct http *http, const struct oauth_config *oauth,
     const char *upstream_name, struct counters *counters);
 
 /* Call fn when a token that is good for a minute more (one that lives less than five minutes: for a fifth of that) is at
  * hand: later, never from inside this call. The first waiter starts the fetch, the others wait for the same. After a refusal
  * or trouble the next fetch is not begun before the wait is over that Microsoft's throttling rules ask for (Retry-After, or
- * 60 s after a refusal, 1 s doubling to 5 min on trouble, 5 s after a secret's file that can't be used); until then fn is
+ * 60 s after a refusal, 1 s doubling to 5 min on trouble, 5 s after a secret's or key's file that can't be used); until then fn is
  * given that same failure at once. */
 struct token_wait *token_get(struct token_source *source, token_fn *fn, void *arg);
 void token_cancel(struct token_wait *wait);	/* fn will not be called; NULL is fine */
@@ -49,10 +49,5 @@ const struct failure *token_trouble(const struct token_source *source);
 
 /* Cancels and wipes; NULL is fine. Not from inside a token_fn. */
 void token_source_free(struct token_source *source);
-
-/* The pure part, for tests: one answer of the login host becomes a token with its lifetime in seconds, or a failure.
- * expires_in may be a number or a string of digits. Returns 0 with token (freed by secret_free) and *lifetime_s, or -1 with
- * why filled and token empty. A lifetime that is not said counts as 10 minutes, a longer one than 28 hours as those. */
-int token_read_answer(int status, struct str body, struct secret *token, long *lifetime_s, struct failure *why);
 
 #endif

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "sender/token.h"
+#include "sender/token_answer.h"
 
 static void check_failure(const struct failure *why, const struct secret *token)
 {

@@ -258,7 +258,7 @@ static void test_every_key_is_stored(void **state)
 	assert_string_equal(road->mailbox, "m@a.example");
 	assert_int_equal(road->connections, 7);
 	assert_string_equal(road->oauth->tenant, "t.example");
-	assert_string_equal(road->oauth->client_secret, "credential:good");
+	assert_string_equal(road->oauth->credential.client_secret, "credential:good");
 	assert_string_equal(road->oauth->scope, "https://s.example/.default");
 	assert_string_equal(road->oauth->authority, "https://127.0.0.1:8443");
 	assert_string_equal(b->user, "u");
@@ -697,6 +697,63 @@ static void test_tls_files(void **state)
 	}
 }
 
+static void expect_signing_pair(const char *label, const char *key, const char *want)
+{
+	char *text = xasprintf(HOSTNAME DEVICES ROUTES
+	    "upstreams = ( { name = \"road\"; kind = \"submission\"; mailbox = \"a@b.example\"; oauth = {\n"
+	    "tenant = \"t.example\"; client_id = \"11111111-2222-3333-4444-55555555abCD\";\n"
+	    "certificate = \"%s/app.crt\"; key = \"%s%s\"; }; } );\n",
+	    folder, strchr(key, ':') != NULL ? "" : folder, key);
+
+	expect_problems(label, text, want);
+	free(text);
+}
+
+static void write_pair(EVP_PKEY *key, const char *crt_name, const char *key_name)
+{
+	struct cert cert = cert_of_key(key, NULL, "app", NULL, -CERT_DAY, 400 * CERT_DAY);
+	char *crt = in_folder(crt_name), *key_path = in_folder(key_name);
+
+	cert_write(&cert, crt, key_path, NULL);
+	assert_int_equal(chmod(key_path, 0600), 0);
+	cert_free(&cert);
+	free(crt);
+	free(key_path);
+}
+
+static void test_signing_pairs(void **state)
+{
+	(void)state;
+	write_pair(EVP_EC_gen("P-256"), "app.crt", "app.key");
+	expect_signing_pair("a key that is not RSA", "/app.key",
+	    "error 6: upstreams.oauth.key: the certificate's key is not RSA, and Microsoft's login host "
+	    "takes no "
+	    "other; make a new pair: openssl req -x509 -newkey rsa:3072 -nodes -days 365 -subj /CN=mfdrelay "
+	    "-keyout KEY -out CERTIFICATE\n");
+	write_pair(EVP_RSA_gen(2048), "other.crt", "other.key");
+	write_pair(EVP_RSA_gen(2048), "app.crt", "app.key");
+	expect_signing_pair("a pair", "/app.key", "");
+	expect_signing_pair("one that systemd hands over", "credential:app.key", "");
+	expect_signing_pair("another's key", "/other.key",
+	    "error 6: upstreams.oauth.key: $CREDENTIALS_DIRECTORY/other.key: this private key does not "
+	    "belong to the "
+	    "certificate $CREDENTIALS_DIRECTORY/app.crt\n");
+	expect_signing_pair("no key", "/none.key",
+	    "error 6: upstreams.oauth.key: $CREDENTIALS_DIRECTORY/none.key cannot be read by this user: No "
+	    "such file or "
+	    "directory; correct the path, or give this user the right\n");
+	expect_signing_pair("a provider that is not there", "pkcs11:token=none",
+	    "error 6: upstreams.oauth.key: OpenSSL has no provider \"pkcs11\"; install it (tpm2: the package "
+	    "tpm2-openssl): could not load the shared library\n");
+	char *key = in_folder("app.key");
+	assert_int_equal(chmod(key, 0644), 0);
+	expect_signing_pair("a key that others can read", "/app.key",
+	    "error 6: upstreams.oauth.key: others can read or change $CREDENTIALS_DIRECTORY/app.key; run: "
+	    "chmod o= "
+	    "$CREDENTIALS_DIRECTORY/app.key\n");
+	free(key);
+}
+
 static void test_routes(void **state)
 {
 	struct config *config = load_text("routes in order",
@@ -986,6 +1043,7 @@ int main(void)
 	    cmocka_unit_test(test_devices),
 	    cmocka_unit_test(test_tls),
 	    cmocka_unit_test(test_tls_files),
+	    cmocka_unit_test(test_signing_pairs),
 	    cmocka_unit_test(test_routes),
 	    cmocka_unit_test(test_odd_files),
 	    cmocka_unit_test(test_modes),

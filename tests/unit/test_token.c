@@ -23,6 +23,7 @@
 #include "config/config.h"
 #include "net/http.h"
 #include "sender/token.h"
+#include "sender/token_answer.h"
 
 /* Fakes
  * ---------------------------------------------------------------------------------------------------------
@@ -347,7 +348,7 @@ static int setup(void **state)
 	f->oauth = (struct oauth_config){.authority = (char *)"https://login.test:8443",
 	    .tenant = (char *)"contoso.onmicrosoft.com",
 	    .client_id = (char *)"11111111-2222",
-	    .client_secret = f->source_text,
+	    .credential.client_secret = f->source_text,
 	    .scope = (char *)"https://outlook.office365.com/.default"};
 	f->base = event_base_new();
 	f->source = token_source_new(f->base, NULL, &f->oauth, "submission", &f->counters);

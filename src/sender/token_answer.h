@@ -1,0 +1,20 @@
+/* One answer of a token endpoint, read: a token with its lifetime, or a failure. Pure. */
+#ifndef MFDRELAY_SENDER_TOKEN_ANSWER_H
+#define MFDRELAY_SENDER_TOKEN_ANSWER_H
+
+#include <stdint.h>
+#include "base/secret.h"
+#include "catalogue/catalogue.h"
+
+/* An answer's HTTP status and body become a token with its lifetime in seconds, or a failure. expires_in may be a number or
+ * a string of digits. Returns 0 with token (freed by secret_free) and *lifetime_s, or -1 with why filled and token empty. A
+ * lifetime that is not said counts as 10 minutes, a longer one than 28 hours as those. */
+int token_read_answer(int status, struct str body, struct secret *token, long *lifetime_s, struct failure *why);
+
+/* What Microsoft's support asks for: "trace_id" and "correlation_id" of an error's body, "" where it has none. */
+struct token_trace {
+	char trace_id[64], correlation_id[64];
+};
+void token_read_trace(struct token_trace *out, struct str body);
+
+#endif

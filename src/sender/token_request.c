@@ -1,0 +1,176 @@
+#include "sender/token_request.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include "base/mem.h"
+#include "config/config.h"
+#include "net/http.h"
+#include "sender/form.h"
+#include "sender/signer.h"
+
+#define THROTTLED_S	  60 /* Microsoft asks for a minute, also where no header says so */
+#define RETRY_AFTER_MAX_S 86400
+
+static const char jwt_bearer[] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+struct token_request {
+	struct token_means means;
+	const struct oauth_config *oauth;
+	const struct app_credential *credential;
+	token_request_fn *fn;
+	void *arg;
+	char *url;
+	struct signing *signing;   /* what is under way: one of these, */
+	struct http_request *http; /* or this, */
+	struct event *end;	   /* or this, which tells the outcome */
+	struct token_outcome outcome;
+};
+
+static void free_request(struct token_request *request)
+{
+	event_free(request->end);
+	secret_free(&request->outcome.token);
+	free(request->url);
+	free(request);
+}
+
+static void on_end(evutil_socket_t fd, short what, void *cookie)
+{
+	struct token_request *request = cookie;
+
+	(void)fd;
+	(void)what;
+	request->fn(request->arg, &request->outcome);
+	free_request(request);
+}
+
+static void end_soon(struct token_request *request)
+{
+	event_active(request->end, EV_TIMEOUT, 0);
+}
+
+static void fail_by_ourselves(struct token_request *request, const char *why)
+{
+	failure_from_trouble(&request->outcome.why, ROAD_SECRET, why);
+	request->outcome.is_ours = true;
+	end_soon(request);
+}
+
+static void read_refusal(struct token_outcome *outcome, const struct http_answer *answer)
+{
+	outcome->why.retry_after_s =
+	    answer->retry_after_s < RETRY_AFTER_MAX_S ? answer->retry_after_s : RETRY_AFTER_MAX_S;
+	if (answer->status == 429 && outcome->why.retry_after_s == 0)
+		outcome->why.retry_after_s = THROTTLED_S;
+	token_read_trace(&outcome->trace, answer->body);
+}
+
+static void on_answer(void *arg, const struct http_answer *answer)
+{
+	struct token_request *request = arg;
+	struct token_outcome *outcome = &request->outcome;
+
+	request->http = NULL;
+	if (answer->status == 0)
+		failure_from_trouble(
+		    &outcome->why, answer->unproved ? ROAD_LOGIN_CERTIFICATE : ROAD_LOGIN_HOST, answer->why);
+	else if (token_read_answer(
+		     answer->status, answer->body, &outcome->token, &outcome->lifetime_s, &outcome->why) < 0)
+		read_refusal(outcome, answer);
+	on_end(-1, 0, request);
+}
+
+/* Takes form over. */
+static void post(struct token_request *request, struct secret *form)
+{
+	request->http =
+	    http_post(request->means.http, request->url, request->oauth->ca, form, on_answer, request);
+	secret_free(form);
+}
+
+/* --- the client credentials grant --- */
+
+static struct secret begin_form(const struct oauth_config *oauth)
+{
+	struct secret form = {NULL, 0};
+
+	form_add(&form, "grant_type", str_of("client_credentials"));
+	form_add(&form, "client_id", str_of(oauth->client_id));
+	form_add(&form, "scope", str_of(oauth->scope));
+	return form;
+}
+
+static void ask_by_secret(struct token_request *request)
+{
+	struct secret secret, form;
+	struct err err;
+
+	if (secret_read(&secret, request->credential->client_secret, &err) < 0) {
+		fail_by_ourselves(request, err.text);
+		return;
+	}
+	form = begin_form(request->oauth);
+	form_add(&form, "client_secret", (struct str){secret.bytes, secret.n});
+	secret_free(&secret);
+	post(request, &form);
+}
+
+static void ask_by_assertion(struct token_request *request, const struct secret *assertion)
+{
+	struct secret form = begin_form(request->oauth);
+
+	form_add(&form, "client_assertion_type", str_of(jwt_bearer));
+	form_add(&form, "client_assertion", (struct str){assertion->bytes, assertion->n});
+	post(request, &form);
+}
+
+static void on_signed(void *arg, const struct secret *assertion, const char *why)
+{
+	struct token_request *request = arg;
+
+	request->signing = NULL;
+	if (assertion == NULL)
+		fail_by_ourselves(request, why);
+	else
+		ask_by_assertion(request, assertion);
+}
+
+/* --- whichever --- */
+
+static void begin(struct token_request *request)
+{
+	if (request->credential->certificate != NULL)
+		request->signing = signer_sign(request->means.signer, request->credential, request->url,
+		    request->oauth->client_id, on_signed, request);
+	else
+		ask_by_secret(request);
+}
+
+struct token_request *token_request_new(const struct token_means *means, const struct oauth_config *oauth,
+    const struct app_credential *credential, token_request_fn *fn, void *arg)
+{
+	struct token_request *request = xcalloc(1, sizeof *request);
+
+	request->means = *means;
+	request->oauth = oauth;
+	request->credential = credential;
+	request->fn = fn;
+	request->arg = arg;
+	request->url = xasprintf("%s/%s/oauth2/v2.0/token", oauth->authority, oauth->tenant);
+	request->end = evtimer_new(means->base, on_end, request);
+	assert(request->end != NULL);
+	begin(request);
+	return request;
+}
+
+void token_request_cancel(struct token_request *request)
+{
+	if (request == NULL)
+		return;
+	signing_cancel(request->signing);
+	http_cancel(request->http);
+	free_request(request);
+}
