@@ -72,7 +72,10 @@ static void print_upstream(const struct upstream_config *upstream, const char *t
 	printf("%-10s %s (%s), %s:%u, %s, ", title, upstream->name, upstream_kind_names[upstream->kind],
 	    upstream->host, (unsigned)upstream->port, tls[upstream->tls]);
 	if (upstream->oauth != NULL)
-		printf("OAuth as %s in %s", upstream->mailbox, upstream->oauth->tenant);
+		printf("OAuth as %s in %s", upstream->user != NULL ? upstream->user : upstream->mailbox,
+		    upstream->oauth->tenant);
+	else if (upstream->certificate != NULL)
+		printf("certificate %s", upstream->certificate);
 	else if (upstream->user != NULL)
 		printf("password of %s", upstream->user);
 	else

@@ -11,6 +11,7 @@
 #include "config/check_upstream.h"
 #include "config/config.h"
 #include "config/files.h"
+#include "config/kinds.h"
 #include "config/source.h"
 #include "config/values.h"
 #include "smtp/address.h"
@@ -209,13 +210,17 @@ static void check_route(const struct config *config, const struct source *source
 		    config->upstreams[route->via[0]].name);
 	if (route->via_count == 0 || !takes_all(route))
 		return;
-	const struct upstream_config *first = &config->upstreams[route->via[0]];
-	if (first->kind == UPSTREAM_HVE || first->kind == UPSTREAM_DIRECT_SEND)
+	for (size_t i = 0; i < route->via_count; i++) {
+		enum upstream_kind kind = config->upstreams[route->via[i]].kind;
+		if (!kind_of(kind)->inside_only)
+			continue;
 		source_warn(source, via,
 		    "routes.via: kind \"%s\" delivers to the tenant's own recipients only, and this route "
 		    "takes all; "
 		    "put a route with your own domains before it",
-		    upstream_kind_names[first->kind]);
+		    upstream_kind_names[kind]);
+		return;
+	}
 }
 
 static void check_routes(const struct config *config, const struct source *source)

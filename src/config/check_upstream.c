@@ -8,6 +8,7 @@
 #include "config/check_oauth.h"
 #include "config/config.h"
 #include "config/files.h"
+#include "config/kinds.h"
 #include "config/source.h"
 #include "config/values.h"
 #include "smtp/address.h"
@@ -32,9 +33,15 @@ static const config_setting_t *at(const struct subject *s, const char *key)
 
 static bool has(const struct subject *s, const char *key)
 {
-	const config_setting_t *upstream = source_at(s->source, "upstreams.[%zu]", s->index);
+	char path[64];
 
-	return config_setting_get_member(upstream, key) != NULL;
+	snprintf(path, sizeof path, "upstreams.[%zu].%s", s->index, key);
+	return config_lookup(&s->source->tree, path) != NULL;
+}
+
+static bool is_absent(const struct subject *s)
+{
+	return s->kind_known && (kind_of(s->upstream->kind)->absent & (1u << s->upstream->cloud)) != 0;
 }
 
 static void check_name(const struct subject *s)
@@ -60,18 +67,31 @@ static void check_name(const struct subject *s)
 	}
 }
 
+/* Where no default is known: what to write. */
+static void check_host_missing(const struct subject *s)
+{
+	enum upstream_kind kind = s->upstream->kind;
+
+	if (kind_of(kind)->by_mx || kind == UPSTREAM_SMTP)
+		source_error(s->source, at(s, "host"),
+		    "upstreams.host is missing: kind \"%s\" has no default; add host = \"%s\";",
+		    upstream_kind_names[kind],
+		    kind_of(kind)->by_mx ? "contoso-com.mail.protection.outlook.com" : "mail.contoso.com");
+	else
+		source_error(s->source, at(s, "host"),
+		    "upstreams.host is missing: no host of kind \"%s\" is known in cloud \"%s\"; add the one "
+		    "that "
+		    "Microsoft names",
+		    upstream_kind_names[kind], cloud_names[s->upstream->cloud]);
+}
+
 static void check_host(const struct subject *s)
 {
 	const char *host = s->upstream->host;
-	const char *kind = upstream_kind_names[s->upstream->kind];
 
 	if (host == NULL) {
-		if (s->kind_known && !has(s, "host"))
-			source_error(s->source, at(s, "host"),
-			    "upstreams.host is missing: kind \"%s\" has no default; add host = \"%s\";", kind,
-			    s->upstream->kind == UPSTREAM_DIRECT_SEND
-				? "contoso-com.mail.protection.outlook.com"
-				: "mail.contoso.com");
+		if (s->kind_known && !has(s, "host") && !is_absent(s))
+			check_host_missing(s);
 		return;
 	}
 	if (!value_is_host(host))
@@ -85,50 +105,74 @@ static void check_host(const struct subject *s)
 		    "\"smtp.hve.mx.microsoft\"");
 }
 
-/* Kinds that reach outside want one; direct-send has none to give; smtp may have user and password. */
+static void check_cloud(const struct subject *s)
+{
+	enum cloud cloud = s->upstream->cloud;
+
+	if (is_absent(s))
+		source_error(s->source, at(s, "cloud"),
+		    "kind \"%s\" does not exist in cloud \"%s\"; use another kind",
+		    upstream_kind_names[s->upstream->kind], cloud_names[cloud]);
+	else if ((kind_of(s->upstream->kind)->proofs & PROOF_OAUTH) != 0 && s->upstream->oauth != NULL &&
+		 s->upstream->oauth->scope == NULL && !has(s, "oauth.scope"))
+		source_error(s->source, at(s, "oauth"),
+		    "upstreams.oauth.scope is missing: none is known for kind \"%s\" in cloud \"%s\"; add "
+		    "the one that "
+		    "Microsoft names",
+		    upstream_kind_names[s->upstream->kind], cloud_names[cloud]);
+}
+
+static void check_proof(const struct subject *s, unsigned proof, const char *key, const char *use)
+{
+	enum upstream_kind kind = s->upstream->kind;
+	unsigned taken = kind_of(kind)->proofs;
+
+	if (!has(s, key) || (taken & proof) != 0)
+		return;
+	source_error(s->source, at(s, key), "kind \"%s\" takes %s; remove %s, or use kind %s",
+	    upstream_kind_names[kind],
+	    (taken & PROOF_CERTIFICATE) != 0 ? "certificate and key at most"
+	    : (taken & PROOF_OAUTH) != 0     ? "oauth, or user and password"
+	    : (taken & PROOF_PASSWORD) != 0  ? "user and password at most"
+					     : "no credential",
+	    key, use);
+}
+
 static void check_credential_fits_kind(const struct subject *s)
 {
-	const char *kind = upstream_kind_names[s->upstream->kind];
-	bool has_any = s->has_oauth || s->has_user || s->has_password;
+	enum upstream_kind kind = s->upstream->kind;
 
-	switch (s->upstream->kind) {
-	case UPSTREAM_SUBMISSION:
-	case UPSTREAM_HVE:
-		if (!has_any)
-			source_error(s->source, at(s, "kind"),
-			    "kind \"%s\" needs a credential; add mailbox and oauth = { tenant, client_id, "
-			    "client_secret }",
-			    kind);
-		break;
-	case UPSTREAM_DIRECT_SEND:
-		if (has_any)
-			source_error(s->source,
-			    at(s, s->has_oauth	? "oauth"
-				  : s->has_user ? "user"
-						: "password"),
-			    "kind \"direct-send\" takes no credential; remove it, or use kind "
-			    "\"submission\"");
-		break;
-	case UPSTREAM_SMTP:
-		if (s->has_oauth)
-			source_error(s->source, at(s, "oauth"),
-			    "kind \"smtp\" takes user and password, no oauth; use kind \"submission\" or "
-			    "\"hve\" with host and port");
-		break;
-	}
+	check_proof(s, PROOF_OAUTH, "oauth", "\"submission\" (with host and port)");
+	check_proof(s, PROOF_PASSWORD, s->has_user ? "user" : "password", "\"submission\" or \"smtp\"");
+	check_proof(s, PROOF_CERTIFICATE, has(s, "certificate") ? "certificate" : "key", "\"connector\"");
+	if (!kind_of(kind)->needs_proof || s->has_oauth || s->has_user || s->has_password)
+		return;
+	source_error(s->source, at(s, "kind"), "kind \"%s\" needs a credential; add %s",
+	    upstream_kind_names[kind],
+	    kind == UPSTREAM_ACS ? "user (the SMTP username) and password = \"file:/PATH\""
+				 : "mailbox and oauth = { tenant, client_id, client_secret }");
+}
+
+/* Azure Communication Services tell the login's name apart from the address that mail comes from. */
+static bool logs_in_by_name(const struct subject *s)
+{
+	return s->kind_known && s->upstream->kind == UPSTREAM_ACS;
 }
 
 static void check_fixed_credential(const struct subject *s)
 {
-	if (s->has_user && !s->has_password)
+	bool excludes_user = s->has_oauth && !logs_in_by_name(s);
+
+	if (s->has_user && !s->has_password && !s->has_oauth)
 		source_error(s->source, at(s, "user"),
 		    "upstreams.user needs a password; add password = \"file:/PATH\";");
 	if (s->has_password && !s->has_user)
 		source_error(s->source, at(s, "password"),
 		    "upstreams.password needs the user it belongs to; add user");
-	if (s->has_oauth && (s->has_user || s->has_password))
-		source_error(s->source, at(s, s->has_user ? "user" : "password"),
-		    "oauth and user/password exclude each other; remove user and password");
+	if ((excludes_user && s->has_user) || (s->has_oauth && s->has_password))
+		source_error(s->source, at(s, excludes_user && s->has_user ? "user" : "password"),
+		    "oauth and user/password exclude each other; remove %s",
+		    excludes_user ? "user and password" : "password");
 	else if (s->has_user && s->kind_known && s->upstream->kind == UPSTREAM_SUBMISSION)
 		source_warn(s->source, at(s, "user"),
 		    "Microsoft turns passwords (basic authentication) off for submission at the end of "
@@ -137,16 +181,52 @@ static void check_fixed_credential(const struct subject *s)
 	check_secret(s->source, at(s, "password"), "upstreams.password", s->upstream->password, s->reader);
 }
 
+/* "RESOURCE|APP ID|TENANT ID" is the older form of an SMTP username, with '.' for '|' allowed; the newer is free text. */
+static void check_acs_user(const struct subject *s)
+{
+	const char *user = s->upstream->user;
+
+	if (s->has_oauth && !s->has_user)
+		source_error(s->source, at(s, "oauth"),
+		    "kind \"acs\" logs in with the SMTP username of the resource; add user = \"...\"; beside "
+		    "oauth");
+	if (user != NULL && strchr(user, '|') != NULL) {
+		const char *app = strchr(user, '|') + 1, *tenant = strchr(app, '|');
+		char id[37] = "";
+		if (tenant != NULL && tenant - app == 36)
+			memcpy(id, app, 36);
+		if (!value_is_guid(id) || !value_is_guid(tenant + 1))
+			source_warn(s->source, at(s, "user"),
+			    "upstreams.user: an SMTP username with '|' has the form \"RESOURCE|APP ID|TENANT "
+			    "ID\", both ids "
+			    "GUIDs; correct it");
+	}
+	if (s->upstream->mailbox == NULL)
+		source_warn(s->source, at(s, "kind"),
+		    "kind \"acs\" refuses mail without a sender, reports above all; add mailbox = "
+		    "\"donotreply@contoso.com\", an address of a domain linked to the resource");
+}
+
+static void check_client_certificate(const struct subject *s)
+{
+	const struct pair_place place = {.certificate_at = at(s, "certificate"),
+	    .key_at = at(s, "key"),
+	    .certificate_key = "upstreams.certificate",
+	    .key_key = "upstreams.key"};
+
+	check_client_pair(s->source, &place, s->upstream->certificate, s->upstream->key, s->reader);
+}
+
 static void check_mailbox(const struct subject *s)
 {
 	const char *mailbox = s->upstream->mailbox;
 	struct address address;
 
-	if (s->has_oauth && !has(s, "mailbox"))
+	if (s->has_oauth && !has(s, "mailbox") && !logs_in_by_name(s))
 		source_error(s->source, at(s, "oauth"),
 		    "oauth needs the mailbox it logs in to; add mailbox = \"scanner@contoso.com\"; beside "
 		    "it");
-	if (!s->has_oauth && has(s, "mailbox"))
+	if (!s->has_oauth && has(s, "mailbox") && !logs_in_by_name(s))
 		source_error(s->source, at(s, "mailbox"),
 		    "upstreams.mailbox goes with oauth only; add oauth, or remove mailbox");
 	if (mailbox != NULL &&
@@ -211,10 +291,14 @@ static void check_one(struct subject *s)
 	s->has_user = has(s, "user");
 	s->has_password = has(s, "password");
 	check_name(s);
+	check_cloud(s);
 	check_host(s);
 	if (s->kind_known)
 		check_credential_fits_kind(s);
+	if (logs_in_by_name(s))
+		check_acs_user(s);
 	check_fixed_credential(s);
+	check_client_certificate(s);
 	check_mailbox(s);
 	if (s->upstream->oauth != NULL)
 		check_oauth(s->source, s->upstream->oauth, s->index, s->reader);

@@ -6,7 +6,9 @@
 #include "base/str.h"
 #include "smtp/address.h"
 
-const char *const upstream_kind_names[] = {"submission", "hve", "direct-send", "smtp", NULL};
+const char *const upstream_kind_names[] = {
+    "submission", "hve", "direct-send", "connector", "acs", "smtp", NULL};
+const char *const cloud_names[] = {"worldwide", "gcc-high", "dod", "china", NULL};
 const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
 const char *const assertion_alg_names[] = {"PS256", "RS256", NULL};
 const char *const sandbox_names[] = {"on", "off", NULL};
@@ -202,6 +204,8 @@ static void free_upstream(struct upstream_config *upstream)
 	free(upstream->name);
 	free(upstream->host);
 	free(upstream->ca);
+	free(upstream->certificate);
+	free(upstream->key);
 	free(upstream->mailbox);
 	free_oauth(upstream->oauth);
 	free(upstream->user);

@@ -38,7 +38,10 @@ struct device {
 	enum tls_min tls_min;
 };
 
-enum upstream_kind { UPSTREAM_SUBMISSION, UPSTREAM_HVE, UPSTREAM_DIRECT_SEND, UPSTREAM_SMTP };
+enum upstream_kind {
+	UPSTREAM_SUBMISSION, UPSTREAM_HVE, UPSTREAM_DIRECT_SEND, UPSTREAM_CONNECTOR, UPSTREAM_ACS, UPSTREAM_SMTP,
+};
+enum cloud { CLOUD_WORLDWIDE, CLOUD_GCC_HIGH, CLOUD_DOD, CLOUD_CHINA };
 enum upstream_tls { UPSTREAM_TLS_REQUIRED, UPSTREAM_TLS_IMPLICIT, UPSTREAM_TLS_NONE };
 
 /* What an app registration proves itself by: a client secret, or a certificate with its key. */
@@ -62,16 +65,21 @@ struct oauth_config {
 struct upstream_config {
 	char *name;
 	enum upstream_kind kind;
+	enum cloud cloud;
 	char *host;
 	unsigned short port;
 	enum upstream_tls tls;
 	char *ca;		/* PEM file; NULL: the system's store */
-	char *mailbox;		/* XOAUTH2 user; NULL without oauth */
+	char *certificate, *key;	/* PEM files, shown to the server in the TLS handshake; both NULL: none */
+	char *mailbox;		/* whom mail without a sender is sent as, and the login's name without user; NULL: none */
 	struct oauth_config *oauth;	/* NULL: no OAuth */
-	char *user;		/* fixed credential; NULL: none. Never together with oauth */
-	char *password;		/* where it is to be read, as a client_secret */
+	char *user;		/* the login's name; NULL: none, or mailbox. With oauth for kind acs only */
+	char *password;		/* where it is to be read, as client_secret; NULL exactly where there is oauth or no login */
 	unsigned connections;	/* the send window's: at most so many at a time, over all generations of workers */
-	unsigned recipients_per_message;	/* the kind's; a longer list goes in several transactions. 0: any number */
+	struct {
+		unsigned recipients;	/* of a message; a longer list goes in several transactions. 0: any number */
+		uint64_t message_size;	/* octets of content; 0: as the server's EHLO says */
+	} limits;
 };
 
 struct route {
@@ -116,6 +124,7 @@ struct config {
 
 /* The words of the file for the enums, in their order. */
 extern const char *const upstream_kind_names[];
+extern const char *const cloud_names[];
 extern const char *const upstream_tls_names[];
 extern const char *const assertion_alg_names[];
 extern const char *const sandbox_names[];

@@ -209,6 +209,15 @@ static void try_signing_pair(const char *certificate, const char *key, struct er
 	key_pair_free(&pair);
 }
 
+static void try_client_pair(const char *certificate, const char *key, struct err *err)
+{
+	SSL_CTX *ctx = tls_client_context(certificate, err);
+
+	if (ctx != NULL)
+		tls_show_certificate(ctx, certificate, key, err);
+	SSL_CTX_free(ctx);
+}
+
 /* In a child that has become the reader: what is wrong is written to fd. */
 static void run_trial(
     trial_fn *trial, const struct reader *reader, const char *certificate, const char *key, int fd)
@@ -346,20 +355,79 @@ static bool check_key_source(
 	       can_open(source, place->key_at, place->key_key, path, reader);
 }
 
-void check_signing_pair(const struct source *source, const struct pair_place *place, const char *certificate,
-    const char *key, const struct reader *reader)
+/* Returns whether there is a pair that can be used. */
+static bool check_pair(const struct source *source, const struct pair_place *place, const char *certificate,
+    const char *key, const struct reader *reader, trial_fn *trial)
 {
 	size_t errors = source->problems->errors;
 	struct err err;
 
 	if (!is_whole_pair(source, place, certificate, key))
-		return;
+		return false;
 	check_ca(source, place->certificate_at, place->certificate_key, certificate, reader);
-	if (source->problems->errors > errors)
+	if (source->problems->errors > errors || !check_key_source(source, place, key, reader))
+		return false;
+	if (try_pair(trial, reader, certificate, key, &err))
+		return true;
+	source_error(source, place->key_at, "%s: %s", place->key_key, err.text);
+	return false;
+}
+
+void check_signing_pair(const struct source *source, const struct pair_place *place, const char *certificate,
+    const char *key, const struct reader *reader)
+{
+	check_pair(source, place, certificate, key, reader, try_signing_pair);
+}
+
+/* The verification's error for the certificates of a PEM file, the first of them by the others. */
+static int verify_chain(const char *path)
+{
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	STACK_OF(X509) *others = sk_X509_new_null();
+	BIO *bio = BIO_new_file(path, "r");
+	X509 *first = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	X509 *next;
+	int result = X509_V_OK;
+
+	while (first != NULL && (next = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
+		sk_X509_push(others, next);
+	if (first != NULL && X509_STORE_set_default_paths(store) == 1 &&
+	    X509_STORE_CTX_init(ctx, store, first, others) == 1 && X509_verify_cert(ctx) != 1)
+		result = X509_STORE_CTX_get_error(ctx);
+	ERR_clear_error();
+	X509_STORE_CTX_free(ctx);
+	sk_X509_pop_free(others, X509_free);
+	X509_STORE_free(store);
+	X509_free(first);
+	BIO_free(bio);
+	return result;
+}
+
+static void check_chain(const struct source *source, const struct pair_place *place, const char *certificate)
+{
+	int error = verify_chain(certificate);
+
+	if (error == X509_V_OK || error == X509_V_ERR_CERT_HAS_EXPIRED ||
+	    error == X509_V_ERR_CERT_NOT_YET_VALID)
 		return;
-	if (check_key_source(source, place, key, reader) &&
-	    !try_pair(try_signing_pair, reader, certificate, key, &err))
-		source_error(source, place->key_at, "%s: %s", place->key_key, err.text);
+	source_warn(source, place->certificate_at,
+	    "%s: the certificates in %s do not lead to a CA that this system trusts (%s); Microsoft takes "
+	    "those of "
+	    "public CAs only, with the whole chain: append the CA's intermediate certificates",
+	    place->certificate_key, certificate, X509_verify_cert_error_string(error));
+}
+
+void check_client_pair(const struct source *source, const struct pair_place *place, const char *certificate,
+    const char *key, const struct reader *reader)
+{
+	if (key != NULL && key_is_uri(key)) {
+		source_error(source, place->key_at, "%s: a key for TLS is a file; name it by its path",
+		    place->key_key);
+	} else if (check_pair(source, place, certificate, key, reader, try_client_pair)) {
+		check_dates(source, place->certificate_at, place->certificate_key, certificate);
+		check_chain(source, place, certificate);
+	}
 }
 
 static bool copy_parent(char *dst, size_t size, const char *path)

@@ -41,6 +41,11 @@ struct pair_place {
 void check_signing_pair(const struct source *source, const struct pair_place *place, const char *certificate, const char *key,
     const struct reader *reader);
 
+/* The same for a pair that the relay shows to a server in the TLS handshake, key a file. Warns where the certificates do not
+ * lead to a CA that this system trusts: Microsoft wants the whole chain, of a public CA. */
+void check_client_pair(const struct source *source, const struct pair_place *place, const char *certificate, const char *key,
+    const struct reader *reader);
+
 /* Note whether the spool at path can be made or used by whoever is going to: its folder must exist, and be one that reader can
  * enter. */
 void check_spool_folder(const struct source *source, const config_setting_t *at, const char *path, const struct reader *reader);

@@ -13,25 +13,13 @@
 #include "base/str.h"
 #include "config/check.h"
 #include "config/config.h"
+#include "config/kinds.h"
 #include "config/schema.h"
 #include "config/source.h"
 #include "config/values.h"
 
 #define SHOWN_MAX 60   /* octets of a wrong value that a message repeats */
 #define ENTRY_MAX 1024 /* octets of an entry of [ ] */
-
-/* What each kind of upstream has where the file does not say. */
-static const struct {
-	const char *host;
-	unsigned short port;
-	unsigned connections;
-	unsigned recipients_per_message;
-} kind_defaults[] = {
-    [UPSTREAM_SUBMISSION] = {"smtp.office365.com", 587, 2, 500},
-    [UPSTREAM_HVE] = {"smtp.hve.mx.microsoft", 587, 2, 50},
-    [UPSTREAM_DIRECT_SEND] = {NULL, 25, 2, 200},
-    [UPSTREAM_SMTP] = {NULL, 587, 5, 0},
-};
 
 #define IMPLICIT_TLS_PORT 465
 
@@ -254,13 +242,6 @@ static void load_word(
 			return;
 		}
 		nearest_offer(&nearest, key->words[i]);
-	}
-	for (size_t i = 0; key->later_words != NULL && key->later_words[i] != NULL; i++) {
-		if (strcmp(text, key->later_words[i]) == 0) {
-			source_error(source, setting, "%s = \"%s\" is not in this version yet; take another",
-			    key->path, text);
-			return;
-		}
 	}
 	char all[128] = "";
 	for (size_t i = 0; key->words[i] != NULL; i++)
@@ -486,23 +467,33 @@ static void load_group(const struct source *source, const config_setting_t *grou
 	}
 }
 
+static void fill_text(char **text, const char *fallback)
+{
+	if (*text == NULL && fallback != NULL)
+		*text = xstrdup(fallback);
+}
+
 static void fill_upstream(struct upstream_config *upstream)
 {
-	const char *host = kind_defaults[upstream->kind].host;
+	const struct kind *kind = kind_of(upstream->kind);
+	struct oauth_config *oauth = upstream->oauth;
 
-	if (upstream->host == NULL && host != NULL)
-		upstream->host = xstrdup(host);
+	fill_text(&upstream->host, kind->host[upstream->cloud]);
 	if (upstream->port == 0)
-		upstream->port = upstream->tls == UPSTREAM_TLS_IMPLICIT ? IMPLICIT_TLS_PORT
-									: kind_defaults[upstream->kind].port;
+		upstream->port = upstream->tls == UPSTREAM_TLS_IMPLICIT ? IMPLICIT_TLS_PORT : kind->port;
 	if (upstream->connections == 0)
-		upstream->connections = kind_defaults[upstream->kind].connections;
-	upstream->recipients_per_message = kind_defaults[upstream->kind].recipients_per_message;
-	if (upstream->oauth == NULL || upstream->oauth->authority == NULL)
+		upstream->connections = kind->connections;
+	if (upstream->limits.recipients == 0)
+		upstream->limits.recipients = kind->recipients;
+	if (upstream->limits.message_size == 0)
+		upstream->limits.message_size = kind->message_size;
+	if (oauth == NULL)
 		return;
-	size_t n = strlen(upstream->oauth->authority);
-	while (n > 0 && upstream->oauth->authority[n - 1] == '/')
-		upstream->oauth->authority[--n] = '\0';
+	fill_text(&oauth->authority, cloud_authority(upstream->cloud));
+	fill_text(&oauth->scope, kind->scope[upstream->cloud]);
+	size_t n = strlen(oauth->authority);
+	while (n > 0 && oauth->authority[n - 1] == '/')
+		oauth->authority[--n] = '\0';
 }
 
 static void fill_hostname(struct config *config)

@@ -22,7 +22,6 @@
 #define TEXT_MAX     1024
 #define PATH_MAX_LEN 4000
 
-static const char *const later_kinds[] = {"connector", "acs", NULL};
 static const char *const auto_word[] = {"auto", NULL};
 
 /* clang-format off */
@@ -80,8 +79,10 @@ const struct key schema[] = {
 	.help = "the roads to Microsoft 365"},
 {"upstreams.name", KEY_TEXT, .required = true, .max = TEXT_MAX, AT(struct upstream_config, name),
 	.help = "its name in routes and logs"},
-{"upstreams.kind", KEY_WORD, .required = true, .words = upstream_kind_names, .later_words = later_kinds,
+{"upstreams.kind", KEY_WORD, .required = true, .words = upstream_kind_names,
 	AT(struct upstream_config, kind), .help = "which of Microsoft's ways in it is"},
+{"upstreams.cloud", KEY_WORD, .fallback = "worldwide", .words = cloud_names, AT(struct upstream_config, cloud),
+	.help = "the cloud that the tenant lives in"},
 {"upstreams.host", KEY_TEXT, .fallback = "(by kind)", .max = 253, AT(struct upstream_config, host),
 	.help = "the server's name, which its certificate must hold"},
 {"upstreams.port", KEY_NUMBER, .fallback = "(by kind)", .min = 1, .max = 65535, AT(struct upstream_config, port),
@@ -96,8 +97,10 @@ const struct key schema[] = {
 	.help = "the user name of a fixed credential"},
 {"upstreams.password", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct upstream_config, password),
 	.help = "where its password is: \"file:PATH\" or \"credential:NAME\""},
-{.path = "upstreams.certificate", .type = KEY_LATER},
-{.path = "upstreams.key", .type = KEY_LATER},
+{"upstreams.certificate", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct upstream_config, certificate),
+	.help = "a file with the certificate (PEM, with its chain) that the relay shows to a connector"},
+{"upstreams.key", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct upstream_config, key),
+	.help = "a file with its private key (PEM)"},
 {"upstreams.oauth", KEY_GROUP, BEHIND(struct upstream_config, oauth),
 	.help = "the app registration whose token it logs in with"},
 {"upstreams.oauth.tenant", KEY_TEXT, .required = true, .max = 253, AT(struct oauth_config, tenant),
@@ -112,9 +115,9 @@ const struct key schema[] = {
 	.help = "its private key (RSA): a PEM file, \"credential:NAME\", or the URI of an OpenSSL provider"},
 {"upstreams.oauth.assertion_alg", KEY_WORD, .fallback = "PS256", .words = assertion_alg_names,
 	AT(struct oauth_config, credential.assertion_alg), .help = "how the key signs"},
-{"upstreams.oauth.scope", KEY_TEXT, .fallback = "https://outlook.office365.com/.default", .max = TEXT_MAX,
+{"upstreams.oauth.scope", KEY_TEXT, .fallback = "(by kind and cloud)", .max = TEXT_MAX,
 	AT(struct oauth_config, scope), .help = "what the token is for"},
-{"upstreams.oauth.authority", KEY_TEXT, .fallback = "https://login.microsoftonline.com", .max = TEXT_MAX,
+{"upstreams.oauth.authority", KEY_TEXT, .fallback = "(by cloud)", .max = TEXT_MAX,
 	AT(struct oauth_config, authority), .help = "the login host's base URL"},
 {"upstreams.oauth.ca", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct oauth_config, ca),
 	.help = "a file of CA certificates (PEM) to trust for the login host, in place of the system's"},
@@ -124,6 +127,12 @@ const struct key schema[] = {
 	AT(struct upstream_config, connections), .help = "connections at a time"},
 {.path = "upstreams.window.messages_per_minute", .type = KEY_LATER},
 {.path = "upstreams.window.recipients_per_day", .type = KEY_LATER},
+{"upstreams.limits", KEY_GROUP,
+	.help = "what it takes in one message"},
+{"upstreams.limits.message_size", KEY_SIZE, .fallback = "(by kind)", .min = 64 * KB, .max = GB,
+	AT(struct upstream_config, limits.message_size), .help = "octets of a message"},
+{"upstreams.limits.recipients", KEY_NUMBER, .fallback = "(by kind)", .min = 1, .max = 10000,
+	AT(struct upstream_config, limits.recipients), .help = "recipients of a message"},
 
 {"routes", KEY_LIST, .required = true, .max = 1000, MANY(struct config, routes, route_count),
 	.help = "which recipients go which road; the first that matches counts"},
@@ -189,12 +198,25 @@ const struct key *schema_find(const char *path, const char *name)
 	return NULL;
 }
 
+static unsigned depth(const struct key *key)
+{
+	unsigned dots = 0;
+
+	for (const char *p = key->path; (p = strchr(p, '.')) != NULL; p++)
+		dots++;
+	return dots;
+}
+
+/* Of several the one that stands nearest to the file's top. */
 static const struct key *find_elsewhere(const char *name)
 {
+	const struct key *found = NULL;
+
 	for (size_t i = 0; i < schema_count; i++)
-		if (schema[i].type != KEY_LATER && strcmp(schema_name(&schema[i]), name) == 0)
-			return &schema[i];
-	return NULL;
+		if (schema[i].type != KEY_LATER && strcmp(schema_name(&schema[i]), name) == 0 &&
+		    (found == NULL || depth(&schema[i]) < depth(found)))
+			found = &schema[i];
+	return found;
 }
 
 const struct key *schema_suggest(const char *path, const char *name)

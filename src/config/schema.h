@@ -29,7 +29,6 @@ struct key {
 					   while loading; NULL: none */
 	uint64_t min, max;		/* the range; of a KEY_WORD, min is the number of its first word */
 	const char *const *words;	/* of a KEY_WORD, NULL at the end; of others: words[n] may stand for the number n */
-	const char *const *later_words;	/* those of a later version */
 	size_t offset, size;		/* in the struct of the group around it */
 	size_t count_offset;		/* of the size_t that holds how many */
 	const char *help;

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
+#include "net/key.h"
 
 #define HOST_MAX  253 /* RFC 1035: the longest name */
 #define NAMES_MAX 6   /* names of a certificate that are worth showing */
@@ -157,6 +159,7 @@ static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const ch
 		return err_sys(err, "%s: the certificate can't be read", certificate_file);
 	if (access(key_file, R_OK) < 0)
 		return err_sys(err, "%s: the private key can't be read", key_file);
+	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
 	snprintf(what, sizeof what, "%.300s: not a usable certificate (PEM is needed)", certificate_file);
 	if (SSL_CTX_use_certificate_chain_file(ctx, certificate_file) != 1)
 		return tls_error(err, what);
@@ -170,6 +173,15 @@ static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const ch
 	return 0;
 }
 
+int tls_show_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key, struct err *err)
+{
+	char key_file[PATH_MAX];
+
+	if (key_path(key_file, sizeof key_file, key, err) < 0)
+		return -1;
+	return load_certificate(ctx, certificate_file, key_file, err);
+}
+
 static int on_client_hello(SSL *ssl, int *alert, void *arg);
 
 /* The level comes before the certificate, as it decides which keys are taken. */
@@ -180,7 +192,6 @@ static SSL_CTX *server_context(int level, const char *certificate_file, const ch
 	if (ctx == NULL)
 		return NULL;
 	SSL_CTX_set_security_level(ctx, level);
-	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
 	if (load_certificate(ctx, certificate_file, key_file, err) < 0) {
 		SSL_CTX_free(ctx);

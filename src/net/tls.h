@@ -14,6 +14,10 @@
  * there is). Returns NULL with err. The caller frees with SSL_CTX_free. */
 SSL_CTX *tls_client_context(const char *ca_file, struct err *err);
 
+/* Have a client's context show a certificate (PEM, its chain behind it) to a server that asks for one; key is a file, as
+ * net/key.h takes it. Returns 0, or -1 with err. */
+int tls_show_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key, struct err *err);
+
 /* A context for a listener, from PEM files (certificate with its chain, private key; they may be one): TLS 1.2 or later,
  * security level 2, RSA suites kept for devices without elliptic curves. Returns NULL with err. */
 SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file, struct err *err);

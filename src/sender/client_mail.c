@@ -81,10 +81,19 @@ static void send_envelope(struct client *c)
 	conn_set_timeout(c->conn, COMMAND_TIMEOUT_MS);
 }
 
+/* The smaller of what the server says and what its kind is known for, or the config gives. 0: none. */
+static uint64_t size_limit(const struct client *c)
+{
+	uint64_t offered = c->ehlo.has_size ? c->ehlo.size : 0, known = upstream_of(c)->limits.message_size;
+
+	if (offered == 0 || known == 0)
+		return offered + known;
+	return offered < known ? offered : known;
+}
+
 void client_begin_envelope(struct client *c)
 {
-	const struct ehlo *ehlo = &c->ehlo;
-	uint64_t bytes = envelope_of(c)->content_bytes;
+	uint64_t bytes = envelope_of(c)->content_bytes, limit = size_limit(c);
 	char text[120];
 
 	/* Each reply is the answer to one command: with one too many, a RCPT's 250 would pass for the content's. */
@@ -92,10 +101,10 @@ void client_begin_envelope(struct client *c)
 		client_break_off(c, "the upstream had said something that nothing asked for");
 		return;
 	}
-	if (ehlo->has_size && ehlo->size > 0 && bytes > ehlo->size) {
+	if (limit > 0 && bytes > limit) {
 		struct failure why;
 		snprintf(text, sizeof text, "the message has %" PRIu64 " bytes, the upstream takes %" PRIu64,
-		    bytes, ehlo->size);
+		    bytes, limit);
 		failure_from_trouble(&why, ROAD_TOO_LARGE, text);
 		attempt_fail(c->attempt, &why, false);
 		client_conclude(c);
@@ -103,7 +112,7 @@ void client_begin_envelope(struct client *c)
 		client_enter(c, ST_RSET);
 		return;
 	}
-	c->bdat = ehlo->chunking && !c->settings->no_bdat;
+	c->bdat = c->ehlo.chunking && !c->settings->no_bdat;
 	c->sent = c->answered = c->accepted = 0;
 	c->mail_refused = false;
 	c->step = CLIENT_MAIL;

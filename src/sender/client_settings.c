@@ -16,6 +16,9 @@ int client_settings_init(struct client_settings *settings, const struct client_m
 		settings->tls = tls_client_context(upstream->ca, err);
 		if (settings->tls == NULL)
 			return -1;
+		if (upstream->certificate != NULL &&
+		    tls_show_certificate(settings->tls, upstream->certificate, upstream->key, err) < 0)
+			return -1;
 	}
 	if (upstream->oauth != NULL) {
 		settings->tokens = token_source_new(

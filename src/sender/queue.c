@@ -12,7 +12,7 @@
 #include "sender/scheduler.h"
 
 /* Open files kept between planning and sending: a message that goes out at once is opened once. */
-#define HELD_MAX	128
+#define HELD_MAX 128
 /* What the disk does not let us save is held beyond that, up to here: each is a descriptor. */
 #define HELD_LIMIT	512
 #define BUSY_WAIT_MS	1000
@@ -416,7 +416,7 @@ static struct attempt *make_attempt(struct queue *queue, struct message *message
 {
 	const struct state *state = spool_state(message->held);
 	int64_t passed_ms = passed_unseen_ms(queue, message, road);
-	size_t limit = queue->config->upstreams[road].recipients_per_message;
+	size_t limit = queue->config->upstreams[road].limits.recipients;
 	struct attempt *attempt = attempt_new(message, road, message->held, state->count);
 
 	for (size_t i = 0; i < state->count && (limit == 0 || attempt->count < limit); i++) {

@@ -291,6 +291,14 @@ static void test_kind_defaults(void **state)
 	    {"kind = \"hve\"; user = \"u\"; password = \"credential:good\";", "smtp.hve.mx.microsoft", 587, 2,
 		50},
 	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 2, 200},
+	    {"kind = \"connector\"; host = \"mx.example\";", "mx.example", 25, 2, 200},
+	    {"kind = \"acs\"; user = \"u\"; password = \"credential:good\"; mailbox = \"a@b.example\";",
+		"smtp.azurecomm.net", 587, 2, 50},
+	    {"kind = \"submission\"; cloud = \"dod\"; user = \"u\"; password = \"credential:good\";",
+		"outlook-dod.office365.us", 587, 2, 500},
+	    {"kind = \"hve\"; cloud = \"dod\"; host = \"hve.example\"; user = \"u\"; password = "
+	     "\"credential:good\"; limits = { recipients = 20; };",
+		"hve.example", 587, 2, 20},
 	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 5, 0},
 	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"implicit\";", "mx.example", 465, 5, 0},
 	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"none\"; port = 26;", "mx.example", 26, 5, 0},
@@ -308,10 +316,44 @@ static void test_kind_defaults(void **state)
 		assert_string_equal(config->upstreams[0].host, cases[i].host);
 		assert_int_equal(config->upstreams[0].port, cases[i].port);
 		assert_int_equal(config->upstreams[0].connections, cases[i].connections);
-		assert_int_equal(config->upstreams[0].recipients_per_message, cases[i].recipients);
+		assert_int_equal(config->upstreams[0].limits.recipients, cases[i].recipients);
 		config_free(config);
 		config_problems_free(&problems);
 		free(file);
+		free(text);
+	}
+}
+
+static void test_cloud_defaults(void **state)
+{
+	static const struct {
+		const char *cloud, *kind, *authority, *scope;
+	} cases[] = {
+	    {"worldwide", "submission", "https://login.microsoftonline.com",
+		"https://outlook.office365.com/.default"},
+	    {"worldwide", "acs", "https://login.microsoftonline.com",
+		"https://communication.azure.com/.default"},
+	    {"gcc-high", "submission", "https://login.microsoftonline.us",
+		"https://outlook.office365.us/.default"},
+	    {"dod", "submission", "https://login.microsoftonline.us",
+		"https://outlook-dod.office365.us/.default"},
+	    {"china", "submission", "https://login.partner.microsoftonline.cn",
+		"https://partner.outlook.cn/.default"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char *text = xasprintf(HOSTNAME DEVICES ROUTES
+		    "upstreams = ( { name = \"road\"; kind = \"%s\"; cloud = \"%s\"; mailbox = "
+		    "\"m@a.example\"; %s\n"
+		    "  oauth = { tenant = \"t.example\"; client_id = "
+		    "\"11111111-2222-3333-4444-55555555abCD\";\n"
+		    "    client_secret = \"credential:good\"; }; } );\n",
+		    cases[i].kind, cases[i].cloud, strcmp(cases[i].kind, "acs") == 0 ? "user = \"u\";" : "");
+		struct config *config = load_text(cases[i].cloud, text, "");
+		assert_string_equal(config->upstreams[0].oauth->authority, cases[i].authority);
+		assert_string_equal(config->upstreams[0].oauth->scope, cases[i].scope);
+		config_free(config);
 		free(text);
 	}
 }
@@ -655,7 +697,8 @@ static void test_tls_files(void **state)
 	} rows[] = {
 	    {"a pair", "good.crt", "good.key", ""},
 	    {"halves of two pairs", "good.crt", "old.key",
-		"error 5: tls: $CREDENTIALS_DIRECTORY/old.key: not a usable private key (PEM without a "
+		"error 5: tls: $CREDENTIALS_DIRECTORY/old.key: not a usable private key (PEM "
+		"without a "
 		"passphrase, "
 		"fitting the certificate, is needed): key values mismatch\n"},
 	    {"a key that others can read", "good.crt", "open",
@@ -1033,6 +1076,7 @@ int main(void)
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_every_key_is_stored),
 	    cmocka_unit_test(test_kind_defaults),
+	    cmocka_unit_test(test_cloud_defaults),
 	    cmocka_unit_test(test_sample),
 	    cmocka_unit_test(test_manual),
 	    cmocka_unit_test(test_numbers),

@@ -145,7 +145,7 @@ static void set_up(size_t recipients)
 	state_init(&state, recipients);
 	retired = 0;
 	now_ms = clock_mono_ms();
-	upstream.recipients_per_message = 0;
+	upstream.limits.recipients = 0;
 	scheduler = scheduler_new(2);
 	queue = queue_new(&config, NULL, scheduler);
 	delivery = delivery_new(NULL, &config, NULL, queue, &counters, on_changed, NULL);
@@ -235,7 +235,7 @@ static void a_long_list_goes_in_as_many_messages_as_the_upstream_wants(void **un
 
 	(void)unused;
 	set_up(RECIPIENTS);
-	upstream.recipients_per_message = 50;
+	upstream.limits.recipients = 50;
 	learn();
 	for (size_t i = 0; i < 3; i++) {
 		struct attempt *attempt = take_after(0);

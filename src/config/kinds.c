@@ -1,0 +1,70 @@
+#include "config/kinds.h"
+
+#include <stddef.h>
+
+#define MB	  (1024ULL * 1024)
+#define IN(cloud) (1u << (cloud))
+
+/* Exchange Online's name as a resource, by cloud. */
+#define EXCHANGE                                                                                             \
+	{                                                                                                    \
+		[CLOUD_WORLDWIDE] = "https://outlook.office365.com/.default",                                \
+		[CLOUD_GCC_HIGH] = "https://outlook.office365.us/.default",                                  \
+		[CLOUD_DOD] = "https://outlook-dod.office365.us/.default",                                   \
+		[CLOUD_CHINA] = "https://partner.outlook.cn/.default"                                        \
+	}
+
+/* Hosts and limits as Microsoft publishes them: of recipients in a message submission takes 500, HVE and ACS 50, an MX
+ * host 200 in a transaction; HVE and ACS take 10 MB. Where Microsoft says nothing of connections, two are enough. */
+static const struct kind kinds[] = {
+    [UPSTREAM_SUBMISSION] = {.host = {[CLOUD_WORLDWIDE] = "smtp.office365.com",
+				 [CLOUD_GCC_HIGH] = "smtp.office365.us",
+				 [CLOUD_DOD] = "outlook-dod.office365.us",
+				 [CLOUD_CHINA] = "smtp.partner.outlook.cn"},
+	.scope = EXCHANGE,
+	.port = 587,
+	.connections = 2,
+	.recipients = 500,
+	.proofs = PROOF_OAUTH | PROOF_PASSWORD,
+	.needs_proof = true},
+    [UPSTREAM_HVE] = {.host = {[CLOUD_WORLDWIDE] = "smtp.hve.mx.microsoft"},
+	.scope = EXCHANGE,
+	.absent = IN(CLOUD_CHINA),
+	.port = 587,
+	.connections = 2,
+	.recipients = 50,
+	.message_size = 10 * MB,
+	.proofs = PROOF_OAUTH | PROOF_PASSWORD,
+	.needs_proof = true,
+	.inside_only = true},
+    [UPSTREAM_DIRECT_SEND] =
+	{.port = 25, .connections = 2, .recipients = 200, .inside_only = true, .by_mx = true},
+    [UPSTREAM_CONNECTOR] =
+	{.port = 25, .connections = 2, .recipients = 200, .proofs = PROOF_CERTIFICATE, .by_mx = true},
+    [UPSTREAM_ACS] = {.host = {[CLOUD_WORLDWIDE] = "smtp.azurecomm.net"},
+	.scope = {[CLOUD_WORLDWIDE] = "https://communication.azure.com/.default"},
+	.port = 587,
+	.connections = 2,
+	.recipients = 50,
+	.message_size = 10 * MB,
+	.proofs = PROOF_OAUTH | PROOF_PASSWORD,
+	.needs_proof = true},
+    [UPSTREAM_SMTP] = {.port = 587, .connections = 5, .proofs = PROOF_PASSWORD},
+};
+
+const struct kind *kind_of(enum upstream_kind kind)
+{
+	return &kinds[kind];
+}
+
+const char *cloud_authority(enum cloud cloud)
+{
+	static const char *const authorities[CLOUD_COUNT] = {
+	    [CLOUD_WORLDWIDE] = "https://login.microsoftonline.com",
+	    [CLOUD_GCC_HIGH] = "https://login.microsoftonline.us",
+	    [CLOUD_DOD] = "https://login.microsoftonline.us",
+	    [CLOUD_CHINA] = "https://login.partner.microsoftonline.cn",
+	};
+
+	return authorities[cloud];
+}
