@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config/check_device.h"
+#include "config/check_pattern.h"
 #include "config/check_upstream.h"
 #include "config/config.h"
 #include "config/files.h"
@@ -176,33 +177,14 @@ static bool takes_all(const struct route *route)
 	return false;
 }
 
-static void check_pattern(const struct source *source, const config_setting_t *at, const char *pattern)
-{
-	const char *sign = strrchr(pattern, '@');
-
-	if (strpbrk(pattern, " \t<>,;") != NULL)
-		source_error(source, at,
-		    "routes.recipients = \"%.64s\": one pattern an entry, without blanks; write [ \"a@b\", "
-		    "\"*@c\" ]",
-		    pattern);
-	else if (sign == pattern ||
-		 (sign == NULL && strchr(pattern, '*') == NULL && strchr(pattern, '.') != NULL))
-		source_error(source, at,
-		    "routes.recipients = \"%.64s\" matches no address; write \"*@%.64s\"", pattern,
-		    sign == pattern ? pattern + 1 : pattern);
-	else if (sign != NULL && sign[1] == '\0')
-		source_error(source, at,
-		    "routes.recipients = \"%.64s\" matches no address; write a domain behind the @", pattern);
-}
-
 static void check_route(const struct config *config, const struct source *source, size_t index)
 {
 	const struct route *route = &config->routes[index];
 	const config_setting_t *via = source_at(source, "routes.[%zu].via", index);
 
 	for (size_t i = 0; i < route->recipient_count; i++)
-		check_pattern(
-		    source, source_at(source, "routes.[%zu].recipients", index), route->recipients[i]);
+		check_pattern(source, source_at(source, "routes.[%zu].recipients", index),
+		    "routes.recipients", route->recipients[i]);
 	if (route->via_count > 1)
 		source_warn(source, via,
 		    "routes.via: this version sends by the first upstream only (\"%s\"); the others wait for "

@@ -9,6 +9,7 @@
 #include <crypt.h>
 
 #include "base/mem.h"
+#include "config/check_pattern.h"
 #include "config/config.h"
 #include "config/source.h"
 #include "config/values.h"
@@ -138,27 +139,101 @@ static void check_device_user(const struct config *config, const struct source *
 	}
 }
 
+/* The null sender has a pattern of its own. */
+static void check_patterns(const struct config *config, const struct source *source, size_t index)
+{
+	const struct device *device = &config->devices[index];
+	const config_setting_t *senders = source_at(source, "devices.[%zu].senders", index);
+	const config_setting_t *recipients = source_at(source, "devices.[%zu].recipients", index);
+
+	for (size_t i = 0; i < device->sender_count; i++)
+		if (strcmp(device->senders[i], "<>") != 0)
+			check_pattern(source, senders, "devices.senders", device->senders[i]);
+	for (size_t i = 0; i < device->recipient_count; i++)
+		check_pattern(source, recipients, "devices.recipients", device->recipients[i]);
+	/* A limit that the admin counts on, and that there would not be. */
+	if (device->recipient_count > 0 && device->auth == DEVICE_AUTH_REQUIRED)
+		source_error(source, recipients,
+		    "devices.recipients is for what comes without a login, and this entry asks for one; "
+		    "remove it, or set auth = \"optional\"");
+}
+
+static bool has(const struct source *source, size_t index, const char *key)
+{
+	return config_setting_get_member(source_at(source, "devices.[%zu]", index), key) != NULL;
+}
+
+static bool any_has_user(const struct config *config)
+{
+	for (size_t i = 0; i < config->device_count; i++)
+		if (config->devices[i].user != NULL)
+			return true;
+	return false;
+}
+
+static void check_auth(const struct config *config, const struct source *source, size_t index)
+{
+	const struct device *device = &config->devices[index];
+	const config_setting_t *at = source_at(source, "devices.[%zu].auth", index);
+
+	if (device->user != NULL && device->auth == DEVICE_AUTH_NONE)
+		source_error(source, at,
+		    "devices.auth = \"none\" keeps the user of this entry from logging in; remove auth, or "
+		    "user "
+		    "and password");
+	else if (device->user != NULL && device->auth == DEVICE_AUTH_OPTIONAL &&
+		 !has(source, index, "address"))
+		source_error(source, at,
+		    "devices.auth = \"optional\" lets in by the address, and this entry has none; add "
+		    "address, "
+		    "or remove auth");
+	else if (device->user == NULL && device->auth == DEVICE_AUTH_REQUIRED && !any_has_user(config))
+		source_error(source, at,
+		    "devices.auth = \"required\", and no entry has a user to log in as; add one with user "
+		    "and "
+		    "password");
+	if (device->auth_requires_tls && device->auth == DEVICE_AUTH_NONE)
+		source_error(source, source_at(source, "devices.[%zu].auth_requires_tls", index),
+		    "devices.auth_requires_tls has no meaning with auth = \"none\"; remove one of them");
+	if (device->message_size > config->limits.message_size && config->limits.message_size > 0)
+		source_warn(source, source_at(source, "devices.[%zu].message_size", index),
+		    "devices.message_size is above limits.message_size, which counts first; lower it, or "
+		    "raise "
+		    "that");
+}
+
+static void check_device_tls(const struct config *config, const struct source *source, size_t index)
+{
+	const struct device *device = &config->devices[index];
+
+	if (device->tls_min != TLS_MIN_UNSET && !has(source, index, "address"))
+		source_error(source, source_at(source, "devices.[%zu].tls_min", index),
+		    "devices.tls_min goes by the address, as the login comes after the handshake; add "
+		    "address, or set tls_min in listen");
+	if (device->auth_requires_tls && !config_has_tls(config))
+		source_error(source, source_at(source, "devices.[%zu].auth_requires_tls", index),
+		    "devices.auth_requires_tls, and no listener has TLS; add tls = \"offered\" to listen");
+}
+
 static void check_device(const struct config *config, const struct source *source, size_t index)
 {
 	const config_setting_t *at = source_at(source, "devices.[%zu]", index);
-	bool has_address = config_setting_get_member(at, "address") != NULL;
-	bool has_user = config_setting_get_member(at, "user") != NULL;
-	bool has_password = config_setting_get_member(at, "password") != NULL;
+	bool has_address = has(source, index, "address");
+	bool has_user = has(source, index, "user");
+	bool has_password = has(source, index, "password");
 
 	check_device_name(config, source, index);
 	check_device_user(config, source, index);
 	check_widths(config, source, index);
+	check_patterns(config, source, index);
+	check_auth(config, source, index);
+	check_device_tls(config, source, index);
 	if (!has_address && !has_user)
 		source_error(source, at,
 		    "a device is known by its address or by its user; add address, or user and password");
 	if (has_user && !has_password)
 		source_error(source, source_at(source, "devices.[%zu].user", index),
 		    "devices.user needs a password; make its hash: mfdrelay passwd");
-	if (config->devices[index].tls_min != TLS_MIN_UNSET && !has_address)
-		source_error(source, source_at(source, "devices.[%zu].tls_min", index),
-		    "devices.tls_min goes by the address, as the login comes after the handshake; add "
-		    "address, or set "
-		    "tls_min in listen");
 	if (has_password && !has_user)
 		source_error(source, source_at(source, "devices.[%zu].password", index),
 		    "devices.password needs the user it belongs to; add user");

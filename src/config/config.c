@@ -15,6 +15,8 @@ const char *const sandbox_names[] = {"on", "off", NULL};
 const char *const listen_tls_names[] = {"none", "offered", "required", "implicit", NULL};
 const char *const bare_newlines_names[] = {"repair", "reject", NULL};
 const char *const tls_min_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
+const char *const device_auth_names[] = {"none", "optional", "required", NULL};
+const char *const quirk_names[] = {"eod-lf", NULL};
 
 int config_route(const struct config *config, const char *recipient)
 {
@@ -79,8 +81,9 @@ const struct device *config_device_by_address(const struct config *config, const
 
 	for (size_t i = 0; i < config->device_count; i++) {
 		const struct device *device = &config->devices[i];
-		int bits = device->user == NULL ? longest_match(device, address) : -1;
-		if (bits > longest) {
+		int bits = longest_match(device, address);
+		bool decides_tie = found != NULL && found->user != NULL && device->user == NULL;
+		if (bits > longest || (bits >= 0 && bits == longest && decides_tie)) {
 			longest = bits;
 			found = device;
 		}
@@ -88,32 +91,51 @@ const struct device *config_device_by_address(const struct config *config, const
 	return found;
 }
 
-const struct device *config_device_by_user(
-    const struct config *config, const char *user, const struct in6_addr *address)
+static bool may_come_from(const struct device *device, const struct in6_addr *address)
 {
-	for (size_t i = 0; i < config->device_count; i++) {
-		const struct device *device = &config->devices[i];
-		if (device->user == NULL || !str_ieq(str_of(device->user), user))
-			continue;
-		if (device->prefix_count == 0 || longest_match(device, address) >= 0)
-			return device;
-	}
+	return device->prefix_count == 0 || longest_match(device, address) >= 0;
+}
+
+/* A user stands in one entry only. */
+static const struct device *find_user(const struct config *config, struct str user)
+{
+	for (size_t i = 0; i < config->device_count; i++)
+		if (config->devices[i].user != NULL && str_ieq(user, config->devices[i].user))
+			return &config->devices[i];
 	return NULL;
 }
 
-bool config_user_listed_at(const struct config *config, const struct in6_addr *address)
+/* As it stands between a Windows domain in front and a mail domain behind. */
+static struct str bare_user(const char *user)
 {
-	for (size_t i = 0; i < config->device_count; i++)
-		if (config->devices[i].user != NULL && longest_match(&config->devices[i], address) >= 0)
-			return true;
-	return false;
+	const char *slash = strrchr(user, '\\');
+	const char *begin = slash != NULL ? slash + 1 : user;
+	const char *at = strchr(begin, '@');
+
+	return (struct str){begin, at != NULL ? (size_t)(at - begin) : strlen(begin)};
 }
 
-bool config_user_from_anywhere(const struct config *config)
+const struct device *config_device_by_user(
+    const struct config *config, const char *user, const struct in6_addr *address)
 {
-	for (size_t i = 0; i < config->device_count; i++)
-		if (config->devices[i].user != NULL && config->devices[i].prefix_count == 0)
+	const struct device *device = find_user(config, str_of(user));
+
+	if (device == NULL)
+		device = find_user(config, bare_user(user));
+	return device != NULL && may_come_from(device, address) ? device : NULL;
+}
+
+bool config_may_log_in(
+    const struct config *config, const struct device *place, const struct in6_addr *address, bool secure)
+{
+	if (place != NULL && (place->auth == DEVICE_AUTH_NONE || (place->auth_requires_tls && !secure)))
+		return false;
+	for (size_t i = 0; i < config->device_count; i++) {
+		const struct device *device = &config->devices[i];
+		if (device->user != NULL && (secure || !device->auth_requires_tls) &&
+		    may_come_from(device, address))
 			return true;
+	}
 	return false;
 }
 
@@ -140,7 +162,7 @@ enum tls_min config_tls_min(
 	return found != TLS_MIN_UNSET ? found : TLS_MIN_1_2;
 }
 
-static bool any_listener_has_tls(const struct config *config)
+bool config_has_tls(const struct config *config)
 {
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (listen_has_tls(&config->listen[i]))
@@ -150,7 +172,7 @@ static bool any_listener_has_tls(const struct config *config)
 
 bool config_makes_certificate(const struct config *config)
 {
-	return config->tls.certificate == NULL && any_listener_has_tls(config);
+	return config->tls.certificate == NULL && config_has_tls(config);
 }
 
 static bool is_legacy(enum tls_min tls_min)
@@ -160,7 +182,7 @@ static bool is_legacy(enum tls_min tls_min)
 
 bool config_has_legacy(const struct config *config)
 {
-	if (!any_listener_has_tls(config))
+	if (!config_has_tls(config))
 		return false;
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (listen_has_tls(&config->listen[i]) && is_legacy(config->listen[i].tls_min))
@@ -171,8 +193,17 @@ bool config_has_legacy(const struct config *config)
 	return false;
 }
 
+static void free_texts(char **texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(texts[i]);
+	free(texts);
+}
+
 static void free_device(struct device *device)
 {
+	free_texts(device->senders, device->sender_count);
+	free_texts(device->recipients, device->recipient_count);
 	free(device->name);
 	free(device->prefixes);
 	free(device->user);
@@ -214,9 +245,7 @@ static void free_upstream(struct upstream_config *upstream)
 
 static void free_route(struct route *route)
 {
-	for (size_t i = 0; i < route->recipient_count; i++)
-		free(route->recipients[i]);
-	free(route->recipients);
+	free_texts(route->recipients, route->recipient_count);
 	free(route->via);
 }
 

@@ -13,6 +13,8 @@
 /* UNSET is for the time of loading only, but for a device's tls_min: it then has its listener's. */
 enum listen_tls { LISTEN_TLS_UNSET, LISTEN_TLS_NONE, LISTEN_TLS_OFFERED, LISTEN_TLS_REQUIRED, LISTEN_TLS_IMPLICIT };
 enum bare_newlines { BARE_REPAIR, BARE_REJECT };
+/* Whether what comes from an entry's addresses logs in. Never UNSET once loaded. */
+enum device_auth { DEVICE_AUTH_UNSET, DEVICE_AUTH_NONE, DEVICE_AUTH_OPTIONAL, DEVICE_AUTH_REQUIRED };
 enum tls_min { TLS_MIN_UNSET, TLS_MIN_1_0, TLS_MIN_1_1, TLS_MIN_1_2, TLS_MIN_1_3 };
 
 struct listen_config {
@@ -36,7 +38,19 @@ struct device {
 	char *user;		/* NULL: known by address alone */
 	char *password_hash;	/* crypt(5) string; NULL exactly where user is */
 	enum tls_min tls_min;
+	enum device_auth auth;
+	bool auth_requires_tls;
+	char **senders;		/* patterns for address_matches(), "<>" for the null sender; none: any */
+	size_t sender_count;
+	char **recipients;	/* likewise: where to without a login; with one, anywhere. None: any */
+	size_t recipient_count;
+	uint64_t message_size;	/* octets of content; 0: limits.message_size alone counts */
+	unsigned messages_per_hour;	/* 0: any number */
+	unsigned quirks;	/* 1 << enum quirk */
 };
+
+/* What a device does that no other may. */
+enum quirk { QUIRK_EOD_LF };	/* ends its content with LF . LF */
 
 enum upstream_kind {
 	UPSTREAM_SUBMISSION, UPSTREAM_HVE, UPSTREAM_DIRECT_SEND, UPSTREAM_CONNECTOR, UPSTREAM_ACS, UPSTREAM_SMTP,
@@ -131,6 +145,8 @@ extern const char *const sandbox_names[];
 extern const char *const listen_tls_names[];	/* from LISTEN_TLS_NONE on */
 extern const char *const bare_newlines_names[];
 extern const char *const tls_min_names[];	/* from TLS_MIN_1_0 on */
+extern const char *const device_auth_names[];	/* from DEVICE_AUTH_NONE on */
+extern const char *const quirk_names[];
 
 /* Whether two sockets want the same port of the same address, so that the second could not be bound. Port 0 overlaps nothing. */
 bool listen_overlaps(const struct listen_config *a, const struct listen_config *b);
@@ -138,20 +154,22 @@ bool listen_overlaps(const struct listen_config *a, const struct listen_config *
 /* The route of a recipient: its index, or -1 where no route matches. The first match in the file's order counts. */
 int config_route(const struct config *config, const char *recipient);
 
-/* The device of a peer's address (IPv4 as v4-mapped): the longest prefix wins, the earlier entry on a tie. An entry
- * with a user counts only by its user, even when it has addresses (they then say where that user may come from).
- * NULL: not listed. */
+/* The entry that decides on a peer's address (IPv4 as v4-mapped): the longest prefix wins; on a tie one without a user, then
+ * the earlier. Its auth says whether the address is enough. NULL: not listed. */
 const struct device *config_device_by_address(const struct config *config, const struct in6_addr *address);
 
-/* The entry with that user (ASCII case ignored) whose addresses, if it has any, hold address. NULL: none. */
+/* The entry with that user whose addresses, if it has any, hold address. ASCII case is ignored; where no entry has user as it
+ * stands, "DOMAIN\\USER" and "USER@DOMAIN" are taken as USER. NULL: none. */
 const struct device *config_device_by_user(const struct config *config, const char *user, const struct in6_addr *address);
 
-/* Whether an entry with a user names address, and whether one names no address at all: that user may come from anywhere. */
-bool config_user_listed_at(const struct config *config, const struct in6_addr *address);
-bool config_user_from_anywhere(const struct config *config);
+/* Whether anybody may log in from address, whose connection is safe from listeners or not. place is what
+ * config_device_by_address has for it. */
+bool config_may_log_in(
+    const struct config *config, const struct device *place, const struct in6_addr *address, bool secure);
 
-/* Whether a listener has TLS of any kind. */
+/* Whether a listener, or any of them, has TLS of any kind. */
 bool listen_has_tls(const struct listen_config *listen);
+bool config_has_tls(const struct config *config);
 
 /* The oldest version that address may speak on listen: that of the entry of devices with the longest prefix that holds it,
  * with a user or not (the handshake comes before the login), or the listener's. Never UNSET. */

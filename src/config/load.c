@@ -139,6 +139,8 @@ static const char *what_it_takes(const struct key *key)
 	    [KEY_PREFIXES] = "an address in quotes, or several: [ \"...\", \"...\" ]",
 	    [KEY_UPSTREAMS] = "the name of an upstream in quotes, or several: [ \"...\", \"...\" ]",
 	    [KEY_WORD] = "a word in quotes",
+	    [KEY_WORDS] = "a word in quotes, or several: [ \"...\", \"...\" ]",
+	    [KEY_SWITCH] = "true or false, without quotes",
 	    [KEY_NUMBER] = "a whole number",
 	    [KEY_SIZE] = "octets, or a text such as \"64K\", \"35M\" or \"1G\"",
 	    [KEY_DURATION] = "seconds, or a text such as \"30s\", \"5m\", \"1h\" or \"2d\"",
@@ -228,19 +230,17 @@ static void load_text(
 		put_pointer(key, target, xstrdup(text));
 }
 
-static void load_word(
-    const struct source *source, const struct key *key, const config_setting_t *setting, void *target)
+/* Which of the key's words a setting has, or -1; then it has been complained about. */
+static int find_word(const struct source *source, const struct key *key, const config_setting_t *setting)
 {
 	const char *text = text_of(source, key, setting, SHOWN_MAX);
 	struct nearest nearest = NEAREST(text);
 
 	if (text == NULL)
-		return;
+		return -1;
 	for (size_t i = 0; key->words[i] != NULL; i++) {
-		if (strcmp(text, key->words[i]) == 0) {
-			put_number(key, target, key->min + i);
-			return;
-		}
+		if (strcmp(text, key->words[i]) == 0)
+			return (int)i;
 		nearest_offer(&nearest, key->words[i]);
 	}
 	char all[128] = "";
@@ -252,6 +252,27 @@ static void load_word(
 		    key->path, text, nearest.best, all);
 	else
 		source_error(source, setting, "%s = \"%s\": no such word; it takes %s", key->path, text, all);
+	return -1;
+}
+
+static void load_word(
+    const struct source *source, const struct key *key, const config_setting_t *setting, void *target)
+{
+	int n = find_word(source, key, setting);
+
+	if (n >= 0)
+		put_number(key, target, key->min + (uint64_t)n);
+}
+
+static void load_switch(
+    const struct source *source, const struct key *key, const config_setting_t *setting, void *target)
+{
+	bool on = config_setting_get_bool(setting) == CONFIG_TRUE;
+
+	if (config_setting_type(setting) != CONFIG_TYPE_BOOL)
+		complain_of_type(source, setting, key);
+	else
+		memcpy(place_of(key, target), &on, sizeof on);
 }
 
 /* One text stands for a list of one. */
@@ -320,6 +341,20 @@ static void load_prefixes(
 	}
 	put_pointer(key, target, prefixes);
 	put_count(key, target, n);
+}
+
+static void load_words(
+    const struct source *source, const struct key *key, const config_setting_t *setting, void *target)
+{
+	uint64_t bits = 0;
+
+	if (!can_hold_entries(source, key, setting))
+		return;
+	for (size_t i = 0; i < entry_count(setting); i++) {
+		int n = find_word(source, key, entry_of(setting, i));
+		bits |= n >= 0 ? 1u << n : 0;
+	}
+	put_number(key, target, bits);
 }
 
 static bool is_list_of_groups(const config_setting_t *setting)
@@ -395,6 +430,12 @@ static void load_setting(
 		break;
 	case KEY_WORD:
 		load_word(source, key, setting, target);
+		break;
+	case KEY_WORDS:
+		load_words(source, key, setting, target);
+		break;
+	case KEY_SWITCH:
+		load_switch(source, key, setting, target);
 		break;
 	case KEY_NUMBER:
 	case KEY_SIZE:
@@ -516,6 +557,15 @@ static void fill_listeners(struct config *config)
 			config->listen[i].tls = has_certificate ? LISTEN_TLS_OFFERED : LISTEN_TLS_NONE;
 }
 
+static void fill_devices(struct config *config)
+{
+	for (size_t i = 0; i < config->device_count; i++) {
+		struct device *device = &config->devices[i];
+		if (device->auth == DEVICE_AUTH_UNSET)
+			device->auth = device->user != NULL ? DEVICE_AUTH_REQUIRED : DEVICE_AUTH_OPTIONAL;
+	}
+}
+
 static bool find_upstream(
     const struct config *config, const char *name, size_t *index, const char **nearest_name)
 {
@@ -594,6 +644,7 @@ static struct config *build(const struct source *source)
 		fill_upstream(&config->upstreams[i]);
 	fill_hostname(config);
 	fill_listeners(config);
+	fill_devices(config);
 	resolve_routes(source, config);
 	return config;
 }

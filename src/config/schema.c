@@ -74,6 +74,21 @@ const struct key schema[] = {
 	.help = "the hash of its password, as `mfdrelay passwd` makes it"},
 {"devices.tls_min", KEY_WORD, .fallback = "(that of the listener)", .min = TLS_MIN_1_0, .words = tls_min_names,
 	AT(struct device, tls_min), .help = "the oldest version of TLS that it may speak"},
+{"devices.auth", KEY_WORD, .fallback = "(required with user, else optional)", .min = DEVICE_AUTH_NONE,
+	.words = device_auth_names, AT(struct device, auth),
+	.help = "whether what comes from its addresses must log in, may, or never does"},
+{"devices.auth_requires_tls", KEY_SWITCH, .fallback = "false", AT(struct device, auth_requires_tls),
+	.help = "whether it may log in over TLS 1.2 or later only"},
+{"devices.senders", KEY_TEXTS, .max = 1000, MANY(struct device, senders, sender_count),
+	.help = "patterns of the addresses that it may send as"},
+{"devices.recipients", KEY_TEXTS, .max = 1000, MANY(struct device, recipients, recipient_count),
+	.help = "patterns of the addresses that it may send to without a login"},
+{"devices.message_size", KEY_SIZE, .fallback = "(that of limits)", .min = 64 * KB, .max = GB,
+	AT(struct device, message_size), .help = "octets of a message"},
+{"devices.messages_per_hour", KEY_NUMBER, .fallback = "0", .max = 1000000, AT(struct device, messages_per_hour),
+	.help = "more get a warning, three times as many are deferred; 0 for any number"},
+{"devices.quirks", KEY_WORDS, .max = 8, .words = quirk_names, AT(struct device, quirks),
+	.help = "what it does that others may not"},
 
 {"upstreams", KEY_LIST, .required = true, .max = 64, MANY(struct config, upstreams, upstream_count),
 	.help = "the roads to Microsoft 365"},
@@ -198,23 +213,29 @@ const struct key *schema_find(const char *path, const char *name)
 	return NULL;
 }
 
-static unsigned depth(const struct key *key)
+/* Less is nearer to the file's top; what holds for all goes before what holds for one of a list. */
+static unsigned distance_from_top(const struct key *key)
 {
-	unsigned dots = 0;
+	size_t group = strcspn(key->path, ".");
+	unsigned distance = 0;
 
 	for (const char *p = key->path; (p = strchr(p, '.')) != NULL; p++)
-		dots++;
-	return dots;
+		distance += 2;
+	for (size_t i = 0; i < schema_count; i++)
+		if (schema[i].type == KEY_LIST && strlen(schema[i].path) == group &&
+		    strncmp(schema[i].path, key->path, group) == 0)
+			distance++;
+	return distance;
 }
 
-/* Of several the one that stands nearest to the file's top. */
+/* Of several the one that is meant most likely. */
 static const struct key *find_elsewhere(const char *name)
 {
 	const struct key *found = NULL;
 
 	for (size_t i = 0; i < schema_count; i++)
 		if (schema[i].type != KEY_LATER && strcmp(schema_name(&schema[i]), name) == 0 &&
-		    (found == NULL || depth(&schema[i]) < depth(found)))
+		    (found == NULL || distance_from_top(&schema[i]) < distance_from_top(found)))
 			found = &schema[i];
 	return found;
 }

@@ -14,6 +14,8 @@ enum key_type {
 	KEY_TEXTS,	/* char **: one text or several, at most max of them */
 	KEY_PREFIXES,	/* struct prefix *: likewise */
 	KEY_UPSTREAMS,	/* likewise, names of upstreams; stored when all upstreams are known */
+	KEY_SWITCH,	/* bool: true or false */
+	KEY_WORDS,	/* unsigned: one of words or several; the bit 1 << n stands for words[n] */
 	KEY_WORD,	/* an enum: one of words */
 	KEY_NUMBER,	/* min to max; an unsigned integer of size octets */
 	KEY_SIZE,	/* the same, with K, M, G in quotes */
@@ -28,7 +30,7 @@ struct key {
 	const char *fallback;		/* the default, as the file would have it; in parentheses where it is found out
 					   while loading; NULL: none */
 	uint64_t min, max;		/* the range; of a KEY_WORD, min is the number of its first word */
-	const char *const *words;	/* of a KEY_WORD, NULL at the end; of others: words[n] may stand for the number n */
+	const char *const *words;	/* of a KEY_WORD and KEY_WORDS, NULL at the end; of others: words[n] may stand for the number n */
 	size_t offset, size;		/* in the struct of the group around it */
 	size_t count_offset;		/* of the size_t that holds how many */
 	const char *help;

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "listener/auth.h"
+#include "listener/policy.h"
 #include "listener/session_inside.h"
 #include "smtp/command.h"
 #include "smtp/sasl.h"
@@ -53,8 +54,17 @@ static void on_checked(void *arg, const struct device *device)
 
 	s->check = NULL;
 	s->state = S_COMMAND;
-	if (device != NULL) {
+	if (device != NULL && device->auth_requires_tls && !s->secure) {
+		/* Only who knows the password hears of it. */
+		reply = "538 5.7.11 TLS 1.2 or later is needed for a login (devices.auth_requires_tls)";
+		log_event(LOG_LEVEL_WARNING, "login-refused", kv_str("peer", s->peer_text),
+		    kv_str("device", device->name), kv_str("reply", reply),
+		    kv_str("remedy",
+			"switch TLS on in the device, and change its password: it was sent in plain text"));
+	} else if (device != NULL) {
 		s->login = device;
+		s->login_missed = false;
+		count(&s->env->counters->logins, 1);
 		reply = "235 2.7.0 Authentication successful";
 		log_event(
 		    LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
@@ -100,12 +110,11 @@ const char *auth_dialog_begin(struct session *s, struct str args)
 	struct command mechanism = command_split(args);
 	bool plain = str_ieq(mechanism.verb, "PLAIN");
 
-	if (s->env->auth == NULL)
-		return "502 5.5.1 AUTH is not offered: no entry in devices has a user (see mfdrelay.conf)";
-	if (session_needs_tls(s))
-		return session_tls_needed;
 	if (s->login != NULL)
 		return "503 5.5.1 Already logged in";
+	s->login_missed = true;
+	if (!policy_offers_auth(s))
+		return policy_refuse_auth(s);
 	if (!plain && !str_ieq(mechanism.verb, "LOGIN"))
 		return "504 5.5.4 Mechanisms: LOGIN PLAIN";
 	s->sasl = xcalloc(1, sizeof *s->sasl);

@@ -6,14 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
 #include "listener/auth_dialog.h"
+#include "listener/policy.h"
 #include "listener/say.h"
 #include "listener/session_inside.h"
+#include "listener/storm.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "smtp/command.h"
@@ -44,6 +47,9 @@ static const char content_unasked[] = "421 4.7.0 No command followed the refused
 
 /* Why the present command is refused, where the log says more than the reply. */
 static struct err detail;
+
+/* Whether its refusal was logged so often that it is not any more. */
+static bool unlogged;
 
 static void forget_mail(struct session *s)
 {
@@ -106,32 +112,20 @@ static const char *on_helo(struct session *s, struct str args)
 static const char *on_ehlo(struct session *s, struct str args)
 {
 	const struct config *config = s->env->config;
-	bool offers_auth = s->env->auth != NULL && !session_needs_tls(s);
+	bool offers_auth = policy_offers_auth(s);
+	/* Outlook Express 4 and Exchange 5.0 look for the second form, from before RFC 2554. */
+	bool offers_old_auth = offers_auth && s->tls_min < TLS_MIN_1_2;
 
 	forget_mail(s);
 	set_helo(s, args);
 	s->extended = true;
-	return say("250-%s\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n%s250%sENHANCEDSTATUSCODES%s",
-	    config->hostname, config->limits.message_size, offers_starttls(s) ? "250-STARTTLS\r\n" : "",
-	    offers_auth ? "-" : " ", offers_auth ? "\r\n250 AUTH LOGIN PLAIN" : "");
+	return say("250-%s\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n%s250%sENHANCEDSTATUSCODES%s%s",
+	    config->hostname, policy_size_limit(s).bytes, offers_starttls(s) ? "250-STARTTLS\r\n" : "",
+	    offers_auth ? "-" : " ", offers_old_auth ? "\r\n250-AUTH=LOGIN PLAIN" : "",
+	    offers_auth ? "\r\n250 AUTH LOGIN PLAIN" : "");
 }
 
 /* --- who may send, and where to --- */
-
-static const struct device *device_of(const struct session *s)
-{
-	return s->login != NULL ? s->login : config_device_by_address(s->env->config, &s->peer);
-}
-
-static const char *refuse_sender(const struct session *s)
-{
-	if (device_of(s) != NULL)
-		return NULL;
-	if (config_user_listed_at(s->env->config, &s->peer))
-		return "530 5.7.0 Authentication required";
-	return say("550 5.7.1 %s is not listed in devices of this relay (see mfdrelay.conf)%s", s->peer_text,
-	    config_user_from_anywhere(s->env->config) ? ", and has not logged in" : "");
-}
 
 static const char *refuse_args(enum args_result result, const char *what, const char *bad_address)
 {
@@ -148,13 +142,12 @@ static const char *refuse_args(enum args_result result, const char *what, const 
 	return NULL;
 }
 
-static const char *refuse_size(const struct mail_args *mail, uint64_t limit)
+static const char *refuse_size(const struct mail_args *mail, struct size_limit limit)
 {
-	if (!mail->has_size || mail->size <= limit)
+	if (!mail->has_size || mail->size <= limit.bytes)
 		return NULL;
-	return say("552 5.3.4 Message of %" PRIu64 " bytes is larger than limits.message_size (%" PRIu64
-		   " bytes)",
-	    mail->size, limit);
+	return say("552 5.3.4 Message of %" PRIu64 " bytes is larger than %s (%" PRIu64 " bytes)", mail->size,
+	    limit.key, limit.bytes);
 }
 
 static const char *refuse_disk(int error)
@@ -173,6 +166,51 @@ static const char *refuse_no_room(const struct session *s, uint64_t bytes)
 	return refuse_disk(errno);
 }
 
+/* One that goes on trying would fill the log with it. */
+static const char *refuse_storm(const struct session *s)
+{
+	const struct device *device = policy_device(s);
+	int64_t left_ms;
+	bool first;
+
+	if (device == NULL || !storm_stops(s->env->storms, device, clock_mono_ms(), &left_ms, &first))
+		return NULL;
+	unlogged = !first;
+	count(&s->env->counters->storm_deferrals, 1);
+	return say("452 4.3.1 %s has sent %d times its devices.messages_per_hour (%u): try again in %u "
+		   "minutes",
+	    device->name, STORM_STOP_FACTOR, device->messages_per_hour, (unsigned)(left_ms / 60000) + 1);
+}
+
+/* Some devices go on without a login when theirs fails, and nobody sees it. */
+static void note_downgrade(struct session *s)
+{
+	const struct device *device = policy_device(s);
+
+	if (!s->login_missed || s->login != NULL || device == NULL)
+		return;
+	s->login_missed = false;
+	log_event(LOG_LEVEL_WARNING, "login-skipped", kv_str("peer", s->peer_text),
+	    kv_str("device", device->name),
+	    kv_str("why", "its AUTH has failed, and it sends without a login, as its entry allows"),
+	    kv_str("remedy",
+		"correct user and password in the device; or auth = \"required\" in its entry of devices"));
+}
+
+/* What a device does that finds no AUTH it knows (Canon), or that nobody has set up for one. */
+static void explain_missing_login(const struct session *s)
+{
+	if (s->login_missed)
+		err_set(&detail, "its AUTH has failed, and it goes on without a login");
+	else if (policy_offers_auth(s))
+		err_set(&detail, "AUTH LOGIN PLAIN is offered, and the device has not used it: it is not set "
+				 "up to log in, "
+				 "or knows neither");
+	else
+		err_set(&detail, "AUTH is not offered before TLS 1.2 or later: switch TLS on in the device "
+				 "(devices.auth_requires_tls)");
+}
+
 /* A device need not have said HELO: some never do. */
 static const char *on_mail(struct session *s, struct str args)
 {
@@ -183,13 +221,18 @@ static const char *on_mail(struct session *s, struct str args)
 		refusal = refuse_args(
 		    command_mail(args, &mail), "MAIL FROM", "501 5.1.7 That is no sender's address");
 	if (refusal == NULL)
-		refusal = refuse_size(&mail, s->env->config->limits.message_size);
+		refusal = policy_refuse_sender(s, &mail.sender);
+	if (refusal == NULL)
+		refusal = refuse_storm(s);
+	if (refusal == NULL)
+		refusal = refuse_size(&mail, policy_size_limit(s));
 	if (refusal == NULL)
 		refusal = refuse_no_room(s, mail.has_size ? mail.size : 0);
 	if (refusal != NULL)
 		return refusal;
+	note_downgrade(s);
 	s->stored[0] = '\0';
-	s->mail = transaction_new(s->env, &mail.sender, mail.has_size ? mail.size : 0);
+	s->mail = transaction_new(s->env, &mail.sender, mail.has_size ? mail.size : 0, policy_size_limit(s));
 	s->last_message = s->env->retiring;
 	return "250 2.1.0 Ok";
 }
@@ -209,6 +252,9 @@ static const char *refuse_recipients(const struct session *s, const struct addre
 	size_t total = transaction_recipients(s->mail);
 
 	for (size_t i = 0; i < n; i++) {
+		const char *refusal = policy_refuse_recipient(s, &found[i]);
+		if (refusal != NULL)
+			return refusal;
 		if (config_route(config, found[i].text) < 0)
 			return say("550 5.7.1 No route for %s (see routes in mfdrelay.conf)", found[i].text);
 		if (!transaction_has(s->mail, &found[i]) && !is_among(&found[i], found, i))
@@ -224,7 +270,10 @@ static const char *on_rcpt(struct session *s, struct str args)
 {
 	static struct address found[RCPT_LIST_MAX];
 	size_t n = 0;
-	const char *refusal = refuse_sender(s);
+	const char *refusal = policy_refuse_peer(s);
+
+	if (refusal != NULL && s->place != NULL)
+		explain_missing_login(s);
 
 	if (refusal == NULL)
 		refusal = refuse_args(command_rcpt(args, found, RCPT_LIST_MAX, &n), "RCPT TO",
@@ -247,7 +296,7 @@ static const char *on_rcpt(struct session *s, struct str args)
 static const char *on_data(struct session *s, struct str args)
 {
 	struct origin origin = {
-	    .device = device_of(s),
+	    .device = policy_device(s),
 	    .user = s->login != NULL ? s->login->user : "",
 	    .peer = s->peer_text,
 	    .helo = s->helo != NULL ? s->helo : "",
@@ -399,7 +448,7 @@ static const char *on_unknown(struct session *s, struct str verb)
 
 static void log_refusal(const struct session *s, const struct verb *verb, struct str args, const char *reply)
 {
-	const struct device *device = device_of(s);
+	const struct device *device = policy_device(s);
 	const struct kv none = {0};
 
 	log_event(LOG_LEVEL_WARNING, "refused", kv_str("peer", s->peer_text),
@@ -433,8 +482,9 @@ static const char *run_verb(struct session *s, const struct verb *verb, struct s
 	if ((verb->flags & CHATTER) && ++s->chatter > CHATTER_MAX)
 		return "421 4.7.0 Too many commands without a message, closing";
 	detail.text[0] = '\0';
+	unlogged = false;
 	reply = allowed ? verb->run(s, args) : verb->otherwise;
-	if (allowed && is_refusal(reply) && (verb->flags & LOGGED))
+	if (allowed && is_refusal(reply) && (verb->flags & LOGGED) && !unlogged)
 		log_refusal(s, verb, args, reply);
 	s->content_refused = is_refusal(reply) && (verb->flags & CONTENT_FOLLOWS);
 	return s->content_refused && conn_available(s->conn) > 0 ? close_on_content(s, reply) : reply;

@@ -22,6 +22,7 @@
 #include "listener/handshake.h"
 #include "listener/peers.h"
 #include "listener/session.h"
+#include "listener/storm.h"
 #include "net/conn.h"
 #include "net/listen.h"
 #include "spool/spool.h"
@@ -182,8 +183,7 @@ static unsigned places_for(const struct config *config, const struct in6_addr *p
 {
 	unsigned all = config->limits.sessions;
 
-	if (config_device_by_address(config, peer) != NULL || config_user_listed_at(config, peer) ||
-	    !lists_addresses(config))
+	if (config_device_by_address(config, peer) != NULL || !lists_addresses(config))
 		return all;
 	return all - all / 4;
 }
@@ -352,6 +352,7 @@ static void listener_stop(void *state)
 	spool_close(l->env.spool);
 	send_wake(l);
 	auth_free(l->env.auth);
+	storms_free(l->env.storms);
 	conn_drop_finishing();
 	free_event(l->resume);
 	free_event(l->wake);
@@ -394,6 +395,7 @@ static void *listener_start(struct worker *worker, struct err *err)
 	}
 	handshakes_load(&l->tls, input->config);
 	l->env.tls = &l->tls;
+	l->env.storms = storms_new(input->config);
 	confine(l);
 	spool_start(l->env.spool);
 	l->env.auth = auth_new(base, input->config);

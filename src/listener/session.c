@@ -19,7 +19,10 @@
 #include "listener/commands.h"
 #include "listener/handshake.h"
 #include "listener/auth_dialog.h"
+#include "listener/policy.h"
+#include "listener/say.h"
 #include "listener/session_inside.h"
+#include "listener/storm.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "net/listen.h"
@@ -316,6 +319,7 @@ static void end_message(struct session *s)
 	const char *refusal = transaction_end(mail, on_stored, s);
 
 	if (refusal == NULL) {
+		storm_count(s->env->storms, policy_device(s), clock_mono_ms());
 		enter(s, S_COMMIT);
 		return;
 	}
@@ -338,8 +342,9 @@ static bool take_content(struct session *s)
 	if (feed == FEED_ENDED) {
 		end_message(s);
 	} else if (feed == FEED_HOPELESS) {
-		lost(s, "more than twice limits.message_size");
-		answer(s, "421 4.3.4 Message is far larger than limits.message_size, closing");
+		const char *key = transaction_limit(s->mail).key;
+		lost(s, "more than twice as large as it may be");
+		answer(s, say("421 4.3.4 Message is far larger than %s, closing", key));
 	}
 	return true;
 }
@@ -448,8 +453,7 @@ static void handshake_failed(struct session *s, const char *why)
 		return;
 	}
 	count(&s->env->counters->tls_failures, 1);
-	handshake_log_failed(
-	    s->conn, s->peer_text, config_device_by_address(s->env->config, &s->peer), s->tls_min, why);
+	handshake_log_failed(s->conn, s->peer_text, s->place, s->tls_min, why);
 }
 
 /* RFC 3207 section 4.2: what was said before was said by anybody. Faults are counted on. */
@@ -570,6 +574,7 @@ bool session_new(
 		return false;
 	}
 	set_peer(s, peer);
+	s->place = config_device_by_address(env->config, peer);
 	s->listen = listen;
 	s->tls_min = config_tls_min(env->config, listen, peer);
 	LIST_INSERT_HEAD(&env->sessions, s, entry);

@@ -16,6 +16,7 @@ struct handshakes;
 struct listen_config;
 struct session;
 struct spool;
+struct storms;
 
 /* What the sessions of a listener share. The first part is the listener's, borrowed, set before the first
  * session; the rest begins as zero and is the sessions' own. */
@@ -26,6 +27,7 @@ struct session_env {
 	struct spool *spool;
 	struct auth *auth;	/* NULL: AUTH is not offered */
 	const struct handshakes *tls;	/* NULL: there is no TLS */
+	struct storms *storms;
 	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back */
 	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
 	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */

@@ -43,6 +43,7 @@ struct session {
 	LIST_ENTRY(session) entry;
 	struct conn *conn;
 	struct transaction *mail;	/* NULL: no MAIL given */
+	const struct device *place;	/* the entry of its address, which may ask for a login; NULL: not listed */
 	const struct device *login;	/* the entry of the user that has logged in; NULL: none */
 	struct sasl_login *sasl;	/* while AUTH is under way */
 	struct auth_check *check;	/* in S_CHECK */
@@ -58,6 +59,7 @@ struct session {
 	bool handshaking;
 	bool tls;			/* what is said is said over TLS ... */
 	bool secure;			/* ... of 1.2 or later: what policies may rely on */
+	bool login_missed;		/* AUTH has come to nothing */
 	bool extended;			/* EHLO was said */
 	bool content_refused;		/* what comes next may be the content that we did not ask for */
 	bool last_message;		/* the one after a reload has been begun */

@@ -25,6 +25,7 @@ struct transaction {
 	struct session_env *env;
 	struct envelope envelope;
 	size_t room; /* for recipients */
+	struct size_limit limit;
 	struct spool_draft *draft;
 	struct data_reader reader;
 	struct trace_scan scan;
@@ -40,13 +41,14 @@ struct transaction {
 };
 
 struct transaction *transaction_new(
-    struct session_env *env, const struct address *sender, uint64_t announced)
+    struct session_env *env, const struct address *sender, uint64_t announced, struct size_limit limit)
 {
 	struct transaction *t = xcalloc(1, sizeof *t);
 
 	t->env = env;
 	t->envelope.sender = xstrdup(sender->text);
 	t->envelope.content_bytes = announced;
+	t->limit = limit;
 	return t;
 }
 
@@ -91,6 +93,11 @@ size_t transaction_recipients(const struct transaction *t)
 uint64_t transaction_announced(const struct transaction *t)
 {
 	return t->envelope.content_bytes;
+}
+
+struct size_limit transaction_limit(const struct transaction *t)
+{
+	return t->limit;
 }
 
 const char *transaction_sender(const struct transaction *t)
@@ -187,12 +194,10 @@ char *transaction_disk_reply(int error)
 
 static void check_content(struct transaction *t)
 {
-	uint64_t limit = t->env->config->limits.message_size;
-
-	if (t->reader.bytes > limit)
+	if (t->reader.bytes > t->limit.bytes)
 		refuse(t,
-		    xasprintf(
-			"552 5.3.4 Message is larger than limits.message_size (%" PRIu64 " bytes)", limit),
+		    xasprintf("552 5.3.4 Message is larger than %s (%" PRIu64 " bytes)", t->limit.key,
+			t->limit.bytes),
 		    NULL);
 	else if (t->scan.received > TRACE_RECEIVED_MAX)
 		refuse(t, xasprintf("554 5.4.6 More than %d Received headers: mail loop", TRACE_RECEIVED_MAX),
@@ -217,7 +222,6 @@ static void store(struct transaction *t, const char *content, size_t n)
 enum feed transaction_feed(struct transaction *t, struct str in, size_t *used)
 {
 	static char content[CONTENT_CHUNK]; /* for the time of this call: sessions share it */
-	uint64_t limit = t->env->config->limits.message_size;
 	size_t n;
 
 	*used = data_read(&t->reader, in.p, in.n, content, sizeof content, &n);
@@ -230,7 +234,7 @@ enum feed transaction_feed(struct transaction *t, struct str in, size_t *used)
 		store(t, content, n);
 	if (t->reader.ended)
 		return FEED_ENDED;
-	return t->raw / 2 > limit + HOPELESS_SLACK ? FEED_HOPELESS : FEED_MORE;
+	return t->raw / 2 > t->limit.bytes + HOPELESS_SLACK ? FEED_HOPELESS : FEED_MORE;
 }
 
 static struct kv first_recipient(const struct transaction *t)
@@ -257,11 +261,11 @@ static void log_accepted(const struct transaction *t)
 	count(&t->env->counters->messages_accepted, 1);
 	count(&t->env->counters->bytes_accepted, t->reader.bytes);
 	log_event(LOG_LEVEL_INFO, "accepted", kv_str("id", e->id), kv_str("device", e->device),
-	    kv_str("peer", e->peer), kv_str("user", e->user), kv_str("tls", t->tls), kv_str("from", e->sender),
-	    first_recipient(t),
-	    kv_u64("recipients", e->recipient_count), kv_u64("bytes", t->reader.bytes),
-	    kv_u64("bare_lf", t->reader.bare_lf), kv_u64("bare_cr", t->reader.bare_cr),
-	    kv_u64("nul", t->reader.nul), kv_i64("ms", clock_mono_ms() - t->begun_ms));
+	    kv_str("peer", e->peer), kv_str("user", e->user), kv_str("tls", t->tls),
+	    kv_str("from", e->sender), first_recipient(t), kv_u64("recipients", e->recipient_count),
+	    kv_u64("bytes", t->reader.bytes), kv_u64("bare_lf", t->reader.bare_lf),
+	    kv_u64("bare_cr", t->reader.bare_cr), kv_u64("nul", t->reader.nul),
+	    kv_i64("ms", clock_mono_ms() - t->begun_ms));
 }
 
 void transaction_log_lost(const struct transaction *t, const char *reason)

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "config/config.h"
+#include "listener/policy.h"
 
 struct address;
 struct session_env;
@@ -26,9 +27,11 @@ struct origin {
 };
 
 /* announced: the size that the device said the content has; 0: none. From DATA on no other message is let in on that
- * room of the disk. */
-struct transaction *transaction_new(struct session_env *env, const struct address *sender, uint64_t announced);
+ * room of the disk. More than limit is refused. */
+struct transaction *transaction_new(
+    struct session_env *env, const struct address *sender, uint64_t announced, struct size_limit limit);
 uint64_t transaction_announced(const struct transaction *transaction);
+struct size_limit transaction_limit(const struct transaction *transaction);
 
 /* Whether it has that recipient already: the domain in any case, the local part as it is. */
 bool transaction_has(const struct transaction *transaction, const struct address *recipient);

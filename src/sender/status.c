@@ -20,7 +20,8 @@ static json_t *time_json(int64_t wall_ms)
 
 static json_t *counters_json(const struct counters *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack(
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 	    "sessions", (json_int_t)counted(&c->sessions), "sessions_now",
 	    (json_int_t)counted(&c->sessions_now), "sessions_refused",
 	    (json_int_t)counted(&c->sessions_refused), "tls_sessions", (json_int_t)counted(&c->tls_sessions),
@@ -29,7 +30,8 @@ static json_t *counters_json(const struct counters *c)
 	    (json_int_t)counted(&c->bytes_accepted), "messages_refused",
 	    (json_int_t)counted(&c->messages_refused), "recipients_refused",
 	    (json_int_t)counted(&c->recipients_refused), "auth_failures",
-	    (json_int_t)counted(&c->auth_failures), "messages_delivered",
+	    (json_int_t)counted(&c->auth_failures), "logins", (json_int_t)counted(&c->logins),
+	    "storm_deferrals", (json_int_t)counted(&c->storm_deferrals), "messages_delivered",
 	    (json_int_t)counted(&c->messages_delivered), "recipients_delivered",
 	    (json_int_t)counted(&c->recipients_delivered), "recipients_failed",
 	    (json_int_t)counted(&c->recipients_failed), "reports", (json_int_t)counted(&c->reports),

@@ -640,11 +640,57 @@ static void test_devices(void **state)
 	assert_string_equal(name_by_address(config, "10.1.3.1"), "none");
 	assert_string_equal(name_by_address(config, "fd00:3::ffff:1"), "net");
 	assert_string_equal(name_by_address(config, "fd00:3:0:1::1"), "none");
-	assert_string_equal(name_by_address(config, "10.9.9.9"), "none");
+	assert_string_equal(name_by_address(config, "10.9.9.9"), "tied");
 	assert_string_equal(name_by_user(config, "ERP", "192.0.2.1"), "erp");
 	assert_string_equal(name_by_user(config, "er", "192.0.2.1"), "none");
 	assert_string_equal(name_by_user(config, "tied", "10.9.9.9"), "tied");
 	assert_string_equal(name_by_user(config, "tied", "10.9.9.8"), "none");
+	assert_string_equal(name_by_user(config, "CONTOSO\\ERP", "192.0.2.1"), "erp");
+	assert_string_equal(name_by_user(config, "erp@contoso.com", "192.0.2.1"), "erp");
+	assert_string_equal(name_by_user(config, "CONTOSO\\", "192.0.2.1"), "none");
+	config_free(config);
+}
+
+static void a_login_is_asked_for_where_the_entry_with_the_longest_prefix_says_so(void **state)
+{
+	struct config *config = load_text("who logs in",
+	    HOSTNAME UPSTREAMS ROUTES
+	    "listen = ( { tls = \"offered\"; } );\n"
+	    "devices = (\n"
+	    "{ name = \"anna\"; user = \"anna\"; password = \"" HASH "\"; address = \"10.1.2.0/24\"; },\n"
+	    "{ name = \"net\"; address = \"10.1.2.0/24\"; recipients = \"it@contoso.com\"; },\n"
+	    "{ name = \"host\"; user = \"host\"; password = \"" HASH "\"; address = \"10.1.2.9\"; },\n"
+	    "{ name = \"both\"; user = \"both\"; password = \"" HASH "\"; address = \"10.1.2.10\";\n"
+	    "  auth = \"optional\"; senders = [ \"<>\", \"*@contoso.com\" ]; },\n"
+	    "{ name = \"mute\"; address = \"10.1.2.11\"; auth = \"none\"; message_size = \"1M\";\n"
+	    "  messages_per_hour = 100; quirks = [ \"eod-lf\" ]; },\n"
+	    "{ name = \"safe\"; address = \"10.1.2.12\"; auth_requires_tls = true; } );\n",
+	    "");
+	static const struct {
+		const char *peer, *name;
+		enum device_auth auth;
+		bool plain, secure; /* may log in */
+	} cases[] = {{"10.1.2.1", "net", DEVICE_AUTH_OPTIONAL, true, true},
+	    {"10.1.2.9", "host", DEVICE_AUTH_REQUIRED, true, true},
+	    {"10.1.2.10", "both", DEVICE_AUTH_OPTIONAL, true, true},
+	    {"10.1.2.11", "mute", DEVICE_AUTH_NONE, false, false},
+	    {"10.1.2.12", "safe", DEVICE_AUTH_OPTIONAL, false, true}};
+
+	(void)state;
+	assert_non_null(config);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct in6_addr from = address(cases[i].peer);
+		assert_string_equal(name_by_address(config, cases[i].peer), cases[i].name);
+		const struct device *place = config_device_by_address(config, &from);
+		assert_int_equal(place->auth, cases[i].auth);
+		assert_int_equal(config_may_log_in(config, place, &from, false), cases[i].plain);
+		assert_int_equal(config_may_log_in(config, place, &from, true), cases[i].secure);
+	}
+	struct in6_addr stranger = address("192.0.2.1");
+	assert_false(config_may_log_in(config, NULL, &stranger, true));
+	assert_int_equal(config->devices[4].message_size, 1024 * 1024);
+	assert_int_equal(config->devices[4].messages_per_hour, 100);
+	assert_int_equal(config->devices[4].quirks, 1u << QUIRK_EOD_LF);
 	config_free(config);
 }
 
@@ -1085,6 +1131,7 @@ int main(void)
 	    cmocka_unit_test(test_nearest),
 	    cmocka_unit_test(test_hosts_and_guids),
 	    cmocka_unit_test(test_devices),
+	    cmocka_unit_test(a_login_is_asked_for_where_the_entry_with_the_longest_prefix_says_so),
 	    cmocka_unit_test(test_tls),
 	    cmocka_unit_test(test_tls_files),
 	    cmocka_unit_test(test_signing_pairs),

@@ -6,7 +6,8 @@
  * "C* N text" N times; \r \n \0 \xHH are those bytes. "S: text" is what a reply line begins with, "S= text"
  * all of it. "eof": the device closes its side. "closed": the relay does, after the last reply. "queued N":
  * messages in the spool afterwards; "content text" and "lacks text": of the last one. Before all that: "peer
- * ADDRESS", "size N", "recipients N", "bare_newlines reject", "without-users", and "only whole bytes steps" for the ways that are
+ * ADDRESS", "size N", "recipients N", "bare_newlines reject", "without-users", "legacy" (the listener's
+ * tls_min is 1.0), and "only whole bytes steps" for the ways that are
  * tried. A line that begins with '#' is for the reader. */
 #include <errno.h>
 #include <glob.h>
@@ -34,6 +35,7 @@
 #include "listener/auth.h"
 #include "listener/session.h"
 #include "listener/session_inside.h"
+#include "listener/storm.h"
 #include "net/conn.h"
 #include "spool/spool.h"
 
@@ -84,8 +86,9 @@ static char *hash_of(const char *password)
 
 static void make_config(struct config *config, const char *spool)
 {
-	static struct prefix office, labs;
-	static struct device devices[3];
+	static struct prefix office, labs, cameras, panel, gate;
+	static struct device devices[7];
+	static char *senders[] = {"camera@contoso.com", "<>"}, *guards[] = {"guard@contoso.com"};
 	static char *patterns[] = {"*@contoso.com", "*@fabrikam.com"};
 	static size_t via[] = {0};
 	static struct route route = {
@@ -93,18 +96,46 @@ static void make_config(struct config *config, const char *spool)
 
 	office = prefix_of("::ffff:10.1.2.0", 120);
 	labs = prefix_of("fd00:3::", 64);
-	devices[0] = (struct device){.name = "mfd", .prefixes = &office, .prefix_count = 1};
-	devices[1] = (struct device){.name = "erp", .user = "erp", .password_hash = hash_of("geheim12")};
+	cameras = prefix_of("::ffff:10.1.9.1", 128);
+	panel = prefix_of("::ffff:10.1.9.2", 128);
+	gate = prefix_of("::ffff:10.1.9.3", 128);
+	devices[0] = (struct device){
+	    .name = "mfd", .prefixes = &office, .prefix_count = 1, .auth = DEVICE_AUTH_OPTIONAL};
+	devices[1] = (struct device){
+	    .name = "erp", .user = "erp", .password_hash = hash_of("geheim12"), .auth = DEVICE_AUTH_REQUIRED};
 	devices[2] = (struct device){.name = "lab",
 	    .user = "lab",
 	    .password_hash = hash_of("labor123"),
 	    .prefixes = &labs,
-	    .prefix_count = 1};
+	    .prefix_count = 1,
+	    .auth = DEVICE_AUTH_REQUIRED};
+	devices[3] = (struct device){.name = "camera",
+	    .prefixes = &cameras,
+	    .prefix_count = 1,
+	    .auth = DEVICE_AUTH_OPTIONAL,
+	    .senders = senders,
+	    .sender_count = 2,
+	    .recipients = guards,
+	    .recipient_count = 1,
+	    .message_size = 2000,
+	    .messages_per_hour = 1};
+	devices[4] =
+	    (struct device){.name = "panel", .prefixes = &panel, .prefix_count = 1, .auth = DEVICE_AUTH_NONE};
+	devices[5] = (struct device){.name = "gate",
+	    .prefixes = &gate,
+	    .prefix_count = 1,
+	    .auth = DEVICE_AUTH_REQUIRED,
+	    .auth_requires_tls = true};
+	devices[6] = (struct device){.name = "boss",
+	    .user = "boss",
+	    .password_hash = devices[1].password_hash,
+	    .auth = DEVICE_AUTH_REQUIRED,
+	    .auth_requires_tls = true};
 	*config = (struct config){
 	    .hostname = "relay.test",
 	    .spool = (char *)(uintptr_t)spool,
 	    .devices = devices,
-	    .device_count = 3,
+	    .device_count = 7,
 	    .routes = &route,
 	    .route_count = 1,
 	    .limits = {.message_size = 100000,
@@ -157,6 +188,7 @@ static void relay_open(struct relay *r)
 		fail_msg("%s", err.text);
 	spool_start(r->env.spool);
 	r->env.auth = auth_new(r->base, &r->config);
+	r->env.storms = storms_new(&r->config);
 }
 
 static void spool_again(struct relay *r, uint64_t free_space)
@@ -178,6 +210,7 @@ static void relay_close(struct relay *r)
 	sessions_close(&r->env);
 	spool_close(r->env.spool);
 	auth_free(r->env.auth);
+	storms_free(r->env.storms);
 	assert_int_equal(r->env.session_count, 0);
 	assert_int_equal(r->env.commits, 0);
 	assert_int_equal(counted(&r->env.counters->sessions_now), 0);
@@ -443,6 +476,8 @@ static void apply_option(struct relay *r, struct dialog *d, const char *line, co
 		auth_free(r->env.auth);
 		r->env.auth = NULL;
 		r->config.device_count = 1;
+	} else if (after(line, "legacy") != NULL) {
+		r->listen.tls_min = TLS_MIN_1_0;
 	} else if ((value = after(line, "only")) != NULL) {
 		d->may[WHOLE] = strstr(value, "whole") != NULL;
 		d->may[BYTES] = strstr(value, "bytes") != NULL;

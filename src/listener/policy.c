@@ -1,0 +1,84 @@
+#include "listener/policy.h"
+
+#include "config/config.h"
+#include "listener/say.h"
+#include "listener/session_inside.h"
+#include "smtp/address.h"
+
+const struct device *policy_device(const struct session *s)
+{
+	if (s->login != NULL)
+		return s->login;
+	return s->place != NULL && s->place->auth != DEVICE_AUTH_REQUIRED ? s->place : NULL;
+}
+
+/* Without the threads that check passwords there is no user either. */
+bool policy_offers_auth(const struct session *s)
+{
+	return s->env->auth != NULL && !session_needs_tls(s) &&
+	       config_may_log_in(s->env->config, s->place, &s->peer, s->secure);
+}
+
+const char *policy_refuse_auth(const struct session *s)
+{
+	if (s->env->auth == NULL)
+		return "502 5.5.1 AUTH is not offered: no entry in devices has a user (see mfdrelay.conf)";
+	if (session_needs_tls(s))
+		return session_tls_needed;
+	if (!s->secure && config_may_log_in(s->env->config, s->place, &s->peer, true))
+		return say(
+		    "538 5.7.11 %s: TLS 1.2 or later is needed for a login (devices.auth_requires_tls)",
+		    s->place != NULL ? s->place->name : s->peer_text);
+	if (s->place != NULL && s->place->auth == DEVICE_AUTH_NONE)
+		return say("502 5.5.1 AUTH is not offered to %s (devices.auth is \"none\")", s->place->name);
+	return say(
+	    "502 5.5.1 AUTH is not offered to %s: no user in devices may come from there", s->peer_text);
+}
+
+struct size_limit policy_size_limit(const struct session *s)
+{
+	const struct device *device = policy_device(s);
+	struct size_limit all = {s->env->config->limits.message_size, "limits.message_size"};
+
+	if (device == NULL || device->message_size == 0 || device->message_size > all.bytes)
+		return all;
+	return (struct size_limit){device->message_size, "devices.message_size"};
+}
+
+static bool is_among(const char *text, char *const *patterns, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (address_matches(text, patterns[i]))
+			return true;
+	return n == 0;
+}
+
+const char *policy_refuse_sender(const struct session *s, const struct address *sender)
+{
+	const struct device *device = policy_device(s);
+	const char *text = sender->text[0] != '\0' ? sender->text : "<>";
+
+	if (device == NULL || is_among(text, device->senders, device->sender_count))
+		return NULL;
+	return say("550 5.7.1 %s may not send as %s (devices.senders)", device->name, text);
+}
+
+const char *policy_refuse_peer(const struct session *s)
+{
+	if (policy_device(s) != NULL)
+		return NULL;
+	if (s->place != NULL)
+		return "530 5.7.0 Authentication required";
+	return say("550 5.7.1 %s is not listed in devices of this relay (see mfdrelay.conf)%s", s->peer_text,
+	    policy_offers_auth(s) ? ", and has not logged in" : "");
+}
+
+const char *policy_refuse_recipient(const struct session *s, const struct address *recipient)
+{
+	const struct device *device = policy_device(s);
+
+	if (s->login != NULL || is_among(recipient->text, device->recipients, device->recipient_count))
+		return NULL;
+	return say("550 5.7.1 %s may not send to %s without a login (devices.recipients)", device->name,
+	    recipient->text);
+}

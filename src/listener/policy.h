@@ -1,0 +1,36 @@
+/* What the entries of devices let a session do. The entry decides, by the address and by the user who has logged in; a login
+ * alone decides nothing. */
+#ifndef MFDRELAY_LISTENER_POLICY_H
+#define MFDRELAY_LISTENER_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct address;
+struct device;
+struct session;
+
+/* Who is sending: the entry of the user that has logged in, else that of the address, unless it asks for a login. NULL:
+ * nobody who may send. */
+const struct device *policy_device(const struct session *session);
+
+/* Whether AUTH is offered and taken, as things stand. */
+bool policy_offers_auth(const struct session *session);
+
+/* Why it may not log in, as the reply to AUTH; only where it is not offered. */
+const char *policy_refuse_auth(const struct session *session);
+
+/* How large a message may be, and the key of the config that says so. */
+struct size_limit {
+	uint64_t bytes;
+	const char *key;
+};
+struct size_limit policy_size_limit(const struct session *session);
+
+/* Each the reply that refuses, borrowed until the next reply is made, or NULL: it may. Who may not send at all is let pass
+ * at MAIL, and told at RCPT, where devices show what they are told. */
+const char *policy_refuse_sender(const struct session *session, const struct address *sender);
+const char *policy_refuse_peer(const struct session *session);
+const char *policy_refuse_recipient(const struct session *session, const struct address *recipient);
+
+#endif
