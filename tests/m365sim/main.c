@@ -14,6 +14,7 @@
 #include "log.h"
 #include "login.h"
 #include "options.h"
+#include "play.h"
 #include "sim_tls.h"
 #include "smtp.h"
 #include "stats.h"
@@ -34,6 +35,10 @@ static const char usage[] =
     "  --client-id ID          the app's id                  (11111111-2222-3333-4444-555555555555)\n"
     "  --secret S              its client secret             (simulated-secret)\n"
     "  --mailbox M             mailbox the app may send as, * and ? allowed    (scanner@contoso.com)\n"
+    "  --play NAME             the submission server's kind: submission, hve, acs    (submission)\n"
+    "  --domain D              the tenant's own domain, * and ? allowed; hve and the MX host relay to no\n"
+    "                          other                         (none: every one is)\n"
+    "  --connector-ca FILE     CA of client certificates for which the MX host relays to anybody\n"
     "  --basic-user U          user for AUTH LOGIN           (none: basic authentication is off)\n"
     "  --basic-password P      its password\n"
     "  --help                  this text\n"
@@ -90,15 +95,20 @@ static int read_port(unsigned short *port, const char *text)
 static int take_option(int option, const char *value)
 {
 	const char **const texts[] = {&options.dir, &options.tenant, &options.client_id, &options.secret,
-	    &options.mailbox, &options.basic_user, &options.basic_password};
+	    &options.mailbox, &options.basic_user, &options.basic_password, &options.domain,
+	    &options.connector_ca};
 	unsigned short *const ports[] = {&options.smtp_port, &options.login_port, &options.mx_port};
 
-	if (option >= 'a' && option <= 'g') {
+	if (option >= 'a' && option <= 'i') {
 		*texts[option - 'a'] = value;
 		return 0;
 	}
 	if (option >= '1' && option <= '3')
 		return read_port(ports[option - '1'], value);
+	if (option == 'p') {
+		options.play = play_named(value);
+		return options.play ? 0 : complain("--play does not know ", value);
+	}
 	return complain("unknown option", "");
 }
 
@@ -106,13 +116,15 @@ static int read_options(int argc, char **argv)
 {
 	static const struct option names[] = {{"dir", 1, NULL, 'a'}, {"tenant", 1, NULL, 'b'},
 	    {"client-id", 1, NULL, 'c'}, {"secret", 1, NULL, 'd'}, {"mailbox", 1, NULL, 'e'},
-	    {"basic-user", 1, NULL, 'f'}, {"basic-password", 1, NULL, 'g'}, {"smtp-port", 1, NULL, '1'},
-	    {"login-port", 1, NULL, '2'}, {"mx-port", 1, NULL, '3'}, {"help", 0, NULL, 'h'},
+	    {"basic-user", 1, NULL, 'f'}, {"basic-password", 1, NULL, 'g'}, {"domain", 1, NULL, 'h'},
+	    {"connector-ca", 1, NULL, 'i'}, {"play", 1, NULL, 'p'}, {"smtp-port", 1, NULL, '1'},
+	    {"login-port", 1, NULL, '2'}, {"mx-port", 1, NULL, '3'}, {"help", 0, NULL, 'H'},
 	    {NULL, 0, NULL, 0}};
 	int option;
 
+	options.play = play_named("submission");
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
-		if (option == 'h') {
+		if (option == 'H') {
 			fputs(usage, stdout);
 			faults_help(stdout);
 			exit(0);
@@ -139,7 +151,7 @@ static int open_dir(void)
 		fprintf(stderr, "m365sim: can't write in %s: %s\n", options.dir, strerror(errno));
 		return -1;
 	}
-	return sim_tls_init(options.dir);
+	return sim_tls_init(options.dir, options.connector_ca);
 }
 
 static int open_one(json_t *ports, enum front front, unsigned short wanted, serve_fn *serve)

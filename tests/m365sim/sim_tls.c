@@ -51,6 +51,7 @@ static const struct recipe identities[IDENTITY_COUNT] = {
 static EVP_PKEY *ca_key, *server_key, *weak_key;
 static X509 *ca;
 static SSL_CTX *contexts[IDENTITY_COUNT];
+static X509_STORE *clients; /* the connector's CA; NULL: none */
 
 static void set_name(X509_NAME *name, const char *common_name)
 {
@@ -206,11 +207,11 @@ static SSL_CTX *make_identity(const struct recipe *recipe, X509 *other)
 	X509 *issuer = recipe->signer == BY_CA ? ca : recipe->signer == BY_ITSELF ? NULL : other;
 	EVP_PKEY *issuer_key = recipe->signer == BY_CA ? ca_key : server_key;
 
-	return make_context(make_certificate(recipe, key, issuer, issuer_key), key,
-	    recipe->weak_key || recipe->weak_hash);
+	return make_context(
+	    make_certificate(recipe, key, issuer, issuer_key), key, recipe->weak_key || recipe->weak_hash);
 }
 
-int sim_tls_init(const char *dir)
+int sim_tls_init(const char *dir, const char *connector_ca)
 {
 	X509 *strange, *between;
 	int i;
@@ -221,11 +222,18 @@ int sim_tls_init(const char *dir)
 		fprintf(stderr, "m365sim: can't make keys and certificates in %s\n", dir);
 		return -1;
 	}
+	if (connector_ca) {
+		clients = X509_STORE_new();
+		if (!clients || X509_STORE_load_file(clients, connector_ca) != 1) {
+			fprintf(stderr, "m365sim: no CA certificate in %s\n", connector_ca);
+			return -1;
+		}
+	}
 	strange = make_certificate(&stranger, server_key, NULL, server_key);
 	between = make_certificate(&middle, server_key, ca, ca_key);
 	for (i = 0; i < IDENTITY_COUNT; i++)
-		contexts[i] = make_identity(
-		    &identities[i], identities[i].signer == BY_STRANGER ? strange : between);
+		contexts[i] =
+		    make_identity(&identities[i], identities[i].signer == BY_STRANGER ? strange : between);
 	X509_free(strange);
 	X509_free(between);
 	for (i = 0; i < IDENTITY_COUNT; i++)
@@ -240,6 +248,7 @@ void sim_tls_free(void)
 
 	for (i = 0; i < IDENTITY_COUNT; i++)
 		SSL_CTX_free(contexts[i]);
+	X509_STORE_free(clients);
 	X509_free(ca);
 	EVP_PKEY_free(ca_key);
 	EVP_PKEY_free(server_key);
@@ -259,6 +268,43 @@ SSL *sim_tls_new(enum identity identity, const char *max_version)
 		SSL_set_max_proto_version(ssl, versions[max_version[2] - '0']);
 	}
 	return ssl;
+}
+
+/* What it is worth is asked later. */
+static int accept_any(int good, X509_STORE_CTX *context)
+{
+	(void)good;
+	(void)context;
+	return 1;
+}
+
+void sim_tls_ask_client(SSL *ssl)
+{
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, accept_any);
+}
+
+static bool leads_to_clients_ca(X509 *certificate, STACK_OF(X509) * chain)
+{
+	X509_STORE_CTX *context = X509_STORE_CTX_new();
+	bool good = context && X509_STORE_CTX_init(context, clients, certificate, chain) == 1 &&
+		    X509_verify_cert(context) == 1;
+
+	X509_STORE_CTX_free(context);
+	return good;
+}
+
+const char *sim_tls_client_name(SSL *ssl)
+{
+	X509 *certificate = SSL_get0_peer_certificate(ssl);
+	int at;
+
+	if (!clients || !certificate || !leads_to_clients_ca(certificate, SSL_get_peer_cert_chain(ssl)))
+		return NULL;
+	at = X509_NAME_get_index_by_NID(X509_get_subject_name(certificate), NID_commonName, -1);
+	if (at < 0)
+		return NULL;
+	return (const char *)ASN1_STRING_get0_data(
+	    X509_NAME_ENTRY_get_data(X509_NAME_get_entry(X509_get_subject_name(certificate), at)));
 }
 
 void sim_tls_signing_key(unsigned char *key)

@@ -22,11 +22,18 @@ enum identity {
 extern const char *const identity_names[];	/* "good", "wrong-name", ..., NULL */
 
 /* Returns 0, or -1 with a reason on stderr. */
-int sim_tls_init(const char *dir);
+int sim_tls_init(const char *dir, const char *connector_ca);
 void sim_tls_free(void);
 
 /* A server's side of a connection. max_version: NULL, or "1.0" to "1.3". */
 SSL *sim_tls_new(enum identity identity, const char *max_version);
+
+/* Before the handshake: ask the client for a certificate, as an MX host does, without insisting on one. */
+void sim_tls_ask_client(SSL *ssl);
+
+/* The common name of the client's certificate, if with the chain it sent it leads to the CA of connector_ca; NULL: no such.
+ * Borrowed from ssl. */
+const char *sim_tls_client_name(SSL *ssl);
 
 /* A key of this CA for signing tokens; the same after a restart. */
 #define SIM_TLS_SIGNING_KEY 32

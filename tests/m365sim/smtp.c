@@ -10,17 +10,16 @@
 #include <strings.h>
 #include "log.h"
 #include "options.h"
+#include "play.h"
 #include "sim_tls.h"
 #include "stats.h"
 #include "stop.h"
 #include "store.h"
 #include "text.h"
 
-#define HOST_NAME      "SIM.outlook.office365.com"
-#define RECIPIENTS_MAX 500 /* of a mailbox by default */
-#define MX_RECIPIENTS  200
-#define HUGE_LINE      100000
-#define ENDLESS	       (64L * 1024 * 1024)
+#define HOST_NAME "SIM.outlook.office365.com"
+#define HUGE_LINE 100000
+#define ENDLESS	  (64L * 1024 * 1024)
 
 static const char *who(const struct session *session)
 {
@@ -271,8 +270,8 @@ static void offer_auth(struct session *session, char *answer, size_t size, const
 
 static void offer_extensions(struct session *session, char *answer, size_t size)
 {
-	static const char *const lines[] = {"SIZE 157286400", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES",
-	    "STARTTLS", "AUTH", "8BITMIME", "BINARYMIME", "CHUNKING", "SMTPUTF8"};
+	static const char *const lines[] = {"SIZE", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", "STARTTLS",
+	    "AUTH", "8BITMIME", "BINARYMIME", "CHUNKING", "SMTPUTF8"};
 	bool tls = session->stream->ssl != NULL, submission = session->connection->front == FRONT_SMTP;
 	char without[FAULT_TEXT_MAX], with[FAULT_TEXT_MAX], keyword[32];
 	size_t i;
@@ -284,7 +283,10 @@ static void offer_extensions(struct session *session, char *answer, size_t size)
 		snprintf(keyword, sizeof(keyword), "%.*s", (int)strcspn(lines[i], " "), lines[i]);
 		if (is_word_of(without, keyword) || (tls && !strcmp(keyword, "STARTTLS")))
 			continue;
-		if (strcmp(keyword, "AUTH") != 0)
+		if (!strcmp(keyword, "SIZE")) {
+			snprintf(keyword, sizeof(keyword), "SIZE %llu", play_of(session)->size);
+			offer(session, answer, size, keyword);
+		} else if (strcmp(keyword, "AUTH") != 0)
 			offer(session, answer, size, lines[i]);
 		else if (tls && submission)
 			offer_auth(session, answer, size, without);
@@ -334,12 +336,16 @@ static SSL *new_tls(struct session *session)
 	struct fault cert = {0}, version = {0};
 	enum identity identity = IDENTITY_GOOD;
 	enum front front = session->connection->front;
+	SSL *ssl;
 
 	if (faults_take(front, STAGE_HANDSHAKE, NULL, ACTION_BIT(ACTION_CERT), &cert))
 		while (strcmp(identity_names[identity], cert.text) != 0)
 			identity++;
 	faults_take(front, STAGE_HANDSHAKE, NULL, ACTION_BIT(ACTION_TLS_MAX), &version);
-	return sim_tls_new(identity, version.text[0] ? version.text : NULL);
+	ssl = sim_tls_new(identity, version.text[0] ? version.text : NULL);
+	if (front == FRONT_MX)
+		sim_tls_ask_client(ssl);
+	return ssl;
 }
 
 static void start_tls(struct session *session)
@@ -490,7 +496,7 @@ static void on_mail(struct session *session, char *arguments)
 		refuse_command(session, "501 5.5.4 Invalid arguments");
 		return;
 	}
-	if (session->declared_size > SMTP_SIZE) {
+	if (session->declared_size > play_of(session)->size) {
 		session_reset(session);
 		refuse_command(session, "552 5.3.4 Message size exceeds fixed maximum message size");
 		return;
@@ -507,7 +513,9 @@ static void on_mail(struct session *session, char *arguments)
 
 static void on_rcpt(struct session *session, char *arguments)
 {
-	size_t limit = session->connection->front == FRONT_MX ? MX_RECIPIENTS : RECIPIENTS_MAX;
+	size_t limit = play_of(session)->recipients;
+	char trailer[SESSION_TRAILER];
+	const char *refusal;
 	json_t *parameters;
 	char *path;
 
@@ -533,6 +541,10 @@ static void on_rcpt(struct session *session, char *arguments)
 		refuse_command(session, "501 5.5.4 Invalid arguments");
 	} else if (json_array_size(session->recipients) >= limit) {
 		session_reply(session, "452 4.5.3 Too many recipients");
+	} else if ((refusal = play_refusal(session, path)) != NULL) {
+		session->refused = true;
+		stats_add(STAT_recipients_refused, 1);
+		session_reply(session, "%s %s", refusal, session_trailer(session, trailer, sizeof(trailer)));
 	} else if (session_step(session, STAGE_RCPT, path)) {
 		json_array_append_new(session->recipients, json_string(path));
 		json_array_append(session->recipient_parameters, parameters);

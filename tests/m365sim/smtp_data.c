@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 #include "log.h"
+#include "play.h"
+#include "sim_tls.h"
 #include "stats.h"
 #include "stop.h"
 #include "store.h"
@@ -112,7 +114,7 @@ static size_t allowed(struct session *session, size_t n)
 static void keep(struct session *session, const char *bytes, size_t n)
 {
 	session->received += n;
-	if (session->received > SMTP_SIZE || !session->incoming)
+	if (session->received > play_of(session)->size || !session->incoming)
 		return;
 	if (store_write(session->incoming, bytes, n) < 0) {
 		store_abort(session->incoming);
@@ -173,9 +175,9 @@ static const char *refusal(struct session *session)
 	enum front front = session->connection->front;
 	struct fault fault;
 
-	if (!session->incoming && session->received <= SMTP_SIZE)
+	if (!session->incoming && session->received <= play_of(session)->size)
 		return "452 4.3.1 Insufficient system resources";
-	if (session->received > SMTP_SIZE)
+	if (session->received > play_of(session)->size)
 		return "552 5.3.4 Message size exceeds fixed maximum message size";
 	if (has_bare_ends(session))
 		return "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal; message contains bare linefeeds, which "
@@ -208,6 +210,7 @@ static json_t *make_envelope(struct session *session, const char *reply)
 	json_object_set_new(envelope, "front", json_string(front_name(session->connection->front)));
 	json_object_set_new(envelope, "tls", text_or_null(ssl ? SSL_get_version(ssl) : NULL));
 	json_object_set_new(envelope, "cipher", text_or_null(ssl ? SSL_get_cipher(ssl) : NULL));
+	json_object_set_new(envelope, "client", text_or_null(ssl ? sim_tls_client_name(ssl) : NULL));
 	json_object_set_new(envelope, "helo", text_or_null(session->helo));
 	json_object_set_new(envelope, "user", text_or_null(session->mechanism ? session->user : NULL));
 	json_object_set_new(envelope, "mechanism", text_or_null(session->mechanism));

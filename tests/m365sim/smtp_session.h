@@ -10,7 +10,6 @@
 #include "front.h"
 #include "stream.h"
 
-#define SMTP_SIZE       157286400ULL	/* the limit offered, 150 MB */
 #define SMTP_LINE       512		/* octets of a command line, with its CRLF */
 #define SMTP_AUTH_LINE  12288		/* of an answer to 334 */
 #define SMTP_REPLY_MAX  2048

@@ -1,0 +1,48 @@
+#include "play.h"
+
+#include <fnmatch.h>
+#include <string.h>
+#include "options.h"
+#include "sim_tls.h"
+
+#define MB (1024ULL * 1024)
+
+static const struct play plays[] = {
+    {"submission", 150 * MB, 500, NULL},
+    {"hve", 10 * MB, 50, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain"},
+    {"acs", 10 * MB, 50, NULL},
+};
+
+/* RejectDirectSend is off; what no connector lets relay may come in, and not go out. */
+static const struct play mx = {"mx", 150 * MB, 200, "550 5.4.1 Relay Access Denied"};
+
+const struct play *play_named(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(plays) / sizeof(*plays); i++)
+		if (!strcmp(plays[i].name, name))
+			return &plays[i];
+	return NULL;
+}
+
+const struct play *play_of(const struct session *session)
+{
+	return session->connection->front == FRONT_MX ? &mx : session->connection->options->play;
+}
+
+const char *play_refusal(const struct session *session, const char *recipient)
+{
+	const struct options *options = session->connection->options;
+	const struct play *play = play_of(session);
+	const char *domain = strrchr(recipient, '@');
+
+	if (!options->domain || !play->outside ||
+	    (domain && !fnmatch(options->domain, domain + 1, FNM_CASEFOLD)))
+		return NULL;
+	if (play != &mx || !options->connector_ca)
+		return play->outside;
+	if (session->stream->ssl && sim_tls_client_name(session->stream->ssl))
+		return NULL;
+	return "550 5.7.64 TenantAttribution; Relay Access Denied";
+}

@@ -1,0 +1,26 @@
+/* What differs between the servers that are played: how much they take, and from whom to whom. */
+#ifndef M365SIM_PLAY_H
+#define M365SIM_PLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "smtp_session.h"
+
+struct play {
+	const char *name;		/* for --play */
+	unsigned long long size;	/* octets of a message */
+	size_t recipients;		/* of a message */
+	const char *outside;		/* the refusal of a recipient outside of --domain; NULL: anybody will do */
+};
+
+/* By its name ("submission", "hve", "acs"), or NULL. */
+const struct play *play_named(const char *name);
+
+/* The one of a session: that of --play, or the MX host's. */
+const struct play *play_of(const struct session *session);
+
+/* Why the recipient is refused, or NULL: inside the tenant, or relayed for a client that has proved by its certificate to be a
+ * connector's. */
+const char *play_refusal(const struct session *session, const char *recipient);
+
+#endif
