@@ -2,7 +2,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 
+#include "cli/check_online.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "config/config.h"
@@ -11,11 +13,24 @@
 
 static const char usage[] =
     "usage: mfdrelay check [-c FILE]\n"
+    "       mfdrelay check --online [UPSTREAM] [--to ADDRESS] [--from ADDRESS] [--json] [--debug] [-c FILE]\n"
     "\n"
     "Check the config: its syntax, every key and value, and the files it names. Errors and warnings go to "
     "stderr, a\n"
     "summary of what the config says to stdout. Exits 0 when there are no errors, else 1.\n"
-    "  -c FILE   the config (default " CONFIG_DEFAULT_FILE ")\n";
+    "  -c FILE   the config (default " CONFIG_DEFAULT_FILE ")\n"
+    "\n"
+    "With --online each upstream (or the one named) is tried as the relay would use it: name, connection, "
+    "TLS, "
+    "token,\n"
+    "login, sender and recipient. Nothing is sent. Exits 0 when all is good, 1 when a step has failed, 78 "
+    "when "
+    "the\n"
+    "config has errors.\n"
+    "  --to ADDRESS     the recipient that is tried (default: report_to)\n"
+    "  --from ADDRESS   a sender that is tried (default: the upstream's mailbox, else report_to)\n"
+    "  --json           the findings for a program\n"
+    "  --debug          the log of the dialogue on stderr\n";
 
 static void print_problems(const char *file, const struct config_problems *problems)
 {
@@ -128,15 +143,19 @@ static void print_summary(const struct config *config, size_t warnings)
 	print_numbers(config);
 }
 
-static int check(const char *file)
+static int check(const struct options *options)
 {
 	struct config_problems problems = {NULL, 0, 0};
-	struct config *config = config_load(file, &problems);
-	int result = config != NULL ? 0 : 1;
+	struct config *config = config_load(options->file, &problems);
+	int result = config != NULL ? 0 : options->online ? EX_CONFIG : 1;
 
-	print_problems(file, &problems);
-	if (config != NULL)
+	print_problems(options->file, &problems);
+	if (config != NULL && options->online)
+		result = check_online(config, options);
+	else if (config != NULL)
 		print_summary(config, problems.count);
+	else if (options->json)
+		puts("{\"ok\": false, \"error\": \"the config has errors: see stderr\"}");
 	config_free(config);
 	config_problems_free(&problems);
 	return result;
@@ -145,7 +164,15 @@ static int check(const char *file)
 int cmd_check(int argc, char **argv)
 {
 	struct options options;
-	int status = options_parse(argc, argv, "c", usage, &options);
+	int status = options_parse(argc, argv, "cjdotf+", usage, &options);
 
-	return status >= 0 ? status : check(options.file);
+	if (status >= 0)
+		return status;
+	bool is_asked_more = options.json || options.debug || options.to != NULL || options.from != NULL;
+	if (options.argc > 1 || (!options.online && (options.argc > 0 || is_asked_more))) {
+		fputs("mfdrelay: only check --online takes an upstream and those options\n\n", stderr);
+		fputs(usage, stderr);
+		return EX_USAGE;
+	}
+	return check(&options);
 }

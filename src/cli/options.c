@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "config/config.h"
+#include "smtp/address.h"
 
 static void set(struct options *out, int option)
 {
@@ -22,7 +23,27 @@ static void set(struct options *out, int option)
 	case 'g':
 		out->generate = true;
 		break;
+	case 'o':
+		out->online = true;
+		break;
+	case 't':
+		out->to = optarg;
+		break;
+	case 'f':
+		out->from = optarg;
+		break;
 	}
+}
+
+static bool is_address(const char *command, const char *option, const char *text)
+{
+	struct address address;
+
+	if (text == NULL || (address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0' &&
+				strcmp(address.text, text) == 0))
+		return true;
+	fprintf(stderr, "mfdrelay: %s: what follows %s is no address of mail\n", command, option);
+	return false;
 }
 
 int options_parse(int argc, char **argv, const char *allowed, const char *usage, struct options *out)
@@ -32,6 +53,9 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 	    {"json", no_argument, NULL, 'j'},
 	    {"debug", no_argument, NULL, 'd'},
 	    {"generate", no_argument, NULL, 'g'},
+	    {"online", no_argument, NULL, 'o'},
+	    {"to", required_argument, NULL, 't'},
+	    {"from", required_argument, NULL, 'f'},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},
 	};
@@ -53,6 +77,8 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 		}
 		set(out, option);
 	}
+	if (!is_address(argv[0], "--to", out->to) || !is_address(argv[0], "--from", out->from))
+		return EX_USAGE;
 	out->argc = argc - optind;
 	out->argv = argv + optind;
 	if (out->argc > 0 && strchr(allowed, '+') == NULL) {

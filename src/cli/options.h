@@ -9,12 +9,14 @@ struct options {
 	bool json;		/* --json */
 	bool debug;		/* --debug */
 	bool generate;		/* --generate */
+	bool online;		/* --online */
+	const char *to, *from;	/* --to ADDRESS, --from ADDRESS: addresses of mail; or NULL */
 	int argc;		/* what follows the options */
 	char **argv;
 };
 
 /* Parse argv (argv[0] is the subcommand). allowed holds the letters of the options it has: 'c' -c, 'j' --json, 'd' --debug,
- * 'g' --generate, '+' arguments behind them; --help is always there. Returns -1 to go on; otherwise usage has been printed and the value is the exit
+ * 'g' --generate, 'o' --online, 't' --to, 'f' --from, '+' arguments behind them; --help is always there. Returns -1 to go on; otherwise usage has been printed and the value is the exit
  * status: 0 for --help, EX_USAGE for what is not understood. */
 int options_parse(int argc, char **argv, const char *allowed, const char *usage, struct options *out);
 

@@ -1,0 +1,170 @@
+#include "online/probe.h"
+
+#include <stdio.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "config/config.h"
+#include "online/describe.h"
+#include "online/findings.h"
+#include "sender/attempt.h"
+#include "sender/client.h"
+#include "spool/envelope.h"
+
+struct run {
+	const struct probe *probe;
+	struct findings *findings;
+	struct client_settings settings;
+	struct envelope envelope; /* of the present rehearsal */
+	char *recipient;
+	size_t senders_tried;
+	bool failed;
+	int64_t since_ms; /* the end of the last step */
+};
+
+/* --- the plan --- */
+
+static void plan_envelopes(const struct probe *probe, struct findings *findings)
+{
+	struct step *step;
+
+	for (size_t i = 0; i < probe->sender_count; i++) {
+		step = findings_add(findings, "mail", CLIENT_MAIL);
+		snprintf(step->text, sizeof step->text, "MAIL FROM:<%s>", probe->senders[i]);
+		json_object_set_new(step->facts, "sender", json_string(probe->senders[i]));
+	}
+	step = findings_add(findings, "rcpt", CLIENT_RCPT);
+	if (probe->sender_count > 0 && probe->recipient != NULL) {
+		snprintf(step->text, sizeof step->text, "RCPT TO:<%s>", probe->recipient);
+		json_object_set_new(step->facts, "recipient", json_string(probe->recipient));
+		return;
+	}
+	step->status = STEP_LEFT_OUT;
+	snprintf(step->text, sizeof step->text, "no %s is known: give %s, or report_to in the config",
+	    probe->sender_count == 0 ? "sender" : "recipient", probe->sender_count == 0 ? "--from" : "--to");
+}
+
+static void plan(const struct probe *probe, struct findings *findings)
+{
+	const struct upstream_config *upstream = probe->upstream;
+
+	*findings = (struct findings){.upstream = upstream};
+	findings_add(findings, "dns", CLIENT_DNS);
+	findings_add(findings, "tcp", CLIENT_TCP);
+	if (upstream->tls == UPSTREAM_TLS_IMPLICIT)
+		findings_add(findings, "tls", CLIENT_TLS);
+	findings_add(findings, "greeting", CLIENT_GREETING);
+	if (upstream->tls == UPSTREAM_TLS_REQUIRED)
+		findings_add(findings, "tls", CLIENT_TLS);
+	findings_add(findings, "ehlo", CLIENT_EHLO);
+	if (upstream->oauth != NULL)
+		findings_add(findings, "token", CLIENT_TOKEN);
+	if (upstream->oauth != NULL || upstream->user != NULL)
+		findings_add(findings, "auth", CLIENT_AUTH);
+	plan_envelopes(probe, findings);
+}
+
+/* --- what the client says --- */
+
+static void on_step(
+    void *arg, enum client_step kind, const struct failure *why, const struct client_view *view)
+{
+	struct run *run = arg;
+	struct step *step = findings_next(run->findings, (int)kind);
+	int64_t now_ms = clock_mono_ms();
+
+	/* RSET is no step of its own: it is how nothing is sent. */
+	if (step == NULL)
+		return;
+	step->ms = now_ms - run->since_ms;
+	run->since_ms = now_ms;
+	if (why == NULL) {
+		describe_step(step, view, run->probe->means->config, run->probe->upstream);
+		return;
+	}
+	step_fail(step, why);
+	run->failed = true;
+}
+
+/* The recipient goes with the first sender; where that one was refused, with the next. */
+static struct attempt *next_rehearsal(struct run *run)
+{
+	const struct probe *probe = run->probe;
+	bool with_recipient = findings_next(run->findings, CLIENT_RCPT) != NULL;
+	struct attempt *attempt = attempt_new(NULL, 0, NULL, 1);
+
+	run->envelope = (struct envelope){
+	    .sender = (char *)(uintptr_t)probe->senders[run->senders_tried++],
+	    .recipients = &run->recipient,
+	    .recipient_count = with_recipient ? 1 : 0,
+	};
+	attempt->rehearsal = &run->envelope;
+	attempt->count = run->envelope.recipient_count;
+	return attempt;
+}
+
+static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
+{
+	struct run *run = arg;
+
+	switch (event) {
+	case CLIENT_IDLE:
+		if (run->senders_tried < run->probe->sender_count)
+			client_send(client, next_rehearsal(run));
+		else
+			client_quit(client);
+		break;
+	case CLIENT_DONE:
+		attempt_free(attempt);
+		break;
+	case CLIENT_ENDED:
+		client_free(client);
+		event_base_loopbreak(run->probe->means->base);
+		break;
+	}
+}
+
+/* --- the run --- */
+
+static void fail_first(struct run *run, int kind, enum road_trouble trouble, const char *text)
+{
+	struct failure why;
+	struct step *step = findings_next(run->findings, kind);
+
+	if (step == NULL)
+		return;
+	failure_from_trouble(&why, trouble, text);
+	step_fail(step, &why);
+	run->failed = true;
+}
+
+/* It may end without a word, between two senders. */
+static void judge_end(struct run *run)
+{
+	struct findings *findings = run->findings;
+
+	for (size_t i = 0; i < findings->count && !run->failed; i++)
+		if (findings->steps[i].status == STEP_NOT_TRIED)
+			fail_first(run, findings->steps[i].kind, ROAD_CUT, "the connection ended early");
+}
+
+void probe_run(const struct probe *probe, struct findings *findings)
+{
+	struct run run = {
+	    .probe = probe, .findings = findings, .recipient = (char *)(uintptr_t)probe->recipient};
+	struct err err = {""};
+
+	plan(probe, findings);
+	run.since_ms = clock_mono_ms();
+	if (client_settings_init(&run.settings, probe->means, probe->upstream, &err) < 0) {
+		fail_first(&run, CLIENT_TLS, ROAD_CERTIFICATE, err.text);
+	} else {
+		run.settings.step = on_step;
+		run.settings.step_arg = &run;
+		client_new(&run.settings, on_client, &run);
+		event_base_dispatch(probe->means->base);
+		judge_end(&run);
+	}
+	client_settings_free(&run.settings);
+}

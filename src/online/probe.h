@@ -1,0 +1,23 @@
+/* One upstream tried by the sender's own client: name, connection, TLS, login, and the envelopes of mail that is not sent. */
+#ifndef MFDRELAY_ONLINE_PROBE_H
+#define MFDRELAY_ONLINE_PROBE_H
+
+#include <stddef.h>
+
+struct client_means;
+struct findings;
+struct upstream_config;
+
+struct probe {
+	const struct client_means *means;
+	const struct upstream_config *upstream;
+	const char *const *senders;	/* MAIL FROM is tried with each */
+	size_t sender_count;
+	const char *recipient;		/* RCPT TO, with the first sender that is taken; NULL: none */
+};
+
+/* Run it on means->base until it is done, which the client's own limits bound: at most some minutes. findings is filled anew;
+ * the caller frees it with findings_free. One connection is used, beside those of a daemon that runs. */
+void probe_run(const struct probe *probe, struct findings *findings);
+
+#endif

@@ -1,0 +1,155 @@
+"""check --online: what it proves of a good upstream, and which words it has for broken ones. Nothing is ever sent."""
+
+import json
+
+import pytest
+
+import harness
+from harness import MAILBOX
+
+STEPS = ["dns", "tcp", "greeting", "tls", "ehlo", "token", "auth", "mail", "rcpt"]
+
+
+@pytest.fixture
+def relay(sim, make_relay):
+    relay = make_relay(sim, start=False)
+    sim.serves_daemon = True
+    yield relay
+    assert sim.messages() == []
+    assert "DATA" not in sim.log() and "BDAT" not in sim.log()
+
+
+def check(relay, *arguments, status):
+    result = relay.cli("check", "--online", *arguments)
+    assert result.returncode == status, result.stdout + result.stderr
+    assert harness.SECRET not in result.stdout + result.stderr and "eyJ" not in result.stdout + result.stderr
+    return result.stdout
+
+
+def found(relay, *arguments, status):
+    """The findings of the first upstream: (its object, its steps by name)."""
+    answer = json.loads(check(relay, "--json", *arguments, status=status))
+    assert set(answer) == {"ok", "version", "checked", "upstreams"} and answer["ok"] is (status == 0)
+    upstream = answer["upstreams"][0]
+    assert set(upstream) == {"name", "kind", "host", "port", "ok", "steps"}
+    for step in upstream["steps"]:
+        keys = {"step", "status", "ms", "text", "facts"}
+        keys |= {"answer", "reason", "class", "cause", "remedy"} if step["status"] == "failed" else set()
+        keys |= {"advice"} if step["status"] == "warning" else set()
+        assert set(step) == keys, step
+        assert step["status"] in ("ok", "warning", "failed", "not-tried", "left-out")
+    return upstream, {step["step"]: step for step in upstream["steps"]}
+
+
+def test_a_good_upstream_is_proved_step_by_step(sim, relay):
+    text = check(relay, status=0)
+    for words in ("127.0.0.1", "TLSv1.3", "name verified", "days left", "SIZE 150M", "PIPELINING", "AUTH XOAUTH2",
+                  "for https://outlook.office365.com", f"tenant {harness.TENANT}", f"app {harness.CLIENT_ID}",
+                  "roles SMTP.SendAsApp", "min left", "235 2.7.0", f"MAIL FROM:<{MAILBOX}>: 250", "RCPT TO:<it@contoso.com>: 250",
+                  "submission: good; nothing was sent"):
+        assert words in text, words
+    assert [line.split()[1] for line in text.splitlines()[1:-1]] == STEPS
+    upstream, steps = found(relay, status=0)
+    assert [s["step"] for s in upstream["steps"]] == STEPS and {s["status"] for s in upstream["steps"]} == {"ok"}
+    facts = {name: step["facts"] for name, step in steps.items()}
+    assert facts["tls"]["days_left"] > 0 and facts["tls"]["chain"] == 2
+    assert facts["token"]["roles"] == ["SMTP.SendAsApp"] and facts["token"]["app"] == harness.CLIENT_ID
+    assert facts["ehlo"]["size"] == 157286400 and "CHUNKING" in facts["ehlo"]["features"]
+    assert facts["mail"]["sender"] == MAILBOX and facts["rcpt"]["recipient"] == "it@contoso.com"
+    assert "RSET" in sim.log() and "QUIT" in sim.log()
+
+
+BROKEN = [
+    # what is wrong, the simulator's fault, the config's, the step that fails, its reason, words of what is said
+    ("the name does not exist", None, {"host": "no-such-host.invalid"}, "dns", "name-not-resolved", "Check host"),
+    ("the port is closed", None, {"port": 1}, "tcp", "connect-failed", "firewall"),
+    ("the certificate is another's", "handshake cert wrong-name", {}, "tls", "certificate-not-verified", "is for another name"),
+    ("the certificate has expired", "handshake cert expired", {}, "tls", "certificate-not-verified", "has expired"),
+    ("the busy server greets with 421", "banner reply 421 4.3.2 Service not available", {}, "greeting", None, "421 4.3.2"),
+    ("TLS is stripped", "ehlo without STARTTLS", {}, "tls", "starttls-not-offered", "inspection"),
+    ("the secret has expired", "login error 7000222", {}, "token", "client-secret-expired", "Make a new one"),
+    ("the login host is down", "login status 503", {}, "token", None, "again"),
+    ("AUTH is refused", "auth reply 535 5.7.3 Authentication unsuccessful", {}, "auth", None, "535 5.7.3"),
+    ("authenticated SMTP is off for the mailbox", "auth reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication "
+     "is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information.", {}, "auth", None,
+     "Set-CASMailbox"),
+    ("the sender is refused", "mail reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender", {}, "mail",
+     "send-as-denied", "SendAs"),
+    ("the recipient is refused", "rcpt reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found", {}, "rcpt", None,
+     "550 5.1.10"),
+]
+
+
+def test_each_broken_set_up_is_named_with_its_remedy_and_the_rest_is_not_tried(sim, relay):
+    for label, fault, settings, failing, reason, words in BROKEN:
+        sim.faults(*([fault] if fault else []))
+        relay.write_config(upstreams=[relay.upstream(**settings)])
+        upstream, steps = found(relay, status=1)
+        step = steps[failing]
+        assert step["status"] == "failed", (label, step)
+        assert reason in (None, step["reason"]), (label, step["reason"])
+        assert words in step["answer"] + step["cause"] + step["remedy"], (label, step)
+        assert step["cause"] and step["remedy"], label
+        names = [s["step"] for s in upstream["steps"]]
+        at = names.index(failing)
+        assert {s["status"] for s in upstream["steps"][:at]} <= {"ok"}, label
+        assert {s["status"] for s in upstream["steps"][at + 1:]} <= {"not-tried"}, label
+
+
+def test_a_wrong_secret_and_a_wrong_ca_as_people_read_them(sim, relay):
+    relay.write_secret("the-secrets-id")
+    text = check(relay, status=1)
+    assert "FAILED  token" in text and "AADSTS7000215" in text and "remedy: Put the secret's value into the file" in text
+    assert "auth                not tried" in text and "submission: FAILED" in text
+    assert "the-secrets-id" not in text
+    relay.write_config(upstreams=[relay.upstream(ca="/etc/ssl/certs/ca-certificates.crt")])
+    text = check(relay, status=1)
+    assert "FAILED  tls" in text and "unable to get" in text and "token               not tried" in text
+
+
+def test_an_unreadable_secret_is_the_tokens_failure(sim, relay):
+    (relay.dir / "client-secret").write_text("two\nlines")
+    _, steps = found(relay, status=1)
+    assert steps["token"]["reason"] == "secret-unusable" and "one line" in steps["token"]["answer"]
+
+
+def test_addresses_can_be_given_and_without_any_the_envelope_is_left_out(sim, relay):
+    sim.faults("rcpt=nobody@contoso.com reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found")
+    _, steps = found(relay, "--to", "nobody@contoso.com", "--from", "other@contoso.com", status=1)
+    assert steps["mail"]["facts"]["sender"] == "other@contoso.com" and steps["rcpt"]["status"] == "failed"
+    relay.write_config(report_to=None)
+    _, steps = found(relay, status=0)
+    assert steps["mail"]["status"] == "ok" and steps["rcpt"]["status"] == "left-out" and "--to" in steps["rcpt"]["text"]
+    for odd in ("nobody", "a@b\r\nDATA", "", "<a@b>"):
+        assert relay.cli("check", "--online", "--to", odd).returncode == 64, odd
+
+
+def test_upstreams_are_chosen_by_name_and_judged_together(sim, relay):
+    bad = relay.upstream(name="elsewhere", port=1)
+    mx = {"name": "mx", "kind": "smtp", "host": "localhost", "port": sim.mx_port, "ca": sim.ca}
+    relay.write_config(upstreams=[relay.upstream(), mx, bad])
+    text = check(relay, status=1)
+    assert "submission: good" in text and "mx: good" in text and "elsewhere: FAILED" in text
+    assert "elsewhere" not in check(relay, "submission", status=0)
+    _, steps = found(relay, "mx", status=0)
+    assert "token" not in steps and "auth" not in steps and steps["rcpt"]["status"] == "ok"
+    result = relay.cli("check", "--online", "nowhere")
+    assert result.returncode == 64 and "the config has: submission mx elsewhere" in result.stderr
+    assert relay.cli("check", "--json").returncode == 64 and relay.cli("check", "submission").returncode == 64
+
+
+def test_a_config_with_errors_is_not_tried(relay):
+    relay.config.write_text("hostname = 7;\n")
+    result = relay.cli("check", "--online", "--json")
+    assert result.returncode == 78 and json.loads(result.stdout)["ok"] is False and ":1: error:" in result.stderr
+
+
+def test_a_token_for_something_else_is_warned_of(sim, relay):
+    relay.write_config(upstreams=[relay.upstream(oauth={"scope": "https://graph.microsoft.com/.default"})])
+    _, steps = found(relay, status=1)
+    assert steps["token"]["facts"]["audience"] == "https://graph.microsoft.com"
+    assert steps["token"]["status"] == "warning" and "SMTP.SendAsApp" in steps["token"]["advice"]
+    assert steps["auth"]["status"] == "failed"
+    relay.write_config(limits={"message_size": "200M"}, upstreams=[relay.upstream()])
+    _, steps = found(relay, status=0)
+    assert steps["ehlo"]["status"] == "warning" and "limits.message_size, 200M" in steps["ehlo"]["advice"]
