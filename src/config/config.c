@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,24 @@ bool listen_overlaps(const struct listen_config *a, const struct listen_config *
 	if (is_ipv6(a->address) != is_ipv6(b->address))
 		return false;
 	return is_wildcard(a->address) || is_wildcard(b->address) || strcmp(a->address, b->address) == 0;
+}
+
+const char *listen_name(char *dst, size_t size, const struct listen_config *listen)
+{
+	dst[0] = '\0';
+	if (listen->address != NULL)
+		snprintf(dst, size, "%s:%u", listen->address, (unsigned)listen->port);
+	return dst;
+}
+
+const struct listen_config *config_listen_by_name(const struct config *config, const char *name)
+{
+	char own[LISTEN_NAME_MAX + 1];
+
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (strcmp(listen_name(own, sizeof own, &config->listen[i]), name) == 0)
+			return &config->listen[i];
+	return NULL;
 }
 
 bool prefix_holds(const struct prefix *prefix, const struct in6_addr *address)

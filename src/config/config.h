@@ -151,6 +151,12 @@ extern const char *const quirk_names[];
 /* Whether two sockets want the same port of the same address, so that the second could not be bound. Port 0 overlaps nothing. */
 bool listen_overlaps(const struct listen_config *a, const struct listen_config *b);
 
+/* "address:port" as the config has them, by which an envelope knows its listener; "" for an entry without an address. Cut at size.
+ * Returns dst. And the entry of that name, or NULL. */
+#define LISTEN_NAME_MAX 80
+const char *listen_name(char *dst, size_t size, const struct listen_config *listen);
+const struct listen_config *config_listen_by_name(const struct config *config, const char *name);
+
 /* The route of a recipient: its index, or -1 where no route matches. The first match in the file's order counts. */
 int config_route(const struct config *config, const char *recipient);
 

@@ -297,6 +297,7 @@ static const char *on_data(struct session *s, struct str args)
 {
 	struct origin origin = {
 	    .device = policy_device(s),
+	    .listen = s->listen,
 	    .user = s->login != NULL ? s->login->user : "",
 	    .peer = s->peer_text,
 	    .helo = s->helo != NULL ? s->helo : "",

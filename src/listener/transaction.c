@@ -113,11 +113,14 @@ static void set_text(char **field, const char *text)
 
 static void set_origin(struct envelope *envelope, const struct origin *origin)
 {
+	char name[LISTEN_NAME_MAX + 1];
+
 	envelope->accepted_ms = clock_wall_ms();
 	set_text(&envelope->device, origin->device->name);
 	set_text(&envelope->peer, origin->peer);
 	set_text(&envelope->helo, origin->helo);
 	set_text(&envelope->user, origin->user);
+	set_text(&envelope->listener, listen_name(name, sizeof name, origin->listen));
 }
 
 /* RFC 3848. */

@@ -18,6 +18,7 @@ struct transaction;
  * of the call. */
 struct origin {
 	const struct device *device;
+	const struct listen_config *listen;
 	const char *user;	/* "" without a login */
 	const char *peer;
 	const char *helo;	/* printable ASCII; "" when there was none */

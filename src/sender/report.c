@@ -178,6 +178,7 @@ struct spool_draft *report_begin(const struct config *config, struct spool *spoo
 	    .peer = empty,
 	    .helo = empty,
 	    .user = empty,
+	    .listener = empty,
 	    .sender = empty,
 	    .recipients = recipients,
 	    .recipient_count = 1};

@@ -1,13 +1,14 @@
-/* The format, version 1; every line ends with LF, and nothing else may stand there:
+/* The format, version 2; every line ends with LF, and nothing else may stand there:
  *
- *	mfdrelay-envelope 1
+ *	mfdrelay-envelope 2
  *	id: 0d2k1p0a3f7ab9c4e
  *	accepted-ms: 1795459740123
  *	kind: message                       or "report"
- *	device: mfd-floor-2                 may be empty, as the next four
+ *	device: mfd-floor-2                 may be empty, as the next five
  *	peer: 10.1.2.17
  *	helo: MFD0815
  *	user:
+ *	listener: *:25                      not in version 1, which is read as if it were empty
  *	sender: scanner@contoso.com
  *	recipients: 2
  *	recipient: a@contoso.com
@@ -30,8 +31,9 @@
 #include "spool/spool_private.h"
 #include "spool/spool.h"
 
-#define VERSION_LINE "mfdrelay-envelope 1"
-#define TEXT_MAX     16384 /* octets of device, peer, helo, user: more than a command line can bring */
+#define VERSION_LINE "mfdrelay-envelope 2"
+#define EARLIER_LINE "mfdrelay-envelope 1"
+#define TEXT_MAX     16384 /* octets of device, peer, helo, user, listener: more than a command line can bring */
 #define BYTES_DIGITS 20
 
 static void put_texts(struct field_writer *writer, const struct envelope *envelope)
@@ -44,6 +46,7 @@ static void put_texts(struct field_writer *writer, const struct envelope *envelo
 	    {"peer", envelope->peer, TEXT_MAX},
 	    {"helo", envelope->helo, TEXT_MAX},
 	    {"user", envelope->user, TEXT_MAX},
+	    {"listener", envelope->listener, TEXT_MAX},
 	    {"sender", envelope->sender, ADDRESS_MAX},
 	};
 
@@ -155,7 +158,8 @@ int envelope_parse(struct str text, struct envelope *out, size_t *n, struct err 
 	if (reader.rest.n > ENVELOPE_MAX)
 		reader.rest.n = ENVELOPE_MAX;
 	size_t given = reader.rest.n;
-	if (!field_line(&reader, VERSION_LINE) && reader.status == FIELDS_BAD)
+	bool is_earlier = str_istarts(reader.rest, EARLIER_LINE "\n");
+	if (!field_line(&reader, is_earlier ? EARLIER_LINE : VERSION_LINE) && reader.status == FIELDS_BAD)
 		err_set(err,
 		    "line 1: not \"" VERSION_LINE "\": damaged, or written by a later version of mfdrelay");
 	read_id(&reader, out);
@@ -168,6 +172,10 @@ int envelope_parse(struct str text, struct envelope *out, size_t *n, struct err 
 	field_string(&reader, "peer", 0, TEXT_MAX, &out->peer);
 	field_string(&reader, "helo", 0, TEXT_MAX, &out->helo);
 	field_string(&reader, "user", 0, TEXT_MAX, &out->user);
+	if (is_earlier)
+		out->listener = xstrdup("");
+	else
+		field_string(&reader, "listener", 0, TEXT_MAX, &out->listener);
 	field_string(&reader, "sender", 0, ADDRESS_MAX, &out->sender);
 	read_recipients(&reader, out);
 	read_tail(&reader, out);
@@ -187,6 +195,7 @@ void envelope_free(struct envelope *envelope)
 	free(envelope->peer);
 	free(envelope->helo);
 	free(envelope->user);
+	free(envelope->listener);
 	free(envelope->sender);
 	for (size_t i = 0; i < envelope->recipient_count; i++)
 		free(envelope->recipients[i]);

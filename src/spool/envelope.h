@@ -22,6 +22,7 @@ struct envelope {
 	char *peer;			/* the address it came from, "" for a report */
 	char *helo;			/* printable ASCII only (others made '?' by the listener), may be "" */
 	char *user;			/* the login used, or "" */
+	char *listener;			/* what it came in by, as listen_name() has it; "" for a report, or where it is not known */
 	char *sender;			/* reverse-path; "" is the null one */
 	char **recipients;
 	size_t recipient_count;		/* 1 to ENVELOPE_RECIPIENTS_MAX */

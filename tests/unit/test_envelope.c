@@ -26,6 +26,7 @@ static struct envelope sample(void)
 	    .peer = "10.1.2.17",
 	    .helo = "MFD: 0815 ",
 	    .user = "",
+	    .listener = "*:25",
 	    .sender = "scanner@contoso.com",
 	    .recipients = recipients,
 	    .recipient_count = LENGTH(recipients),
@@ -57,12 +58,25 @@ static void assert_same(const struct envelope *a, const struct envelope *b)
 	assert_string_equal(a->peer, b->peer);
 	assert_string_equal(a->helo, b->helo);
 	assert_string_equal(a->user, b->user);
+	assert_string_equal(a->listener, b->listener);
 	assert_string_equal(a->sender, b->sender);
 	assert_int_equal(a->recipient_count, b->recipient_count);
 	for (size_t i = 0; i < a->recipient_count; i++)
 		assert_string_equal(a->recipients[i], b->recipients[i]);
 	assert_int_equal(a->has_8bit, b->has_8bit);
 	assert_int_equal(a->content_bytes, b->content_bytes);
+}
+
+struct edit {
+	const char *label, *from, *to;
+};
+
+static char *edited(const char *text, const struct edit *edit)
+{
+	const char *at = strstr(text, edit->from);
+
+	assert_non_null(at);
+	return xasprintf("%.*s%s%s", (int)(at - text), text, edit->to, at + strlen(edit->from));
 }
 
 /* Or a damaged file would end in a report on a report. */
@@ -103,6 +117,31 @@ static void test_round_trip(void **state)
 		free(more);
 		free(text);
 	}
+}
+
+static void test_version_1_is_read(void **state)
+{
+	static const struct edit earlier[] = {{"", "envelope 2", "envelope 1"}, {"", "listener: *:25\n", ""}};
+	struct envelope in = sample(), out;
+	struct err err = {""};
+	size_t n, tail;
+
+	(void)state;
+	char *bytes = envelope_format(&in, &n, &tail);
+	char *text = xstrndup(bytes, n);
+	for (size_t i = 0; i < LENGTH(earlier); i++) {
+		char *before = text;
+		text = edited(before, &earlier[i]);
+		free(before);
+	}
+	assert_int_equal(parse(text, strlen(text), &out, &err), 0);
+	in.listener = "";
+	assert_same(&in, &out);
+	envelope_free(&out);
+	for (size_t cut = 0; cut < strlen(text); cut++)
+		assert_int_equal(parse(text, cut, &out, &err), 1);
+	free(text);
+	free(bytes);
 }
 
 static void test_many_recipients(void **state)
@@ -162,19 +201,16 @@ static void test_every_cut_is_seen(void **state)
 	free(text);
 }
 
-struct edit {
-	const char *label, *from, *to;
-};
-
 static const struct edit edits[] = {
-    {"a later version is refused", "envelope 1", "envelope 2"},
-    {"a longer first line is refused", "envelope 1", "envelope 1 "},
+    {"a later version is refused", "envelope 2", "envelope 3"},
+    {"a longer first line is refused", "envelope 2", "envelope 2 "},
+    {"an earlier version with a later one's field is refused", "envelope 2", "envelope 1"},
     {"CR LF is refused", "kind: message\n", "kind: message\r\n"},
     {"an unknown field is refused", "kind: message\n", "kind: message\ncolour: red\n"},
     {"a field twice is refused", "user: \n", "user: \nuser: \n"},
     {"a missing field is refused", "user: \n", ""},
-    {"another order is refused", "user: \nsender: scanner@contoso.com\n",
-	"sender: scanner@contoso.com\nuser: \n"},
+    {"another order is refused", "user: \nlistener: *:25\n", "listener: *:25\nuser: \n"},
+    {"a missing listener is refused", "listener: *:25\n", ""},
     {"a missing blank is refused", "user: \n", "user:\n"},
     {"an unknown kind is refused", "kind: message", "kind: massage"},
     {"a bad id is refused", "id: 0d2", "id: 0D2"},
@@ -194,14 +230,6 @@ static const struct edit edits[] = {
     {"a size beyond 63 bits is refused", "content-bytes: 00", "content-bytes: 99"},
     {"a missing empty line is refused", "5678\n\n", "5678\nx\n"},
 };
-
-static char *edited(const char *text, const struct edit *edit)
-{
-	const char *at = strstr(text, edit->from);
-
-	assert_non_null(at);
-	return xasprintf("%.*s%s%s", (int)(at - text), text, edit->to, at + strlen(edit->from));
-}
 
 static void test_edits_are_refused(void **state)
 {
@@ -347,6 +375,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_kind_must_fit_the_id),
 	    cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_version_1_is_read),
 	    cmocka_unit_test(test_many_recipients),
 	    cmocka_unit_test(test_tail_is_written_in_place),
 	    cmocka_unit_test(test_every_cut_is_seen),

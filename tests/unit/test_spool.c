@@ -198,6 +198,7 @@ static struct envelope sample(void)
 	    .peer = "10.1.2.17",
 	    .helo = "MFD",
 	    .user = "",
+	    .listener = "",
 	    .sender = "scan@contoso.com",
 	    .recipients = recipients,
 	    .recipient_count = LENGTH(recipients),
