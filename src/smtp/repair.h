@@ -34,12 +34,12 @@ struct repair_facts {
 
 	bool repairs;			/* false: only the identity below is applied */
 
-	/* The identity: forced on every message but signed ones, whatever repairs says. */
-	const char *from_address;	/* to put into From; NULL: keep */
-	const char *from_name;		/* its display name, UTF-8; NULL: keep */
+	/* The identity, for every message but signed ones, whatever repairs says. Who From shall name, given the address it
+	 * names now ("": nobody, or several): that very pointer where it stays, "" where there is none to put in. The text
+	 * is borrowed until the scan has ended. NULL: From stays. */
+	const char *(*from)(void *arg, const char *address);
+	const char *from_name;		/* display name of a From that does not stay, UTF-8; NULL: as it was */
 	bool keep_reply_to;		/* the old From becomes Reply-To where there is none */
-	/* Whether From may keep this address although from_address is set. NULL: never. */
-	bool (*keep_from)(void *arg, const char *address);
 
 	void *arg;			/* for both callbacks */
 };
@@ -68,17 +68,17 @@ uint64_t repair_plan_bytes(const struct repair_plan *plan);
  *   no-header    there was no header at all        blank-line    between header and body it was missing
  *   folding      lines wrongly continued           colon         blanks around a field's colon
  *   from date message-id to subject                missing, blank, useless, out of range, too long
- *   identity     From as the config says           duplicate     the second of what may be once: X-Dup-...
+ *   identity     From as facts.from says           duplicate     the second of what may be once: X-Dup-...
  *   bcc return-path content-length                 dropped
  *   8bit         raw bytes in headers encoded      charset       a label that servers refuse
  *   boundary     put into quotes                   end-boundary  the closing one was missing
  *   long-header long-base64 long-quoted long-text  lines over 998 octets broken */
 const char *repair_plan_names(const struct repair_plan *plan);
 
-/* What was seen and left alone, likewise: signed, header-size (too much of it to read), message-partial (a piece of a
- * message that was split by size: switch that off at the device), from (none, and no sender to put in), long-header and
- * long-lines (over 998 octets, and no safe way to break them), limit (more to repair than a plan holds), cut (it ends
- * within a line of a header: a damaged file). */
+/* What was seen and left alone, likewise: signed, and identity with it where From would not have stayed; header-size (too
+ * much of it to read), message-partial (a piece of a message that was split by size: switch that off at the device), from
+ * (none, and no sender to put in), long-header and long-lines (over 998 octets, and no safe way to break them), limit
+ * (more to repair than a plan holds), cut (it ends within a line of a header: a damaged file). */
 const char *repair_plan_left(const struct repair_plan *plan);
 
 void repair_plan_free(struct repair_plan *plan);

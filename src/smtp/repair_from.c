@@ -131,17 +131,15 @@ static bool is_address_itself(struct str text, const struct address *address)
 }
 
 /* A name in trouble, put right; nothing where it only says the address again. */
-static void add_mended_name(const struct block *block, const struct mailbox *mailbox, struct buf *out)
+static void add_mended_name(const struct mailbox *mailbox, struct buf *out)
 {
-	struct buf plain = {0}, utf8 = {0};
+	struct buf plain = {0};
 
 	add_plain(&plain, mailbox->name);
-	value_to_utf8(block, buf_str(&plain), &utf8);
-	if (!is_address_itself(buf_str(&utf8), &mailbox->address) &&
-	    !add_encoded_words(out, buf_str(&utf8)) && !add_split_words(out, buf_str(&utf8)))
-		add_phrase(out, buf_str(&utf8));
+	if (!is_address_itself(buf_str(&plain), &mailbox->address) &&
+	    !add_encoded_words(out, buf_str(&plain)) && !add_split_words(out, buf_str(&plain)))
+		add_phrase(out, buf_str(&plain));
 	buf_free(&plain);
-	buf_free(&utf8);
 }
 
 static bool name_is_in_trouble(struct str name)
@@ -267,29 +265,28 @@ static const char *stand_in(const struct repair_facts *facts)
 	return facts->sender;
 }
 
-/* The address to go out; "" where there is none. */
-static const char *new_address(
-    const struct block *block, const struct mailbox *old, bool is_usable, bool *replaced)
+/* The address to go out in place of own, "" where there is none. */
+static const char *new_address(const struct block *block, const char *own, struct from *from)
 {
 	const struct repair_facts *facts = block->facts;
-	const char *own = is_usable ? old->address.text : stand_in(facts);
+	const char *address = facts->from != NULL ? facts->from(facts->arg, own) : own;
 
-	*replaced = false;
-	if (facts->from_address == NULL ||
-	    (own[0] != '\0' && facts->keep_from != NULL && facts->keep_from(facts->arg, own)))
-		return own;
-	*replaced = strcasecmp(own, facts->from_address) != 0 || !is_usable;
-	return *replaced ? facts->from_address : own;
+	from->stays = address == own || address[0] == '\0';
+	from->replaced = !from->stays && strcasecmp(address, own) != 0;
+	if (!from->stays)
+		return address;
+	return own[0] != '\0' || from->was_usable ? own : stand_in(facts);
 }
 
-static void add_name(const struct block *block, const struct mailbox *old, struct buf *out)
+static void add_name(
+    const struct block *block, const struct mailbox *old, const struct from *from, struct buf *out)
 {
-	const char *name = block->facts->from_name;
+	const char *name = from->stays ? NULL : block->facts->from_name;
 
 	if (name != NULL)
 		add_phrase(out, str_of(name));
 	else if (old->has_name_trouble)
-		add_mended_name(block, old, out);
+		add_mended_name(old, out);
 	else
 		value_addresses(block, old->name, out);
 }
@@ -303,7 +300,7 @@ static void make_reply_to(
 		value_addresses(block, value, out);
 	} else {
 		if (old->has_name_trouble)
-			add_mended_name(block, old, &name);
+			add_mended_name(old, &name);
 		else
 			value_addresses(block, old->name, &name);
 		add_mailbox(out, buf_str(&name), old->address.text);
@@ -316,7 +313,8 @@ static bool str_is_same(struct str a, struct str b)
 	return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
 }
 
-void from_make(const struct block *block, struct str value, struct from *from)
+/* raw goes out as it is where nothing is to be changed; value is the same in UTF-8. */
+static void make(const struct block *block, struct str raw, struct str value, struct from *from)
 {
 	const struct repair_facts *facts = block->facts;
 	struct mailbox old = {.name = {"", 0}};
@@ -324,27 +322,33 @@ void from_make(const struct block *block, struct str value, struct from *from)
 	bool list = is_list(value), one = !list && parse_mailbox(value, &old);
 
 	*from = (struct from){.was_usable = list || one};
-	if (list && facts->from_address == NULL) {
-		buf_add_str(&from->value, value);
+	const char *address = new_address(block, one ? old.address.text : "", from);
+	bool keeps_name = from->stays || facts->from_name == NULL;
+	bool same_address = one && strcmp(address, old.address.text) == 0;
+	bool in_trouble = old.has_name_trouble && facts->repairs;
+	if ((list && from->stays) || (same_address && keeps_name && !in_trouble)) {
+		buf_add_str(&from->value, raw);
 		return;
 	}
-	const char *address = new_address(block, &old, one, &from->replaced);
 	if (address[0] == '\0')
 		return;
-	bool same_address = one && strcmp(address, old.address.text) == 0;
-	bool keeps_name = facts->from_name == NULL && !(old.has_name_trouble && facts->repairs);
-	if (same_address && keeps_name) {
-		buf_add_str(&from->value, value);
-		return;
-	}
-	add_name(block, &old, &name);
+	add_name(block, &old, from, &name);
 	if (same_address && !old.has_name_trouble && str_is_same(buf_str(&name), old.name))
-		buf_add_str(&from->value, value);
+		buf_add_str(&from->value, raw);
 	else
 		add_mailbox(&from->value, buf_str(&name), address);
 	if (from->replaced && facts->keep_reply_to && (list || one))
 		make_reply_to(block, value, &old, list, &from->reply_to);
 	buf_free(&name);
+}
+
+void from_make(const struct block *block, struct str value, struct from *from)
+{
+	struct buf utf8 = {0};
+
+	value_to_utf8(block, value, &utf8);
+	make(block, value, buf_str(&utf8), from);
+	buf_free(&utf8);
 }
 
 void from_free(struct from *from)

@@ -476,14 +476,11 @@ static void end_block(const struct block *block)
 	buf_free(&text);
 }
 
-/* Whether the identity takes From's place: the Sender, which belonged to the old one, goes with it. */
-static bool from_is_replaced(const struct block *block)
+bool block_from_is_replaced(const struct block *block)
 {
 	struct buf value = {0};
 	struct from from;
 
-	if (!block->top || block_find(block, "Sender") == NULL)
-		return false;
 	block_value(block, "From", &value);
 	from_make(block, buf_str(&value), &from);
 	bool replaced = from.replaced;
@@ -494,7 +491,9 @@ static bool from_is_replaced(const struct block *block)
 
 void block_repair(const struct block *block)
 {
-	bool drops_sender = from_is_replaced(block);
+	/* The Sender belonged to the old From. */
+	bool drops_sender =
+	    block->top && block_find(block, "Sender") != NULL && block_from_is_replaced(block);
 
 	for (size_t i = block->has_trace; i < block->count; i++) {
 		const struct field *field = &block->fields[i];

@@ -71,6 +71,9 @@ void block_value(const struct block *block, const char *name, struct buf *out);
 /* Put what is to be changed in block into its plan. */
 void block_repair(const struct block *block);
 
+/* Whether the identity takes the place of From's address. */
+bool block_from_is_replaced(const struct block *block);
+
 /* The value of a From, To, Cc ... or of parameters, repaired; all unfolded (repair_values.c). Each adds the new value to
  * out and names what it did in the plan. */
 void value_addresses(const struct block *block, struct str value, struct buf *out);
@@ -85,6 +88,7 @@ void value_to_utf8(const struct block *block, struct str value, struct buf *out)
 struct from {
 	struct buf value;		/* the new one; empty where none can be made */
 	bool was_usable;		/* the old one named somebody */
+	bool stays;			/* the identity leaves it alone, name and all */
 	bool replaced;			/* the identity has taken its address's place */
 	struct buf reply_to;		/* the old one, as a Reply-To */
 };

@@ -76,7 +76,7 @@ struct repair_scan *repair_scan_new(const struct repair_facts *facts)
 	scan->facts = facts;
 	scan->plan = xcalloc(1, sizeof *scan->plan);
 	scan->doubtful = NOWHERE;
-	if (!facts->repairs && facts->from_address == NULL && facts->from_name == NULL)
+	if (!facts->repairs && facts->from == NULL)
 		scan->state = IGNORING;
 	return scan;
 }
@@ -408,6 +408,8 @@ static void end_header(struct repair_scan *scan, size_t end, size_t body, bool w
 	scan->state = IN_BODY;
 	if (top && is_signed(&block)) {
 		plan_leave(scan->plan, "signed");
+		if (block_from_is_replaced(&block))
+			plan_leave(scan->plan, "identity");
 		scan->state = IGNORING;
 	} else {
 		block_repair(&block);

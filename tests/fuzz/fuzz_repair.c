@@ -27,19 +27,19 @@ static ssize_t read_source(void *arg, uint64_t offset, void *bytes, size_t n)
 	return (ssize_t)n;
 }
 
-static bool keep_from(void *arg, const char *address)
+static const char *from(void *arg, const char *address)
 {
 	(void)arg;
-	return address[0] == 'k';
+	return address[0] == 'k' ? address : address[0] == 'n' ? "" : "scanner@contoso.com";
 }
 
 static struct repair_facts facts_of(const uint8_t *bytes)
 {
 	struct repair_facts facts = {
-	    .id = "01AB", .hostname = "relay", .accepted_ms = INT64_C(1795786200000), .keep_from = keep_from};
+	    .id = "01AB", .hostname = "relay", .accepted_ms = INT64_C(1795786200000)};
 
 	facts.repairs = (bytes[0] & 3) != 3;
-	facts.from_address = bytes[0] & 4 ? "scanner@contoso.com" : NULL;
+	facts.from = bytes[0] & 4 ? from : NULL;
 	facts.from_name = bytes[0] & 8 ? "B\xc3\xbcro, Ost" : NULL;
 	facts.keep_reply_to = (bytes[0] & 16) != 0;
 	facts.sender = bytes[0] & 32 ? NULL : "mfd@contoso.com";

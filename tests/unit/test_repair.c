@@ -2,7 +2,7 @@
  * the first that begin with "# " say under which facts, and what the plan is to name:
  *
  *   # repairs: none                       only the identity
- *   # from: scanner@contoso.com           from_address; also name, keep (a sender it may keep), reply-to: yes
+ *   # from: scanner@contoso.com           what takes From's place; also name, keep (an address that stays), reply-to: yes
  *   # recipient: bob@contoso.com          the only one; sender, subject, charset likewise
  *   # names: date,message-id              what repair_plan_names says ("" where the line is missing)
  *   # left: signed                        what repair_plan_left says
@@ -140,7 +140,7 @@ struct example {
 	const char *path;
 	struct repair_facts facts;
 	char *text; /* the file; the facts point into it */
-	char *keep;
+	const char *from, *keep;
 	const char *names, *left;
 	struct buf in, out;
 };
@@ -179,11 +179,13 @@ static void expand(const char *text, struct buf *out)
 	}
 }
 
-static bool keep_from(void *arg, const char *address)
+static const char *from(void *arg, const char *address)
 {
 	const struct example *example = arg;
 
-	return example->keep != NULL && strcmp(address, example->keep) == 0;
+	if (example->keep != NULL && strcmp(address, example->keep) == 0)
+		return address;
+	return example->from;
 }
 
 static void set_fact(struct example *e, const char *key, char *value)
@@ -191,7 +193,7 @@ static void set_fact(struct example *e, const char *key, char *value)
 	struct {
 		const char *key;
 		const char **fact;
-	} facts[] = {{"from", &e->facts.from_address}, {"name", &e->facts.from_name},
+	} facts[] = {{"from", &e->from}, {"keep", &e->keep}, {"name", &e->facts.from_name},
 	    {"sender", &e->facts.sender}, {"recipient", &e->facts.recipient}, {"subject", &e->facts.subject},
 	    {"charset", &e->facts.charset}, {"names", &e->names}, {"left", &e->left}};
 
@@ -205,8 +207,6 @@ static void set_fact(struct example *e, const char *key, char *value)
 		e->facts.repairs = strcmp(value, "none") != 0;
 	else if (strcmp(key, "reply-to") == 0)
 		e->facts.keep_reply_to = true;
-	else if (strcmp(key, "keep") == 0)
-		e->keep = value;
 	else
 		fail_msg("%s: no such fact: %s", e->path, key);
 }
@@ -235,7 +235,6 @@ static void load_example(struct example *e, const char *path)
 	char out_path[300];
 
 	*e = (struct example){.path = path, .facts = plain, .names = "", .left = ""};
-	e->facts.keep_from = keep_from;
 	e->facts.to_utf8 = to_utf8;
 	e->facts.arg = e;
 	e->text = load(path);
@@ -247,6 +246,7 @@ static void load_example(struct example *e, const char *path)
 		set_fact(e, text + 2, colon[1] == ' ' ? colon + 2 : colon + 1);
 		text = end + 1;
 	}
+	e->facts.from = e->from != NULL ? from : NULL;
 	expand(text, &e->in);
 	snprintf(out_path, sizeof out_path, "%.*s.out.eml", (int)(strlen(path) - strlen(".in.eml")), path);
 	char *out = load(out_path);
@@ -451,7 +451,9 @@ static void rubbish_keeps_every_promise(void **state)
 	struct repair_facts facts[2] = {plain, plain};
 
 	(void)state;
-	facts[1].from_address = "scanner@contoso.com";
+	struct example forced = {.from = "scanner@contoso.com"};
+	facts[1].from = from;
+	facts[1].arg = &forced;
 	facts[1].from_name = "Scanner \xc3\xa4";
 	facts[1].keep_reply_to = true;
 	memset(many, 'A', sizeof many);
