@@ -96,7 +96,8 @@ static void check_credential(const struct subject *s)
 	    .key_at = at(s, "key"),
 	    .certificate_key = "upstreams.oauth.certificate",
 	    .key_key = "upstreams.oauth.key"};
-	check_signing_pair(s->source, &place, credential->certificate, credential->key, s->reader);
+	check_signing_pair(s->source, &place, credential->certificate, credential->key,
+	    credential->assertion_alg, s->reader);
 }
 
 void check_oauth(

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,6 +25,7 @@
 #include "net/tls.h"
 
 #define PATH_ROOM     4096
+#define TRIAL_S	      5
 #define CANNOT_TRY    255 /* no errno has this number */
 #define PEM_FILE_MAX  (8 * 1024 * 1024)
 #define EXPIRY_WARN_S (14 * 86400)
@@ -200,12 +202,14 @@ static void try_listener_pair(const char *certificate, const char *key, struct e
 	SSL_CTX_free(tls_server_context(certificate, key, err));
 }
 
-static void try_signing_pair(const char *certificate, const char *key, struct err *err)
+static void try_signing(const char *certificate, const char *key, bool pss, struct err *err)
 {
+	unsigned char signature[KEY_SIGNATURE_MAX];
 	struct key_pair pair;
+	size_t n;
 
 	if (key_pair_load(&pair, certificate, key, err) == 0)
-		key_pair_check_rsa(&pair, err);
+		key_pair_sign(&pair, pss, str_of("test"), signature, &n, err);
 	key_pair_free(&pair);
 }
 
@@ -218,6 +222,16 @@ static void try_client_pair(const char *certificate, const char *key, struct err
 	SSL_CTX_free(ctx);
 }
 
+static void try_pss_pair(const char *certificate, const char *key, struct err *err)
+{
+	try_signing(certificate, key, true, err);
+}
+
+static void try_pkcs1_pair(const char *certificate, const char *key, struct err *err)
+{
+	try_signing(certificate, key, false, err);
+}
+
 /* In a child that has become the reader: what is wrong is written to fd. */
 static void run_trial(
     trial_fn *trial, const struct reader *reader, const char *certificate, const char *key, int fd)
@@ -227,19 +241,21 @@ static void run_trial(
 	if (reader->is_other &&
 	    (setgroups(0, NULL) < 0 || setgid(reader->gid) < 0 || setuid(reader->uid) < 0))
 		return;
+	signal(SIGALRM, SIG_DFL);
+	alarm(TRIAL_S);
 	trial(certificate, key, &err);
 	if (err.text[0] != '\0' && write(fd, err.text, strlen(err.text)) < 0)
 		return;
 }
 
-/* The key's contents are nothing for this process, which may be the supervisor. Returns false with err when the trial found
- * something wrong. */
+/* The key's contents are nothing for this process, which may be the supervisor, and must not wait for hardware for ever.
+ * Returns false with err when the trial found something wrong. */
 static bool try_pair(
     trial_fn *trial, const struct reader *reader, const char *certificate, const char *key, struct err *err)
 {
 	size_t n = 0;
 	ssize_t got;
-	int fds[2];
+	int fds[2], status = 0;
 
 	err->text[0] = '\0';
 	if (pipe2(fds, O_CLOEXEC) < 0)
@@ -254,8 +270,11 @@ static bool try_pair(
 		n += (size_t)got;
 	err->text[n] = '\0';
 	close(fds[0]);
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	if (child > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+		n = err_set(err, "%.300s gave no answer within %d s; look at the hardware it is in", key,
+			TRIAL_S) != 0;
 	return n == 0;
 }
 
@@ -374,9 +393,10 @@ static bool check_pair(const struct source *source, const struct pair_place *pla
 }
 
 void check_signing_pair(const struct source *source, const struct pair_place *place, const char *certificate,
-    const char *key, const struct reader *reader)
+    const char *key, enum assertion_alg alg, const struct reader *reader)
 {
-	check_pair(source, place, certificate, key, reader, try_signing_pair);
+	check_pair(
+	    source, place, certificate, key, reader, alg == ASSERTION_PS256 ? try_pss_pair : try_pkcs1_pair);
 }
 
 /* The verification's error for the certificates of a PEM file, the first of them by the others. */

@@ -5,8 +5,8 @@
 #include <libconfig.h>
 #include <stdbool.h>
 #include <sys/types.h>
+#include "config/config.h"
 
-struct config;
 struct source;
 
 /* Who is going to read them: the config's user where we are root and would drop to it, else ourselves. */
@@ -37,9 +37,9 @@ struct pair_place {
 	const char *certificate_key, *key_key;
 };
 
-/* The same for a pair that the relay signs with towards Microsoft: key as net/key.h takes it, RSA. */
+/* The same for a pair that the relay proves itself by to Microsoft's login host: key as net/key.h takes it. It signs once. */
 void check_signing_pair(const struct source *source, const struct pair_place *place, const char *certificate, const char *key,
-    const struct reader *reader);
+    enum assertion_alg alg, const struct reader *reader);
 
 /* The same for a pair that the relay shows to a server in the TLS handshake, key a file. Warns where the certificates do not
  * lead to a CA that this system trusts: Microsoft wants the whole chain, of a public CA. */

@@ -10,6 +10,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
+#include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/ui.h>
 
@@ -22,8 +23,9 @@
 
 /* Whose URI it is. */
 static const struct provider {
-	const char *scheme, *name;
-} providers[] = {{"handle:", "tpm2"}, {"object:", "tpm2"}, {"pkcs11:", "pkcs11"}};
+	const char *scheme, *name, *query; /* query: its algorithms before all others */
+} providers[] = {{"handle:", "tpm2", "?provider=tpm2"}, {"object:", "tpm2", "?provider=tpm2"},
+    {"pkcs11:", "pkcs11", "?provider=pkcs11"}};
 
 static bool starts(const char *text, const char *prefix)
 {
@@ -119,11 +121,14 @@ static const struct provider *provider_of(const char *uri)
 /* A library of its own: in the default one it would also serve TLS its random numbers and digests. */
 static int load_provider(struct key_pair *pair, const struct provider *provider, struct err *err)
 {
-	char what[200];
+	char what[300];
 
 	pair->library = OSSL_LIB_CTX_new();
 	snprintf(what, sizeof what,
-	    "OpenSSL has no provider \"%s\"; install it (tpm2: the package tpm2-openssl)", provider->name);
+	    "OpenSSL's provider \"%s\" can't be used; is it installed (tpm2: the package tpm2-openssl), and "
+	    "may this user "
+	    "open its device?",
+	    provider->name);
 	if (pair->library == NULL || OSSL_PROVIDER_load(pair->library, "default") == NULL ||
 	    OSSL_PROVIDER_load(pair->library, provider->name) == NULL)
 		return tls_error(err, what);
@@ -138,8 +143,9 @@ static EVP_PKEY *load_uri(struct key_pair *pair, const char *uri, struct err *er
 
 	if (provider != NULL && load_provider(pair, provider, err) < 0)
 		return NULL;
-	OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, pair->library,
-	    provider != NULL ? "?provider=default" : NULL, UI_null(), NULL, NULL, NULL, NULL);
+	pair->query = provider != NULL ? provider->query : NULL;
+	OSSL_STORE_CTX *store =
+	    OSSL_STORE_open_ex(uri, pair->library, pair->query, UI_null(), NULL, NULL, NULL, NULL);
 	while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
 		OSSL_STORE_INFO *info = OSSL_STORE_load(store);
 		if (info == NULL)
@@ -186,7 +192,7 @@ static bool is_other_key(const struct key_pair *pair)
 
 int key_pair_load(struct key_pair *out, const char *certificate, const char *key, struct err *err)
 {
-	*out = (struct key_pair){NULL, NULL, NULL};
+	*out = (struct key_pair){.key = NULL};
 	ERR_clear_error();
 	out->certificate = load_certificate(certificate, err);
 	if (out->certificate != NULL)
@@ -201,9 +207,12 @@ int key_pair_load(struct key_pair *out, const char *certificate, const char *key
 	return -1;
 }
 
-int key_pair_check_rsa(const struct key_pair *pair, struct err *err)
+/* --- signing --- */
+
+static int check_rsa(const struct key_pair *pair, struct err *err)
 {
 	const EVP_PKEY *key = X509_get0_pubkey(pair->certificate);
+	int bits = key != NULL ? EVP_PKEY_get_bits(key) : 0;
 
 	if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
 		return err_set(err,
@@ -211,10 +220,64 @@ int key_pair_check_rsa(const struct key_pair *pair, struct err *err)
 		    "pair: "
 		    "openssl req -x509 -newkey rsa:3072 -nodes -days 365 -subj /CN=mfdrelay -keyout KEY -out "
 		    "CERTIFICATE");
-	if (EVP_PKEY_get_bits(key) < RSA_BITS_MIN || EVP_PKEY_get_bits(key) > RSA_BITS_MAX)
-		return err_set(err, "the RSA key has %d bits; make one of %d to %d", EVP_PKEY_get_bits(key),
-		    RSA_BITS_MIN, RSA_BITS_MAX);
+	if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
+		return err_set(
+		    err, "the RSA key has %d bits; make one of %d to %d", bits, RSA_BITS_MIN, RSA_BITS_MAX);
 	return 0;
+}
+
+/* RFC 7518 sections 3.3 and 3.5. */
+static bool set_padding(EVP_PKEY_CTX *context, bool pss)
+{
+	if (!pss)
+		return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) > 0;
+	return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) > 0 &&
+	       EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) > 0;
+}
+
+static bool sign(const struct key_pair *pair, bool pss, struct str text, unsigned char *signature, size_t *n)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *key = NULL;
+	bool good = context != NULL &&
+		    EVP_DigestSignInit_ex(
+			context, &key, "SHA256", pair->library, pair->query, pair->key, NULL) == 1 &&
+		    set_padding(key, pss) &&
+		    EVP_DigestSign(context, signature, n, (const unsigned char *)text.p, text.n) == 1;
+
+	EVP_MD_CTX_free(context);
+	return good;
+}
+
+static bool verify(
+    const struct key_pair *pair, bool pss, struct str text, const unsigned char *signature, size_t n)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *key = NULL;
+	bool good = context != NULL &&
+		    EVP_DigestVerifyInit(
+			context, &key, EVP_sha256(), NULL, X509_get0_pubkey(pair->certificate)) == 1 &&
+		    set_padding(key, pss) &&
+		    EVP_DigestVerify(context, signature, n, (const unsigned char *)text.p, text.n) == 1;
+
+	EVP_MD_CTX_free(context);
+	return good;
+}
+
+int key_pair_sign(const struct key_pair *pair, bool pss, struct str text, unsigned char *signature, size_t *n,
+    struct err *err)
+{
+	*n = KEY_SIGNATURE_MAX;
+	if (check_rsa(pair, err) < 0)
+		return -1;
+	ERR_clear_error();
+	if (!sign(pair, pss, text, signature, n))
+		return tls_error(err, "the private key did not sign");
+	if (verify(pair, pss, text, signature, *n))
+		return 0;
+	ERR_clear_error();
+	return err_set(err, "what the private key signs does not fit the certificate: it is another's key%s",
+	    pss ? ", or its hardware has its own way with PS256 (try assertion_alg = \"RS256\")" : "");
 }
 
 void key_pair_free(struct key_pair *pair)
@@ -222,5 +285,5 @@ void key_pair_free(struct key_pair *pair)
 	X509_free(pair->certificate);
 	EVP_PKEY_free(pair->key);
 	OSSL_LIB_CTX_free(pair->library);
-	*pair = (struct key_pair){NULL, NULL, NULL};
+	*pair = (struct key_pair){.key = NULL};
 }

@@ -7,11 +7,13 @@
 #include <stddef.h>
 #include <openssl/types.h>
 #include "base/err.h"
+#include "base/str.h"
 
 struct key_pair {
 	X509 *certificate;	/* the first of the file */
 	EVP_PKEY *key;
 	OSSL_LIB_CTX *library;	/* what the key's provider is loaded into; NULL: OpenSSL's default */
+	const char *query;	/* by which OpenSSL finds its algorithms there; static */
 };
 
 /* Whether source is a provider's URI: neither a path, nor file: or credential:. */
@@ -28,8 +30,14 @@ int key_path(char *dst, size_t size, const char *source, struct err *err);
  * caller frees with key_pair_free; or -1 with err. */
 int key_pair_load(struct key_pair *out, const char *certificate, const char *key, struct err *err);
 
-/* Whether Microsoft's login host takes it: RSA of 2048 bits or more. Returns 0, or -1 with err. */
-int key_pair_check_rsa(const struct key_pair *pair, struct err *err);
+#define KEY_SIGNATURE_MAX 1024	/* octets: RSA of 8192 bits */
+
+/* Sign text with SHA-256 and RSA: by PSS with a salt of 32 octets (PS256 of RFC 7518), or by PKCS #1 version 1.5 (RS256). The
+ * signature is verified with the certificate before it is given out. Refused are keys that are not RSA or have less than 2048
+ * bits: Microsoft's login host takes none of them. signature has room for KEY_SIGNATURE_MAX octets. Blocks as long as the key
+ * takes: 0.4 ms for one of 2048 bits in a file, 5 ms for one of 4096, tenths of a second in a TPM. Returns 0 with *n, or -1 with
+ * err. */
+int key_pair_sign(const struct key_pair *pair, bool pss, struct str text, unsigned char *signature, size_t *n, struct err *err);
 
 /* Empty after it; fine on an empty one. */
 void key_pair_free(struct key_pair *pair);

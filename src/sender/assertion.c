@@ -7,15 +7,13 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <openssl/x509.h>
 
 #include "base/mem.h"
 #include "net/key.h"
 #include "net/tls.h"
 
-#define SIGNATURE_MAX 1024 /* octets: RSA of 8192 bits */
-#define GUID_SIZE     37
+#define GUID_SIZE 37
 
 /* RFC 4648 section 5, without padding. The caller frees. */
 static char *base64url(const void *bytes, size_t n)
@@ -88,82 +86,28 @@ static char *make_claims(const struct assertion *what, const char *id)
 	    now + ASSERTION_LIFETIME_S));
 }
 
-/* RFC 7518 sections 3.3 and 3.5. */
-static bool set_padding(EVP_PKEY_CTX *context, enum assertion_alg alg)
-{
-	if (alg == ASSERTION_RS256)
-		return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) > 0;
-	return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) > 0 &&
-	       EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) > 0;
-}
-
-static bool sign(const struct assertion *what, const char *text, unsigned char *signature, size_t *n)
-{
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	EVP_PKEY_CTX *key = NULL;
-	bool signed_ = context != NULL &&
-		       EVP_DigestSignInit_ex(
-			   context, &key, "SHA256", what->pair->library, NULL, what->pair->key, NULL) == 1 &&
-		       set_padding(key, what->alg) &&
-		       EVP_DigestSign(context, signature, n, (const unsigned char *)text, strlen(text)) == 1;
-
-	EVP_MD_CTX_free(context);
-	return signed_;
-}
-
-static bool verify(const struct assertion *what, const char *text, const unsigned char *signature, size_t n)
-{
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	EVP_PKEY_CTX *key = NULL;
-	bool good = context != NULL &&
-		    EVP_DigestVerifyInit(
-			context, &key, EVP_sha256(), NULL, X509_get0_pubkey(what->pair->certificate)) == 1 &&
-		    set_padding(key, what->alg) &&
-		    EVP_DigestVerify(context, signature, n, (const unsigned char *)text, strlen(text)) == 1;
-
-	EVP_MD_CTX_free(context);
-	return good;
-}
-
-static int sign_and_verify(
-    char **signature_text, const struct assertion *what, const char *text, struct err *err)
-{
-	unsigned char signature[SIGNATURE_MAX];
-	size_t n = sizeof signature;
-
-	if (!sign(what, text, signature, &n))
-		return tls_error(err, "the private key did not sign");
-	if (!verify(what, text, signature, n))
-		return tls_error(err,
-		    what->alg == ASSERTION_PS256
-			? "what the private key signs does not fit the certificate: it is another's key, or "
-			  "its hardware "
-			  "has its own way with PS256: try assertion_alg = \"RS256\""
-			: "what the private key signs does not fit the certificate: it is another's key");
-	*signature_text = base64url(signature, n);
-	return 0;
-}
-
 int assertion_make(struct secret *out, const struct assertion *what, struct err *err)
 {
-	char id[GUID_SIZE], *header, *claims, *text, *signature = NULL, *whole;
+	char id[GUID_SIZE], *header, *claims, *text, *signature_text, *whole;
+	unsigned char signature[KEY_SIGNATURE_MAX];
+	size_t n = 0;
 
 	*out = (struct secret){NULL, 0};
-	if (key_pair_check_rsa(what->pair, err) < 0)
-		return -1;
 	if (make_guid(id) < 0)
 		return tls_error(err, "OpenSSL gives no random numbers");
 	header = make_header(what);
 	claims = make_claims(what, id);
 	text = xasprintf("%s.%s", header, claims);
-	int result = sign_and_verify(&signature, what, text, err);
+	int result =
+	    key_pair_sign(what->pair, what->alg == ASSERTION_PS256, str_of(text), signature, &n, err);
 	if (result == 0) {
-		whole = xasprintf("%s.%s", text, signature);
+		signature_text = base64url(signature, n);
+		whole = xasprintf("%s.%s", text, signature_text);
 		*out = (struct secret){whole, strlen(whole)};
+		free(signature_text);
 	}
 	free(header);
 	free(claims);
 	free(text);
-	free(signature);
 	return result;
 }

@@ -39,7 +39,7 @@ struct signing {
 
 static void sign_one(struct signing *signing)
 {
-	struct key_pair own = {NULL, NULL, NULL};
+	struct key_pair own = {.key = NULL};
 	struct assertion what = {.pair = &own,
 	    .alg = signing->credential->assertion_alg,
 	    .audience = signing->audience,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "app.h"
 #include "options.h"
 #include "text.h"
 
@@ -33,6 +34,7 @@ static const struct entra_row {
     {700027, 401, "invalid_client",
 	"The certificate with identifier used to sign the client assertion is not registered on "
 	"application."},
+    {50027, 401, "invalid_client", "JWT token is invalid or malformed."},
     {90002, 400, "invalid_request",
 	"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into "
 	"the correct cloud. Check with your subscription administrator, this may happen if there are no "
@@ -73,6 +75,7 @@ static const char *const resources[] = {"https://outlook.office365.com", "https:
     "https://communication.azure.com", "https://graph.microsoft.com", "https://graph.microsoft.us"};
 
 static const char default_scope[] = "/.default";
+static const char jwt_bearer[] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 char *entra_audience(const char *scope)
 {
@@ -117,11 +120,11 @@ long entra_check(const struct options *options, const char *tenant, const struct
 		return 900144;
 	if (check_scope(request->scope) != 0)
 		return check_scope(request->scope);
-	if (!request->client_secret)
-		return 7000218;
-	if (strcmp(request->client_secret, options->secret) != 0)
-		return 7000215;
-	return 0;
+	if (request->client_secret)
+		return app_check_secret(options, request->client_secret);
+	if (request->assertion && request->assertion_type && !strcmp(request->assertion_type, jwt_bearer))
+		return app_check_assertion(options, tenant, request->assertion);
+	return 7000218;
 }
 
 static const char *or_empty(const char *text)

@@ -8,7 +8,7 @@ struct options;
 
 /* The form fields of a token request; NULL: not sent. */
 struct token_request {
-	char *grant_type, *client_id, *client_secret, *scope;
+	char *grant_type, *client_id, *client_secret, *scope, *assertion_type, *assertion;
 };
 
 /* The AADSTS number that the request earns, or 0: it is to have a token. */

@@ -119,7 +119,8 @@ static void answer_token_request(
 {
 	struct token_request request = {http_form_field(body, "grant_type"),
 	    http_form_field(body, "client_id"), http_form_field(body, "client_secret"),
-	    http_form_field(body, "scope")};
+	    http_form_field(body, "scope"), http_form_field(body, "client_assertion_type"),
+	    http_form_field(body, "client_assertion")};
 	long number = forced ? forced : entra_check(connection->options, tenant, &request);
 
 	if (number)
@@ -130,6 +131,8 @@ static void answer_token_request(
 	free(request.client_id);
 	free(request.client_secret);
 	free(request.scope);
+	free(request.assertion_type);
+	free(request.assertion);
 }
 
 /* Whether the connection goes on. */

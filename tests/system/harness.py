@@ -600,13 +600,14 @@ class Relay:
         wait_until(lambda: not self.queue_ids(), timeout,
                    lambda: f"an empty queue; {len(self.queue_ids())} are left. The log:\n{self.log()[-4000:]}")
 
-    def cli(self, *arguments, check=False, timeout=20, **options):
-        """Run a subcommand on this relay's config: cli("queue", "list", "--json"). Returns the CompletedProcess."""
+    def cli(self, *arguments, check=False, timeout=20, variables=None, **options):
+        """Run a subcommand on this relay's config: cli("queue", "list", "--json"); variables: of its environment. Returns the
+        CompletedProcess."""
         command = [binary("mfdrelay"), *map(str, arguments)]
         if arguments and arguments[0] not in ("passwd", "--version", "--help"):
             command += ["-c", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=check, timeout=timeout,
-                              env=environment(), **options)
+                              env={**environment(), **(variables or {})}, **options)
 
     def waiting(self):
         """How many messages' parts stand in wait of their time, as the sender says."""

@@ -194,8 +194,11 @@ static void expect_refusal(const char *crt, const char *key, const char *words)
 {
 	struct key_pair pair;
 	struct err err = {""};
+	unsigned char signature[KEY_SIGNATURE_MAX];
+	size_t n;
 
-	if (key_pair_load(&pair, crt, key, &err) == 0 && key_pair_check_rsa(&pair, &err) == 0)
+	if (key_pair_load(&pair, crt, key, &err) == 0 &&
+	    key_pair_sign(&pair, true, str_of("x"), signature, &n, &err) == 0)
 		fail_msg("%s with %s is taken", crt, key);
 	if (strstr(err.text, words) == NULL)
 		fail_msg("\"%s\" is not in: %s", words, err.text);
@@ -225,7 +228,7 @@ static void pairs_that_cannot_prove_anything_are_refused_with_the_remedy(void **
 	expect_refusal(rsa_crt, locked, "without a passphrase");
 	expect_refusal(rsa_crt, folder_path, "not a plain file");
 	expect_refusal(rsa_crt, "relative", "file:/absolute/path");
-	expect_refusal(rsa_crt, "pkcs11:token=none", "no provider \"pkcs11\"");
+	expect_refusal(rsa_crt, "pkcs11:token=none", "provider \"pkcs11\" can't be used");
 	expect_refusal(rsa_crt, "nothing:here", "no private key is found there");
 	cert_free(&cert);
 	free(open_key);

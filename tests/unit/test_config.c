@@ -832,8 +832,9 @@ static void test_signing_pairs(void **state)
 	    "such file or "
 	    "directory; correct the path, or give this user the right\n");
 	expect_signing_pair("a provider that is not there", "pkcs11:token=none",
-	    "error 6: upstreams.oauth.key: OpenSSL has no provider \"pkcs11\"; install it (tpm2: the package "
-	    "tpm2-openssl): could not load the shared library\n");
+	    "error 6: upstreams.oauth.key: OpenSSL's provider \"pkcs11\" can't be used; is it installed "
+	    "(tpm2: the package tpm2-openssl), and may this user open its device?: could not load the shared "
+	    "library\n");
 	char *key = in_folder("app.key");
 	assert_int_equal(chmod(key, 0644), 0);
 	expect_signing_pair("a key that others can read", "/app.key",
