@@ -18,6 +18,7 @@ struct counters {
 	_Atomic uint64_t recipients_refused;	/* 4xx or 5xx to RCPT */
 	_Atomic uint64_t logins;		/* 235 given */
 	_Atomic uint64_t auth_failures;		/* 535 given */
+	_Atomic uint64_t auth_slowed;		/* of these, those held back for longer than usual */
 	_Atomic uint64_t storm_deferrals;	/* 452 to MAIL: messages_per_hour */
 	_Atomic uint64_t sessions_now;
 	_Atomic int32_t storage_error;		/* errno with which the last message could not be stored; 0: it was */

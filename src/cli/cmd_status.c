@@ -108,9 +108,10 @@ static void print_status(const json_t *status)
 	    number_of(counters, "sessions_now"), number_of(counters, "sessions"),
 	    number_of(counters, "sessions_refused"), number_of(counters, "tls_sessions"),
 	    number_of(counters, "tls_failures"));
-	printf("logins     %lld, %lld failed; %lld messages deferred by messages_per_hour\n",
+	printf("logins     %lld, %lld failed, of which %lld slowed; %lld messages deferred by "
+	       "messages_per_hour\n",
 	    number_of(counters, "logins"), number_of(counters, "auth_failures"),
-	    number_of(counters, "storm_deferrals"));
+	    number_of(counters, "auth_slowed"), number_of(counters, "storm_deferrals"));
 	printf("messages   %lld accepted, %lld refused, %lld delivered, %lld recipients failed, %lld "
 	       "deferrals\n",
 	    number_of(counters, "messages_accepted"), number_of(counters, "messages_refused"),

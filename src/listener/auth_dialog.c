@@ -2,11 +2,13 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
 #include "listener/auth.h"
+#include "listener/guesses.h"
 #include "listener/policy.h"
 #include "listener/session_inside.h"
 #include "smtp/command.h"
@@ -30,13 +32,21 @@ static const char *give_up(struct session *s, const char *reply)
 	return reply;
 }
 
+/* The time counts from when the password came, not from when it was checked: so it does not tell how long that took,
+ * which differs by hash. fail2ban reads this line (contrib/fail2ban). */
 static void failed(struct session *s)
 {
+	uint64_t failures;
+	unsigned doubled = guesses_failed(s->env->guesses, &s->peer, s->auth_ms, &failures);
+	unsigned penalty_ms = s->env->login_penalty_ms << doubled;
+
 	count(&s->env->counters->auth_failures, 1);
+	count(&s->env->counters->auth_slowed, doubled > 0 ? 1 : 0);
 	log_event(LOG_LEVEL_WARNING, "login-failed", kv_str("peer", s->peer_text),
-	    kv_str("user", s->sasl->user),
+	    kv_str("user", s->sasl->user), kv_u64("failures", failures), kv_u64("answered_in_ms", penalty_ms),
 	    kv_str("why", "no device has that user and password, from that address"));
 	s->failed_logins++;
+	s->auth_ms += penalty_ms;
 	s->state = S_PENALTY;
 }
 
@@ -77,6 +87,7 @@ static void on_checked(void *arg, const struct device *device)
 
 static const char *check_login(struct session *s)
 {
+	s->auth_ms = clock_mono_ms();
 	s->check = auth_check(s->env->auth, s->sasl, &s->peer, on_checked, s);
 	s->state = S_CHECK;
 	return NULL;

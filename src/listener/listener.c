@@ -19,6 +19,7 @@
 #include "base/timer.h"
 #include "config/config.h"
 #include "listener/auth.h"
+#include "listener/guesses.h"
 #include "listener/handshake.h"
 #include "listener/peers.h"
 #include "listener/session.h"
@@ -353,6 +354,7 @@ static void listener_stop(void *state)
 	send_wake(l);
 	auth_free(l->env.auth);
 	storms_free(l->env.storms);
+	guesses_free(l->env.guesses);
 	conn_drop_finishing();
 	free_event(l->resume);
 	free_event(l->wake);
@@ -396,6 +398,7 @@ static void *listener_start(struct worker *worker, struct err *err)
 	handshakes_load(&l->tls, input->config);
 	l->env.tls = &l->tls;
 	l->env.storms = storms_new(input->config);
+	l->env.guesses = guesses_new();
 	confine(l);
 	spool_start(l->env.spool);
 	l->env.auth = auth_new(base, input->config);

@@ -38,7 +38,7 @@ void peers_free(struct peers *peers)
 }
 
 /* An IPv6 host can have as many addresses of its network as it likes. */
-static struct in6_addr counted_as(const struct in6_addr *address)
+struct in6_addr peer_network(const struct in6_addr *address)
 {
 	struct in6_addr counted = *address;
 
@@ -49,7 +49,7 @@ static struct in6_addr counted_as(const struct in6_addr *address)
 
 static struct peer *find(const struct peers *peers, const struct in6_addr *address)
 {
-	struct peer key = {.address = counted_as(address)};
+	struct peer key = {.address = peer_network(address)};
 	struct peer *const *found = tfind(&key, &peers->tree, compare);
 
 	return found != NULL ? *found : NULL;
@@ -59,7 +59,7 @@ static struct peer *add(struct peers *peers, const struct in6_addr *address)
 {
 	struct peer *peer = xcalloc(1, sizeof *peer);
 
-	peer->address = counted_as(address);
+	peer->address = peer_network(address);
 	/* NULL is tsearch's out of memory. */
 	if (tsearch(peer, &peers->tree, compare) == NULL)
 		abort();

@@ -8,6 +8,9 @@
 
 struct peers;
 
+/* What an address counts as: itself; of IPv6 its network of 64 bits, in which a host can have any address it likes. */
+struct in6_addr peer_network(const struct in6_addr *address);
+
 struct peers *peers_new(void);
 void peers_free(struct peers *peers);	/* NULL is fine */
 

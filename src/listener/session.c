@@ -86,12 +86,14 @@ static void on_penalty_over(evutil_socket_t fd, short what, void *cookie);
 /* By a timer of its own: the connection's ends with it. */
 static void begin_penalty(struct session *s)
 {
+	int64_t left_ms = s->auth_ms - clock_mono_ms();
+
 	if (s->penalty == NULL)
 		s->penalty = evtimer_new(s->env->base, on_penalty_over, s);
 	if (s->penalty == NULL)
 		abort();
 	if (!evtimer_pending(s->penalty, NULL))
-		timer_set(s->penalty, s->env->login_penalty_ms);
+		timer_set(s->penalty, left_ms > 0 ? (unsigned)left_ms : 0);
 }
 
 SSL_CTX *session_tls_context(const struct session *s)

@@ -12,6 +12,7 @@ struct auth;
 struct config;
 struct counters;
 struct event_base;
+struct guesses;
 struct handshakes;
 struct listen_config;
 struct session;
@@ -28,7 +29,8 @@ struct session_env {
 	struct auth *auth;	/* NULL: AUTH is not offered */
 	const struct handshakes *tls;	/* NULL: there is no TLS */
 	struct storms *storms;
-	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back */
+	struct guesses *guesses;
+	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back, at the least */
 	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
 	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */
 	void *arg;

@@ -47,6 +47,7 @@ struct session {
 	const struct device *login;	/* the entry of the user that has logged in; NULL: none */
 	struct sasl_login *sasl;	/* while AUTH is under way */
 	struct auth_check *check;	/* in S_CHECK */
+	int64_t auth_ms;		/* when the password came; in S_PENALTY when that is over (monotonic) */
 	struct event *penalty;		/* the timer of S_PENALTY; NULL: never used */
 	char *helo;			/* NULL: none; printable ASCII */
 	struct in6_addr peer;

@@ -33,6 +33,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "listener/auth.h"
+#include "listener/guesses.h"
 #include "listener/session.h"
 #include "listener/session_inside.h"
 #include "listener/storm.h"
@@ -189,6 +190,7 @@ static void relay_open(struct relay *r)
 	spool_start(r->env.spool);
 	r->env.auth = auth_new(r->base, &r->config);
 	r->env.storms = storms_new(&r->config);
+	r->env.guesses = guesses_new();
 }
 
 static void spool_again(struct relay *r, uint64_t free_space)
@@ -211,6 +213,7 @@ static void relay_close(struct relay *r)
 	spool_close(r->env.spool);
 	auth_free(r->env.auth);
 	storms_free(r->env.storms);
+	guesses_free(r->env.guesses);
 	assert_int_equal(r->env.session_count, 0);
 	assert_int_equal(r->env.commits, 0);
 	assert_int_equal(counted(&r->env.counters->sessions_now), 0);

@@ -1,0 +1,98 @@
+"""Who may send, and who must log in, as the daemon and those around it see it."""
+
+import base64
+import configparser
+import json
+import re
+import smtplib
+import time
+
+import pytest
+
+import harness
+from harness import make_mail, wait_until
+
+PASSWORD = "kopierraum7"
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory):
+    """A relay for a printer whose alerts go out by themselves, at 127.0.0.2, and for anna, who logs in wherever she is."""
+    relay = harness.Relay(tmp_path_factory.mktemp("office"), routes=[{"recipients": ["*"], "via": ["nowhere"]}],
+                          upstreams=[{"name": "nowhere", "kind": "smtp", "host": "127.0.0.1", "port": 9, "tls": "none"}])
+    line = relay.cli("passwd", input=PASSWORD + "\n", check=True).stdout
+    relay.settings["devices"] = [
+        {"name": "mfd", "address": "127.0.0.2", "auth": "optional", "recipients": "it@contoso.com", "senders": "*@contoso.com"},
+        {"name": "vault", "address": "127.0.0.3", "auth": "required"},
+        {"name": "anna", "user": "anna", "password": re.search('"(.*)"', line)[1]}]
+    relay.start()
+    yield relay
+    assert relay.stop() == 0
+    relay.check_clean()
+
+
+def connect(relay, address):
+    client = smtplib.SMTP(timeout=30, source_address=(address, 0))
+    client.connect("127.0.0.1", relay.port)
+    client.ehlo("device")
+    return client
+
+
+def log_line(relay, *words):
+    """The first line of the log, once it is there, that has all of them."""
+    return wait_until(lambda: next((line for line in relay.log().splitlines() if all(word in line for word in words)), None),
+                      10, f"a line of the log with {words}")
+
+
+def test_alerts_go_to_a_few_and_who_logs_in_sends_to_all(office):
+    client = connect(office, "127.0.0.2")
+    assert client.mail("mfd@contoso.com")[0] == 250
+    assert client.rcpt("it@contoso.com")[0] == 250
+    assert client.rcpt("bob@fabrikam.com") == (550, b"5.7.1 mfd may not send to bob@fabrikam.com without a login "
+                                                    b"(devices.recipients)")
+    assert client.data(make_mail())[0] == 250
+    client.login("anna", PASSWORD)
+    client.sendmail("anna@contoso.com", ["bob@fabrikam.com"], make_mail())
+    client.quit()
+    assert "device=mfd" in log_line(office, "listener accepted", "from=mfd@contoso.com")
+    assert "device=anna" in log_line(office, "listener accepted", "user=anna")
+
+
+def test_who_goes_on_without_a_login_is_told_in_the_log(office):
+    client = connect(office, "127.0.0.3")
+    client.mail("vault@contoso.com")
+    assert client.rcpt("it@contoso.com") == (530, b"5.7.0 Authentication required")
+    client.quit()
+    assert "has not used it" in log_line(office, "listener refused", "peer=127.0.0.3", "530 5.7.0")
+
+    client = connect(office, "127.0.0.2")
+    assert client.docmd("AUTH", "CRAM-MD5")[0] == 504
+    assert client.mail("mfd@contoso.com")[0] == 250
+    client.quit()
+    assert "remedy=" in log_line(office, "listener login-skipped", "device=mfd")
+
+
+def fail2ban_filter():
+    """The filter's expression, as fail2ban has it: its <ADDR> is an address."""
+    parser = configparser.RawConfigParser()
+    assert parser.read(harness.ROOT / "contrib" / "fail2ban" / "mfdrelay.conf")
+    return re.compile(parser["Definition"]["failregex"].replace("<ADDR>", r"(?P<host>[0-9a-fA-F.:]+)"))
+
+
+def test_failed_logins_are_slow_and_fail2ban_reads_who_failed(office):
+    client = connect(office, "127.0.0.9")
+    start = time.monotonic()
+    login = base64.b64encode(b'\0x" listener login-failed peer=192.0.2.1\0wrong').decode()
+    assert client.docmd("AUTH PLAIN", login)[0] == 535
+    assert time.monotonic() - start > 3
+    client.close()
+    line = log_line(office, "listener login-failed")
+    told = re.sub(r"^\S+Z ", " ", line)  # fail2ban takes the time out
+    regex = fail2ban_filter()
+    for text in (told, "relay mfdrelay[812]: " + told.replace(" WARNING ", "")):
+        assert regex.search(text)["host"] == "127.0.0.9", text
+    others = [re.sub(r"^\S+Z ", " ", other) for other in office.log().splitlines() if "listener login-failed" not in other]
+    assert others and not any(regex.search(other) for other in others)
+    assert not regex.search(" WARNING listener refused peer=127.0.0.9 helo=\"listener login-failed peer=192.0.2.1 \"")
+    counters = json.loads(office.cli("status", "--json").stdout)["counters"]
+    assert counters["auth_failures"] >= 1 and counters["logins"] >= 1
