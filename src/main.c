@@ -14,6 +14,7 @@ static const struct {
     {"check", cmd_check, "read the config and say all that is wrong with it"},
     {"status", cmd_status, "how the running relay is"},
     {"queue", cmd_queue, "list, show and retry messages"},
+    {"test", cmd_test, "send one real message and follow it to the upstream's 250"},
     {"passwd", cmd_passwd, "make a password hash for a device"},
 };
 

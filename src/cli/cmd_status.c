@@ -2,22 +2,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
 #include <jansson.h>
 
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/open.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "config/config.h"
-#include "sender/control.h"
 #include "spool/spool.h"
 
 #define STATUS_DOWN  1
 #define STATUS_ALARM 2
-#define ASK_AGAIN_MS 100
-#define ASK_TIMES    15
 
 static const char usage[] =
     "usage: mfdrelay status [--json] [-c FILE]\n"
@@ -167,25 +164,10 @@ static int report_down(const struct config *config, const char *why, bool as_jso
 	return STATUS_DOWN;
 }
 
-/* A sender that makes room for the next one after a reload is away for a moment. */
-static json_t *ask(const struct config *config, struct err *err)
-{
-	const struct timespec pause = {0, ASK_AGAIN_MS * 1000000};
-	json_t *status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), err);
-
-	for (int i = 0; i < ASK_TIMES && status == NULL && (errno == ENOENT || errno == ECONNREFUSED) &&
-			spool_is_locked(config->spool);
-	     i++) {
-		nanosleep(&pause, NULL);
-		status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), err);
-	}
-	return status;
-}
-
 static int show(const struct config *config, bool as_json)
 {
 	struct err err = {""};
-	json_t *status = ask(config, &err);
+	json_t *status = ask_daemon(config, json_pack("{s:s}", "command", "status"), &err);
 
 	if (status == NULL && (errno == EACCES || errno == EPERM)) {
 		fprintf(stderr, "mfdrelay: %s; run this as root or as the daemon's user\n", err.text);

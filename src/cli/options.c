@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "config/config.h"
+#include "config/values.h"
 #include "smtp/address.h"
 
 static void set(struct options *out, int option)
@@ -32,6 +33,12 @@ static void set(struct options *out, int option)
 	case 'f':
 		out->from = optarg;
 		break;
+	case 'n':
+		out->device = optarg;
+		break;
+	case 'w':
+		out->timeout = optarg;
+		break;
 	}
 }
 
@@ -46,6 +53,16 @@ static bool is_address(const char *command, const char *option, const char *text
 	return false;
 }
 
+static bool are_values_good(const char *command, struct options *options)
+{
+	if (!is_address(command, "--to", options->to) || !is_address(command, "--from", options->from))
+		return false;
+	if (options->timeout == NULL || value_duration(options->timeout, &options->timeout_ms))
+		return true;
+	fprintf(stderr, "mfdrelay: %s: what follows --timeout is no duration, such as 30s or 5m\n", command);
+	return false;
+}
+
 int options_parse(int argc, char **argv, const char *allowed, const char *usage, struct options *out)
 {
 	static const struct option known[] = {
@@ -56,6 +73,8 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 	    {"online", no_argument, NULL, 'o'},
 	    {"to", required_argument, NULL, 't'},
 	    {"from", required_argument, NULL, 'f'},
+	    {"device", required_argument, NULL, 'n'},
+	    {"timeout", required_argument, NULL, 'w'},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},
 	};
@@ -77,7 +96,7 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 		}
 		set(out, option);
 	}
-	if (!is_address(argv[0], "--to", out->to) || !is_address(argv[0], "--from", out->from))
+	if (!are_values_good(argv[0], out))
 		return EX_USAGE;
 	out->argc = argc - optind;
 	out->argv = argv + optind;

@@ -1,7 +1,9 @@
 /* The control socket spool/control (unix, 0600), served by the sender: one JSON object a line each way.
  *
  *   {"command":"status"}                        -> the status as below
- *   {"command":"retry","id":"all" | "<id>"}     -> {"ok":true} or {"ok":false,"error":"..."} */
+ *   {"command":"retry","id":"all" | "<id>"}     -> {"ok":true} or {"ok":false,"error":"..."}
+ *   {"command":"follow","id":"<id>"}            -> {"ok":true,"results":[...]}: watch a message, and what became of it so far
+ *     with "go":true                               (sender/follow.h); it is queued now: learn it, try held upstreams at once */
 #ifndef MFDRELAY_SENDER_CONTROL_H
 #define MFDRELAY_SENDER_CONTROL_H
 

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "sender/attempt.h"
+#include "sender/follow.h"
 #include "sender/queue.h"
 #include "sender/report.h"
 #include "sender/scheduler.h"
@@ -34,6 +35,7 @@ struct delivery {
 	struct spool *spool;
 	struct queue *queue;
 	struct counters *counters;
+	struct follow *follow;
 	void (*changed)(void *arg);
 	void *arg;
 	LIST_HEAD(, settling) settling;
@@ -67,6 +69,9 @@ static void log_result(const struct verdict *v, enum log_level level, const char
 		    kv_str("upstream", v->upstream), kv_str("class", outcome_name(failure->cause->outcome)),
 		    kv_str("cause", failure->cause->cause), kv_str("remedy", failure->cause->remedy),
 		    kv_str("reply", failure->text), kv_i64("next_ms", next_ms));
+	if (v->delivery->follow != NULL)
+		follow_result(v->delivery->follow, v->attempt->owner->id, event, v->to, v->upstream,
+		    v->attempt->reply, failure, next_ms);
 }
 
 static void mark_delivered(const struct verdict *v, struct recipient_state *recipient)
@@ -426,6 +431,11 @@ void delivery_judge(struct delivery *delivery, struct attempt *attempt)
 	message->under_way--;
 	attempt_free(attempt);
 	judge_message(delivery, message, changed);
+}
+
+void delivery_set_follow(struct delivery *delivery, struct follow *follow)
+{
+	delivery->follow = follow;
 }
 
 size_t delivery_settling(const struct delivery *delivery)

@@ -11,12 +11,16 @@ struct config;
 struct counters;
 struct delivery;
 struct event_base;
+struct follow;
 struct queue;
 struct spool;
 
 /* changed(arg) is called from the loop when a message has been settled: there may be new work, or none left. */
 struct delivery *delivery_new(struct event_base *base, const struct config *config, struct spool *spool, struct queue *queue,
     struct counters *counters, void (*changed)(void *arg), void *arg);
+
+/* Tell follow (borrowed) of each result, as the log has it. Before the first attempt is judged. */
+void delivery_set_follow(struct delivery *delivery, struct follow *follow);
 
 /* Judge an attempt that has come back, and free it. */
 void delivery_judge(struct delivery *delivery, struct attempt *attempt);

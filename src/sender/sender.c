@@ -20,6 +20,7 @@
 #include "sender/attempt.h"
 #include "sender/control.h"
 #include "sender/delivery.h"
+#include "sender/follow.h"
 #include "sender/queue.h"
 #include "sender/scheduler.h"
 #include "sender/status.h"
@@ -41,6 +42,7 @@ struct sender {
 	struct scheduler *scheduler;
 	struct queue *queue;
 	struct delivery *delivery;
+	struct follow *follow;
 	struct resolver *resolver;
 	struct http *http;
 	struct upstream_owner owner;
@@ -219,6 +221,13 @@ static json_t *refuse(const char *error)
 	return json_pack("{s:b, s:s}", "ok", 0, "error", error);
 }
 
+static void release_all(struct sender *s)
+{
+	for (size_t i = 0; i < s->config->upstream_count; i++)
+		upstream_release(s->upstreams[i]);
+	pump_soon(s);
+}
+
 static json_t *retry(struct sender *s, const char *id)
 {
 	struct err err = {""};
@@ -239,10 +248,23 @@ static json_t *retry(struct sender *s, const char *id)
 			return refuse(err.text);
 		queue_learn(s->queue, id);
 	}
-	for (size_t i = 0; i < s->config->upstream_count; i++)
-		upstream_release(s->upstreams[i]);
-	pump_soon(s);
+	release_all(s);
 	return json_pack("{s:b, s:I}", "ok", 1, "messages", (json_int_t)messages);
+}
+
+/* Watch a message that is about to be queued; with "go" it has been, and a person waits for it. */
+static json_t *follow(struct sender *s, const json_t *request)
+{
+	const char *id = json_string_value(json_object_get(request, "id"));
+
+	if (id == NULL || !spool_id_valid(id))
+		return refuse("follow needs the id of a message");
+	follow_begin(s->follow, id);
+	if (json_is_true(json_object_get(request, "go")) && !s->draining) {
+		queue_learn(s->queue, id);
+		release_all(s);
+	}
+	return json_pack("{s:b, s:o}", "ok", 1, "results", follow_results(s->follow, id));
 }
 
 static json_t *status_of(const struct sender *s)
@@ -268,6 +290,8 @@ static json_t *on_control(void *arg, const char *command, const json_t *request)
 		return status_of(s);
 	if (strcmp(command, "retry") == 0)
 		return retry(s, json_string_value(json_object_get(request, "id")));
+	if (strcmp(command, "follow") == 0)
+		return follow(s, request);
 	return refuse("this daemon does not know that command; is it older than the mfdrelay you typed?");
 }
 
@@ -331,6 +355,8 @@ static int start_parts(struct sender *s, struct err *err)
 	s->scheduler = scheduler_new((unsigned)s->config->upstream_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
+	s->follow = follow_new();
+	delivery_set_follow(s->delivery, s->follow);
 	return 0;
 }
 
@@ -417,6 +443,7 @@ static void stop(void *state)
 	if (s->spool != NULL)
 		spool_flush(s->spool);
 	delivery_free(s->delivery);
+	follow_free(s->follow);
 	queue_free(s->queue);
 	spool_close(s->spool);
 	scheduler_free(s->scheduler);

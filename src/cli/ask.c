@@ -1,0 +1,32 @@
+#include "cli/ask.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "config/config.h"
+#include "sender/control.h"
+#include "spool/spool.h"
+
+#define ASK_AGAIN_MS 100
+#define ASK_TIMES    15
+
+static bool is_away(const struct config *config)
+{
+	return (errno == ENOENT || errno == ECONNREFUSED) && spool_is_locked(config->spool);
+}
+
+json_t *ask_daemon(const struct config *config, json_t *request, struct err *err)
+{
+	const struct timespec pause = {0, ASK_AGAIN_MS * 1000000};
+	json_t *answer = control_ask(config->spool, json_incref(request), err);
+
+	for (int i = 0; i < ASK_TIMES && answer == NULL && is_away(config); i++) {
+		nanosleep(&pause, NULL);
+		answer = control_ask(config->spool, json_incref(request), err);
+	}
+	int saved_errno = errno;
+	json_decref(request);
+	errno = saved_errno;
+	return answer;
+}

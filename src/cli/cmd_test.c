@@ -1,0 +1,136 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/ask.h"
+#include "cli/become.h"
+#include "cli/commands.h"
+#include "cli/journey.h"
+#include "cli/open.h"
+#include "cli/options.h"
+#include "cli/test_message.h"
+#include "config/config.h"
+#include "spool/spool.h"
+
+#define TIMEOUT_MS 120000
+
+static const char usage[] =
+    "usage: mfdrelay test --to ADDRESS [--from ADDRESS] [--device NAME] [--timeout DURATION] [-c FILE]\n"
+    "\n"
+    "Put one real, small message into the queue of the running daemon, and follow it to the upstream's 250.\n"
+    "  --to ADDRESS         who gets it\n"
+    "  --from ADDRESS       its sender (default: mailbox of the upstream, else report_to)\n"
+    "  --device NAME        as if that entry of devices had sent it\n"
+    "  --timeout DURATION   how long it is followed (default 2m); it stays in the queue after that\n"
+    "exit status: 0 the upstream has taken it; 1 it was refused, or could not be queued; 2 it waits still\n";
+
+static const char *default_sender(const struct config *config, const char *to)
+{
+	int route = config_route(config, to);
+	const struct upstream_config *upstream =
+	    route >= 0 ? &config->upstreams[config->routes[route].via[0]] : NULL;
+
+	return upstream != NULL && upstream->mailbox != NULL ? upstream->mailbox : config->report_to;
+}
+
+static bool has_device(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->device_count; i++)
+		if (strcmp(config->devices[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* What is wrong with the question, before anything is written: EX_USAGE, 1, or 0. */
+static int look_at(const struct config *config, const struct test_message *message)
+{
+	if (message->device != NULL && !has_device(config, message->device)) {
+		fprintf(stderr, "mfdrelay: no entry of devices has the name \"%s\"; see: mfdrelay check\n",
+		    message->device);
+		return EX_USAGE;
+	}
+	if (message->from == NULL) {
+		fputs(
+		    "mfdrelay: no sender is known for it: give --from ADDRESS, or report_to in the config\n",
+		    stderr);
+		return EX_USAGE;
+	}
+	if (config_route(config, message->to) >= 0)
+		return 0;
+	fprintf(stderr, "mfdrelay: no route of the config is for %s: add one to routes, then reload\n",
+	    message->to);
+	return 1;
+}
+
+/* Once it is watched, nothing that becomes of it is missed. */
+static bool watch(void *arg, const char *id, struct err *err)
+{
+	const struct config *config = arg;
+	json_t *answer = ask_daemon(config, json_pack("{s:s, s:s}", "command", "follow", "id", id), err);
+	bool is_watched = json_is_true(json_object_get(answer, "ok"));
+
+	if (answer != NULL && !is_watched)
+		err_set(err, "%s", json_string_value(json_object_get(answer, "error")));
+	json_decref(answer);
+	return is_watched;
+}
+
+static int refuse(const struct config *config, const struct err *err)
+{
+	bool may_not = errno == EACCES || errno == EPERM;
+
+	fprintf(stderr, "mfdrelay: %s%s\nNothing was queued.%s\n", err->text,
+	    may_not ? "; run this as root or as the daemon's user" : "",
+	    may_not || spool_is_locked(config->spool)
+		? ""
+		: " The daemon must run for a test: systemctl start mfdrelay");
+	return may_not ? EX_NOPERM : 1;
+}
+
+static int test(const struct config *config, const struct options *options)
+{
+	struct test_message message = {.to = options->to,
+	    .from = options->from != NULL ? options->from : default_sender(config, options->to),
+	    .device = options->device};
+	int64_t begun_ms = clock_mono_ms();
+	struct err err = {""};
+	int status = look_at(config, &message);
+
+	if (status != 0)
+		return status;
+	if (become_relay_user(config, &err) < 0 ||
+	    test_message_queue(&message, config, watch, (void *)(uintptr_t)config, &err) < 0)
+		return refuse(config, &err);
+	printf("queued      %s, from %s to %s\n", message.id, message.from, message.to);
+	fflush(stdout);
+	return journey_follow(config, message.id, message.to, begun_ms,
+	    options->timeout_ms > 0 ? (int64_t)options->timeout_ms : TIMEOUT_MS);
+}
+
+int cmd_test(int argc, char **argv)
+{
+	struct options options;
+	int status = options_parse(argc, argv, "ctfnw", usage, &options);
+
+	if (status >= 0)
+		return status;
+	if (options.to == NULL) {
+		fputs("mfdrelay: test needs --to ADDRESS\n\n", stderr);
+		fputs(usage, stderr);
+		return EX_USAGE;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	log_init("test");
+	log_set_level(LOG_LEVEL_ERR);
+	struct config *config = open_config(options.file, &status);
+	if (config == NULL)
+		return status;
+	status = test(config, &options);
+	config_free(config);
+	return status;
+}

@@ -1,0 +1,230 @@
+#include "cli/journey.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "cli/ask.h"
+#include "cli/open.h"
+#include "cli/terminal.h"
+#include "config/config.h"
+#include "spool/spool.h"
+
+#define ASK_EVERY_MS   100
+#define LOOK_AFTER_MS  1000 /* without a result: is its upstream held, is it still there? */
+#define LINE_MAX_BYTES 1024
+
+struct journey {
+	const struct config *config;
+	const char *id, *to;
+	int64_t begun_ms, end_ms;
+	size_t shown;			    /* results */
+	int64_t next_try_ms;		    /* monotonic: of the message or its upstream; 0: now */
+	const struct upstream_config *held; /* what was shown as held */
+	int status;			    /* once it is over, else -1 */
+};
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text != NULL ? text : "";
+}
+
+static void print_line(const char *what, const char *text)
+{
+	char safe[LINE_MAX_BYTES];
+
+	if (text[0] != '\0')
+		printf("            %-8s%s\n", what, terminal_text(safe, sizeof safe, text, sizeof safe));
+}
+
+static void print_cause(const json_t *object, const char *answer_key, int64_t next_ms)
+{
+	char wait[24];
+
+	print_line("answer:", text_of(object, answer_key));
+	print_line("cause:", text_of(object, "cause"));
+	print_line("remedy:", text_of(object, "remedy"));
+	if (next_ms > 0)
+		printf("            next try in %s\n", terminal_duration(wait, sizeof wait, next_ms + 999));
+}
+
+/* --- results --- */
+
+static void show_result(struct journey *journey, const json_t *result)
+{
+	const char *event = text_of(result, "event");
+	int64_t next_ms = json_integer_value(json_object_get(result, "next_ms"));
+	double seconds = (double)(clock_mono_ms() - journey->begun_ms) / 1000;
+	char reply[LINE_MAX_BYTES];
+
+	/* The upstream is held for that: look_at_upstream has more to say of it. */
+	if (strcmp(event, "put-off") == 0)
+		return;
+	printf("%-11s by %s after %.1f s", event, text_of(result, "upstream"), seconds);
+	if (strcmp(event, "delivered") == 0) {
+		printf(": %s\n", terminal_text(reply, sizeof reply, text_of(result, "reply"), sizeof reply));
+		journey->status = JOURNEY_DELIVERED;
+		return;
+	}
+	putchar('\n');
+	print_cause(result, "reply", next_ms);
+	journey->next_try_ms = next_ms > 0 ? clock_mono_ms() + next_ms : 0;
+	if (strcmp(event, "failed") == 0)
+		journey->status = JOURNEY_FAILED;
+}
+
+static json_t *ask(const struct journey *journey, json_t *request)
+{
+	struct err err = {""};
+
+	return ask_daemon(journey->config, request, &err);
+}
+
+static json_t *request_results(const struct journey *journey, bool go)
+{
+	return json_pack("{s:s, s:s, s:b}", "command", "follow", "id", journey->id, "go", go);
+}
+
+/* Returns whether there was something new. The sender after a reload knows nothing of before. */
+static bool show_results(struct journey *journey, bool go)
+{
+	json_t *answer = ask(journey, request_results(journey, go));
+	const json_t *results = json_object_get(answer, "results");
+	size_t count = json_array_size(results), before = journey->shown;
+
+	if (count < journey->shown)
+		journey->shown = before = 0;
+	while (journey->shown < count && journey->status < 0)
+		show_result(journey, json_array_get(results, journey->shown++));
+	json_decref(answer);
+	return journey->shown > before;
+}
+
+/* --- where it waits --- */
+
+/* The first upstream of its route that is not up, in the words of status. */
+static void look_at_upstream(struct journey *journey, const json_t *upstream)
+{
+	int route = config_route(journey->config, journey->to);
+	const struct upstream_config *first =
+	    route >= 0 ? &journey->config->upstreams[journey->config->routes[route].via[0]] : NULL;
+	int64_t next_ms = json_integer_value(json_object_get(upstream, "next_try_s")) * 1000;
+
+	if (first == NULL || strcmp(first->name, text_of(upstream, "name")) != 0)
+		return;
+	if (strcmp(text_of(upstream, "health"), "held") != 0) {
+		journey->held = NULL;
+		return;
+	}
+	journey->next_try_ms = clock_mono_ms() + next_ms;
+	if (journey->held == first)
+		return;
+	journey->held = first;
+	printf("%-11s the upstream %s is held after %.1f s\n", "waits", first->name,
+	    (double)(clock_mono_ms() - journey->begun_ms) / 1000);
+	print_cause(upstream, "text", next_ms);
+}
+
+static void look_at_upstreams(struct journey *journey)
+{
+	json_t *status = ask(journey, json_pack("{s:s}", "command", "status"));
+	size_t i;
+	json_t *upstream;
+
+	json_array_foreach(json_object_get(status, "upstreams"), i, upstream)
+		look_at_upstream(journey, upstream);
+	json_decref(status);
+}
+
+static bool is_in(const struct journey *journey, struct spool *spool, enum spool_folder folder)
+{
+	struct envelope envelope;
+	struct state state;
+	struct err err = {""};
+
+	if (spool_inspect(spool, folder, journey->id, &envelope, &state, NULL, NULL, &err) < 0)
+		return errno != ENOENT;
+	envelope_free(&envelope);
+	state_free(&state);
+	return true;
+}
+
+/* What nobody has told us, the spool knows: it leaves the queue delivered, or for failed/. */
+static void look_at_spool(struct journey *journey)
+{
+	struct spool *spool = open_spool(journey->config);
+
+	if (spool == NULL)
+		return;
+	/* What had become of it before it left may have been told meanwhile. */
+	if (!is_in(journey, spool, SPOOL_QUEUE) && (!show_results(journey, false) || journey->status < 0)) {
+		bool failed = is_in(journey, spool, SPOOL_FAILED);
+		printf("%-11s %s\n", failed ? "failed" : "delivered",
+		    failed ? "see: mfdrelay queue show"
+			   : "it has left the queue; the log has the upstream's reply");
+		journey->status = failed ? JOURNEY_FAILED : JOURNEY_DELIVERED;
+	}
+	spool_close(spool);
+}
+
+/* --- the end --- */
+
+static void print_end(const struct journey *journey, bool is_daemon_up)
+{
+	switch (journey->status) {
+	case JOURNEY_DELIVERED:
+		puts(
+		    "The upstream has taken it. Where it does not appear: look in junk mail and quarantine.");
+		break;
+	case JOURNEY_FAILED:
+		printf(
+		    "It was given up: its sender is sent a report, and a copy is in failed/ of the spool.\n"
+		    "The cause removed, it goes again with: mfdrelay queue retry %s\n",
+		    journey->id);
+		break;
+	default:
+		printf("It stays in the queue and is tried %s; see: mfdrelay queue show %s\n",
+		    is_daemon_up ? "again by itself" : "when the daemon runs", journey->id);
+	}
+}
+
+static bool is_beyond(const struct journey *journey)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	return now_ms >= journey->end_ms || journey->next_try_ms >= journey->end_ms;
+}
+
+int journey_follow(
+    const struct config *config, const char *id, const char *to, int64_t begun_ms, int64_t timeout_ms)
+{
+	const struct timespec pause = {0, ASK_EVERY_MS * 1000000};
+	struct journey journey = {.config = config,
+	    .id = id,
+	    .to = to,
+	    .begun_ms = begun_ms,
+	    .end_ms = begun_ms + timeout_ms,
+	    .status = -1};
+	int64_t look_ms = clock_mono_ms() + LOOK_AFTER_MS;
+
+	show_results(&journey, true);
+	while (journey.status < 0 && !is_beyond(&journey)) {
+		nanosleep(&pause, NULL);
+		if (show_results(&journey, false) || clock_mono_ms() < look_ms)
+			continue;
+		look_ms = clock_mono_ms() + LOOK_AFTER_MS;
+		look_at_upstreams(&journey);
+		if (journey.status < 0)
+			look_at_spool(&journey);
+		fflush(stdout);
+	}
+	print_end(&journey, spool_is_locked(config->spool));
+	return journey.status >= 0 ? journey.status : JOURNEY_WAITS;
+}

@@ -1,0 +1,68 @@
+"""mfdrelay test: one real message through the running daemon's queue, followed to its end."""
+
+import email
+import json
+import re
+
+import harness
+
+
+def send(relay, *arguments, status, to="boss@contoso.com"):
+    result = relay.cli("test", "--to", to, *arguments, timeout=60)
+    assert result.returncode == status, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def queue_id(text):
+    return re.search(r"^queued +(\S+), from", text, re.M)[1]
+
+
+def test_a_message_is_followed_to_the_upstreams_250(sim, relay):
+    text = send(relay, status=0)
+    assert re.search(r"^delivered +by submission after \d+\.\d s: 250 2\.0\.0 ", text, re.M)
+    message, = sim.wait_messages(1)
+    assert message["mail_from"] == harness.MAILBOX and message["rcpt"] == ["boss@contoso.com"]
+    mail = email.message_from_bytes(message.content)
+    assert queue_id(text) in mail["Subject"] and "relay.test" in mail["Subject"] and mail["Date"] and mail["Message-ID"]
+    assert mail["From"].endswith(f"<{harness.MAILBOX}>") and mail["To"] == "<boss@contoso.com>"
+    assert b"\n" not in message.content.replace(b"\r\n", b"")
+    assert relay.events("delivered")[0]["id"] == queue_id(text)
+    send(relay, "--from", "printer@contoso.com", "--device", "lan", status=0)
+    assert sim.wait_messages(2)[1]["mail_from"] == "printer@contoso.com"
+    relay.wait_empty()
+
+
+def test_a_refusal_a_deferral_and_a_held_upstream_are_told_in_the_catalogues_words(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1s", "max": "10m"})
+    sim.faults("rcpt=nobody@contoso.com reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found",
+               "rcpt=busy@contoso.com reply 451 4.3.2 Temporary server error times=1")
+    text = send(relay, to="nobody@contoso.com", status=1)
+    assert "failed" in text and "550 5.1.10" in text and "cause:" in text and "remedy:" in text
+    assert f"mfdrelay queue retry {queue_id(text)}" in text
+    text = send(relay, to="busy@contoso.com", status=0)
+    assert re.search(r"deferred +by submission.*451 4\.3\.2.*next try in [1-9] s.*delivered +by submission", text, re.S)
+    # What cannot come to an end in time is not waited for; once the cause is gone, the next test tries the held road at once.
+    sim.faults("auth reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.")
+    relay.kill("sender")
+    text = send(relay, "--timeout", "20s", status=2)
+    assert "the upstream submission is held" in text and "Set-CASMailbox" in text and "It stays in the queue" in text
+    assert queue_id(text) in relay.queue_ids()
+    sim.clear()
+    send(relay, status=0)
+    relay.wait_empty()
+
+
+def test_without_a_daemon_nothing_is_queued(sim, relay):
+    relay.stop()
+    text = send(relay, status=1)
+    assert "Nothing was queued" in text and "systemctl start mfdrelay" in text and relay.queue_ids() == []
+
+
+def test_a_wrong_question_is_answered_before_anything_is_queued(sim, make_relay):
+    relay = make_relay(sim, routes=[{"recipients": ["*@contoso.com"], "via": ["submission"]}])
+    assert "no route" in send(relay, to="a@fabrikam.com", status=1)
+    assert 'the name "nope"' in send(relay, "--device", "nope", status=64)
+    assert "no address" in send(relay, to="boss", status=64)
+    assert "no duration" in send(relay, "--timeout", "soon", status=64)
+    assert relay.cli("test").returncode == 64
+    assert relay.queue_ids() == [] and json.loads(relay.cli("status", "--json").stdout)["queue"]["messages"] == 0
