@@ -67,6 +67,7 @@ static struct envelope envelope_of(const struct test_message *message, char **re
 	    .peer = (char *)(uintptr_t) "",
 	    .helo = (char *)(uintptr_t) "",
 	    .user = (char *)(uintptr_t) "",
+	    .listener = (char *)(uintptr_t) "",
 	    .sender = (char *)(uintptr_t)message->from,
 	    .recipients = recipient,
 	    .recipient_count = 1,
