@@ -1,5 +1,5 @@
 /* The catalogue: what went wrong on the way out, as cause, remedy and class of outcome. The tables are data, in
- * replies.c, login.c and troubles.c; the classes are those of Microsoft's replies as this project sorts them:
+ * replies_*.c, login.c and troubles.c; the classes are those of Microsoft's replies as this project sorts them:
  *
  *   T  transient, this attempt: try again later        C  configuration: hold the road, tell the admin
  *   S  slow down: hold the road for a while            N  the next upstream of the route may succeed
@@ -17,17 +17,39 @@ struct reply;
 
 enum outcome { OUTCOME_T, OUTCOME_S, OUTCOME_A, OUTCOME_C, OUTCOME_N, OUTCOME_P };
 
-/* Recipients that found no room in a transaction which others did follow in the next, without a wait. */
+/* Who must act. */
+enum actor {
+	ACTOR_NOBODY,		/* it mends by itself */
+	ACTOR_RELAY,		/* whoever looks after the relay */
+	ACTOR_TENANT,		/* the tenant's administrator: licences, domains, Defender */
+	ACTOR_EXCHANGE, ACTOR_ENTRA, ACTOR_AZURE,	/* its administrator for that */
+	ACTOR_NETWORK, ACTOR_DNS,
+	ACTOR_DEVICE,		/* whoever set the device up, or stands at it */
+	ACTOR_RECIPIENT,
+};
+
+/* How long to wait before the next look: first_s, then growth times as long from look to look as long as the cause is the same,
+ * up to max_s. retry.max of the config caps all of it. For S, C and A it is the road that is held; for T each recipient waits
+ * first_s at least. */
+struct hold {
+	unsigned first_s;	/* 0: the retry schedule. REST_AT_ONCE, IN_HALVES: below */
+	unsigned growth;
+	unsigned max_s;
+};
+
+/* T: recipients that found no room in a transaction which others did follow in the next, without a wait. */
 #define REST_AT_ONCE UINT_MAX
+/* P: too many recipients: the message is tried again at once with half as many at a time. For a single one it is P. */
+#define IN_HALVES (UINT_MAX - 1)
 
 /* One row. Static, never freed. */
 struct cause {
-	const char *name;		/* short stable word for the log: "send-as-denied" */
+	const char *name;	/* short, stable, of this row alone: "send-as-denied" */
 	enum outcome outcome;
-	unsigned hold_s;		/* S, C: seconds to hold the road before the next look; T: seconds its recipient waits
-					   at least, or REST_AT_ONCE; 0: the retry schedule */
-	const char *cause;		/* one sentence: what is the matter */
-	const char *remedy;		/* one sentence: who changes what, where; "" when there is nothing to do */
+	enum actor actor;
+	struct hold hold;
+	const char *cause;	/* what is the matter, a sentence */
+	const char *remedy;	/* what is to be changed, where, in sentences */
 };
 
 #define FAILURE_TEXT_MAX 600
@@ -46,9 +68,9 @@ enum smtp_phase {
 	PHASE_MAIL, PHASE_RCPT, PHASE_DATA, PHASE_CONTENT,
 };
 
-/* Classify a 4xx or 5xx reply of an upstream of this kind. Enhanced code and a fragment of the text decide; a row without a match falls to its class by
- * the first digit (in phases up to AUTH a 5xx is C), where an enhanced code of another class wins over the digit as the
- * table says. Never fails. */
+/* Classify a 4xx or 5xx reply of an upstream of this kind. Enhanced code and a fragment of the text decide; what no row knows
+ * falls to its class by the first digit (in phases before MAIL a 5xx is C), where an enhanced code of another class wins over
+ * the digit as the table says. Never fails. */
 void failure_from_reply(struct failure *out, const struct reply *reply, enum upstream_kind kind,
     enum smtp_phase phase);
 
@@ -78,5 +100,11 @@ void failure_from_login(struct failure *out, const char *error, const char *desc
 
 /* "T".. "P". */
 const char *outcome_name(enum outcome outcome);
+
+/* "configuration: the upstream is held ..." */
+const char *outcome_words(enum outcome outcome);
+
+/* "the tenant's Exchange administrator" */
+const char *actor_words(enum actor actor);
 
 #endif

@@ -1,5 +1,4 @@
-/* Which row of the tables fits. */
-#include "catalogue/catalogue.h"
+#include "catalogue/match.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -7,10 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "catalogue/rows.h"
-#include "smtp/reply.h"
-
-#define ENHANCED_ROOM 16
+const struct reply_table *const reply_tables[REPLY_TABLES] = {&auth_replies, &limit_replies, &mail_replies};
 
 /* "5.7.139", or "5.7.606-649" for a range of its last part. */
 static bool enhanced_fits_one(struct str pattern, const char *enhanced)
@@ -51,31 +47,31 @@ static bool enhanced_fits(const char *patterns, const char *enhanced)
 	return false;
 }
 
-static bool fragment_fits(const char *fragments, const char *text)
+static bool has(const char *text, struct str fragment)
+{
+	return memmem(text, strlen(text), fragment.p, fragment.n) != NULL;
+}
+
+bool match_fragment(const char *patterns, const char *text)
 {
 	struct str fragment;
 
-	if (fragments == NULL)
+	if (patterns == NULL)
 		return true;
-	while (next_alternative(&fragments, &fragment))
-		if (memmem(text, strlen(text), fragment.p, fragment.n) != NULL)
+	while (next_alternative(&patterns, &fragment)) {
+		bool is_not = fragment.n > 0 && fragment.p[0] == '!';
+		if (has(text, is_not ? (struct str){fragment.p + 1, fragment.n - 1} : fragment) != is_not)
 			return true;
+	}
 	return false;
 }
-
-/* What is known of a reply. */
-struct said {
-	int code;
-	unsigned from, phase; /* one bit each: FROM(), AT() */
-	const char *enhanced, *text;
-};
 
 static bool match_fits(const struct reply_match *match, const struct said *said)
 {
 	return (match->code == 0 || match->code == said->code || match->code == said->code / 100) &&
 	       (match->from == 0 || (match->from & said->from) != 0) &&
 	       (match->phases == 0 || (match->phases & said->phase) != 0) &&
-	       enhanced_fits(match->enhanced, said->enhanced) && fragment_fits(match->fragment, said->text);
+	       enhanced_fits(match->enhanced, said->enhanced) && match_fragment(match->fragment, said->text);
 }
 
 static bool is_match(const struct reply_match *match)
@@ -93,8 +89,71 @@ static bool row_fits(const struct reply_row *row, const struct said *said)
 	return false;
 }
 
-/* The length of an enhanced status code at s, which ends there: "5.7.139". 0: none. */
-static size_t enhanced_length(const char *s)
+const struct reply_row *match_reply(const struct said *said)
+{
+	for (size_t t = 0; t < REPLY_TABLES; t++)
+		for (size_t i = 0; i < reply_tables[t]->count; i++)
+			if (row_fits(&reply_tables[t]->rows[i], said))
+				return &reply_tables[t]->rows[i];
+	assert(!"the last rows fit everything");
+	return NULL;
+}
+
+bool match_is_unlisted(const struct reply_row *row)
+{
+	return row->matches[0].enhanced == NULL && row->matches[0].fragment == NULL &&
+	       row->matches[0].code < 10;
+}
+
+const struct cause *match_trouble(unsigned troubles, const char *text, bool any_text)
+{
+	char lower[FAILURE_TEXT_MAX];
+
+	comparable(lower, sizeof lower, text);
+	for (size_t i = 0; i < trouble_row_count; i++) {
+		const struct trouble_row *row = &trouble_rows[i];
+		if ((row->troubles & troubles) == 0 || (row->fragment == NULL && !any_text))
+			continue;
+		if (match_fragment(row->fragment, lower))
+			return &row->cause;
+	}
+	return NULL;
+}
+
+static const struct cause *by_number(long aadsts)
+{
+	for (size_t i = 0; i < login_row_count; i++)
+		for (size_t k = 0; k < LOGIN_NUMBERS && login_rows[i].numbers[k] != 0; k++)
+			if (login_rows[i].numbers[k] == aadsts)
+				return &login_rows[i].cause;
+	return NULL;
+}
+
+static bool is_one_of(const char *patterns, const char *word)
+{
+	struct str pattern;
+
+	while (next_alternative(&patterns, &pattern))
+		if (str_eq(pattern, word))
+			return true;
+	return false;
+}
+
+const struct cause *match_login(const char *error, long aadsts, bool *is_known)
+{
+	const struct cause *cause = by_number(aadsts);
+
+	*is_known = true;
+	for (size_t i = 0; cause == NULL && i < login_row_count; i++)
+		if (login_rows[i].error != NULL && error[0] != '\0' && is_one_of(login_rows[i].error, error))
+			cause = &login_rows[i].cause;
+	if (cause != NULL)
+		return cause;
+	*is_known = false;
+	return &login_rows[login_row_count - 1].cause;
+}
+
+size_t enhanced_length(const char *s)
 {
 	size_t n = 1;
 
@@ -113,34 +172,26 @@ static size_t enhanced_length(const char *s)
 	return s[n] == '.' || isalnum((unsigned char)s[n]) ? 0 : n;
 }
 
-/* The code that counts: a 5.7.139 anywhere goes first, because clients and servers glue it behind a 5.7.57;
- * then the reply's own; then one of another class than the reply's (451 5.7.3, 550 4.4.4), which stands at
- * the start of a line of the text. */
-static void pick_enhanced(char *dst, const struct reply *reply)
+/* It stands for itself, not inside another number. */
+static bool holds_5_7_139(const char *text)
 {
-	dst[0] = '\0';
-	for (const char *at = reply->text; (at = strstr(at, "5.7.139")) != NULL; at++)
-		if ((at == reply->text || (!isdigit((unsigned char)at[-1]) && at[-1] != '.')) &&
-		    enhanced_length(at) == 7) {
-			strcpy(dst, "5.7.139");
-			return;
-		}
-	if (reply->enhanced[0] != '\0') {
-		snprintf(dst, ENHANCED_ROOM, "%s", reply->enhanced);
-		return;
-	}
-	for (const char *line = reply->text; line != NULL; line = strchr(line, '\n')) {
+	for (const char *at = text; (at = strstr(at, "5.7.139")) != NULL; at++)
+		if ((at == text || (!isdigit((unsigned char)at[-1]) && at[-1] != '.')) &&
+		    enhanced_length(at) == 7)
+			return true;
+	return false;
+}
+
+void pick_enhanced(char dst[ENHANCED_ROOM], const char *own, const char *text)
+{
+	snprintf(dst, ENHANCED_ROOM, "%s", holds_5_7_139(text) ? "5.7.139" : own);
+	for (const char *line = text; dst[0] == '\0' && line != NULL; line = strchr(line, '\n')) {
 		line += *line == '\n';
-		size_t n = enhanced_length(line);
-		if (n != 0) {
-			snprintf(dst, ENHANCED_ROOM, "%.*s", (int)n, line);
-			return;
-		}
+		snprintf(dst, ENHANCED_ROOM, "%.*s", (int)enhanced_length(line), line);
 	}
 }
 
-/* For comparing: lower case, one line, without the "[HOST date id]" that Exchange appends. */
-static void comparable(char *dst, size_t size, const char *text)
+void comparable(char *dst, size_t size, const char *text)
 {
 	size_t n = strnlen(text, size - 1);
 
@@ -152,75 +203,4 @@ static void comparable(char *dst, size_t size, const char *text)
 	char *bracket = n > 0 && dst[n - 1] == ']' ? strrchr(dst, '[') : NULL;
 	if (bracket != NULL)
 		*bracket = '\0';
-}
-
-void failure_from_reply(
-    struct failure *out, const struct reply *reply, enum upstream_kind kind, enum smtp_phase phase)
-{
-	char enhanced[ENHANCED_ROOM], text[REPLY_TEXT_MAX];
-	struct said said = {
-	    /* Anything else was not a refusal; whoever asks all the same is told "try again". */
-	    .code = reply->code >= 400 && reply->code <= 599 ? reply->code : 400,
-	    .from = FROM(kind),
-	    .phase = AT(phase),
-	    .enhanced = enhanced,
-	    .text = text,
-	};
-	const struct reply_row *row = reply_rows;
-
-	pick_enhanced(enhanced, reply);
-	comparable(text, sizeof text, reply->text);
-	while (!row_fits(row, &said)) {
-		row++;
-		assert(row < reply_rows + reply_row_count);
-	}
-	*out = (struct failure){.cause = &row->cause};
-	reply_format(out->text, sizeof out->text, reply);
-}
-
-/* One line of what came from outside, cut to fit. */
-static void set_text(struct failure *out, const char *text)
-{
-	size_t n = strnlen(text, sizeof out->text - 1);
-
-	for (size_t i = 0; i < n; i++)
-		out->text[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : ' ';
-	out->text[n] = '\0';
-}
-
-void failure_from_trouble(struct failure *out, enum road_trouble trouble, const char *text)
-{
-	*out = (struct failure){.cause = &trouble_causes[trouble]};
-	set_text(out, text != NULL ? text : "");
-}
-
-static const struct cause *login_cause(const char *error, long aadsts, int http_status)
-{
-	if (http_status >= 500 || http_status == 429 || strcmp(error, "temporarily_unavailable") == 0 ||
-	    strcmp(error, "server_error") == 0)
-		return &login_busy;
-	for (size_t i = 0; aadsts != 0 && i < login_row_count; i++)
-		for (size_t k = 0; k < LOGIN_NUMBERS; k++)
-			if (login_rows[i].numbers[k] == aadsts)
-				return &login_rows[i].cause;
-	return &login_refused;
-}
-
-void failure_from_login(
-    struct failure *out, const char *error, const char *description, long aadsts, int http_status)
-{
-	char text[2 * FAILURE_TEXT_MAX];
-
-	error = error != NULL ? error : "";
-	snprintf(
-	    text, sizeof text, "HTTP %d %s: %s", http_status, error, description != NULL ? description : "");
-	*out = (struct failure){.cause = login_cause(error, aadsts, http_status)};
-	set_text(out, text);
-}
-
-const char *outcome_name(enum outcome outcome)
-{
-	static const char *const names[] = {"T", "S", "A", "C", "N", "P"};
-
-	return names[outcome];
 }

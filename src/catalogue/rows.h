@@ -1,26 +1,42 @@
-/* The catalogue's tables, for match.c and the tests: one row a case. */
+/* The catalogue's tables, for this folder and its tests: one row a case. */
 #ifndef MFDRELAY_CATALOGUE_ROWS_H
 #define MFDRELAY_CATALOGUE_ROWS_H
 
+#include <stddef.h>
 #include "catalogue/catalogue.h"
 
-#define PROBE_S		600	/* C: ten minutes from one look at a held road to the next */
-#define RARE_PROBE_S	3600	/* C: each look may bring an account nearer to being locked */
-#define HOUR_S		3600
-#define AT(phase)	(1u << (phase))
-#define BEFORE_MAIL	(AT(PHASE_BANNER) | AT(PHASE_EHLO) | AT(PHASE_STARTTLS) | LOGIN)
-#define LOGIN		(AT(PHASE_AUTH) | AT(PHASE_PASSWORD))
+/* struct hold, named. */
+#define BY_RETRY		{0, 0, 0}
+#define PROBE			{600, 1, 600}		/* a look every ten minutes: somebody may have mended it */
+#define RARE_PROBE		{3600, 1, 3600}		/* each look may bring an account nearer to being locked */
+#define SOON_THEN_PROBE		{60, 10, 600}
+#define MINUTES_THEN_PROBE	{120, 2, 600}
+#define PACE(first_s)		{first_s, 2, 300}	/* a mailbox's pace: Microsoft counts by the minute */
+#define FIVE_MINUTES		{300, 1, 300}
+#define QUARTER_HOURS		{900, 2, 21600}
+#define MINUTE_QUARTER_HOUR	{60, 15, 3600}		/* a minute, a quarter of an hour, an hour */
+#define HOURLY			{3600, 1, 3600}		/* the window slides */
+#define HOURS			{3600, 2, 21600}
+#define REST_FOLLOWS		{REST_AT_ONCE, 0, 0}
+#define HALVES			{IN_HALVES, 0, 0}
 
-/* Who speaks, as far as the meaning hangs on it. */
-#define FROM(kind)	(1u << (kind))
+/* Sets of phases, and of troubles. */
+#define AT(phase)	(1u << (phase))
+#define LOGIN		(AT(PHASE_AUTH) | AT(PHASE_PASSWORD))
+#define BEFORE_MAIL	(AT(PHASE_BANNER) | AT(PHASE_EHLO) | AT(PHASE_STARTTLS) | LOGIN)
+#define PHASES		(PHASE_CONTENT + 1)
+
+/* Sets of those who speak, as far as the meaning hangs on it. */
+enum speaker { SUBMISSION = 1, HVE = 2, MX = 4, ACS = 8, OTHER = 16, ANYBODY = 31 };
 
 /* What a reply must have. All zero: no match. Alternatives inside a pattern are separated by '|'. */
 struct reply_match {
 	int code;		/* an exact code; 4 or 5: any of that class; 0: any */
-	unsigned from;		/* FROM() of the kinds of upstream it is for; 0: all */
-	unsigned phases;	/* AT() of the phases it is for; 0: all */
+	unsigned from;		/* set of speakers; 0: all */
+	unsigned phases;	/* set of phases; 0: all */
 	const char *enhanced;	/* "5.7.139", "5.7.606-649"; NULL: any, or none */
-	const char *fragment;	/* lower case, no apostrophes (they come straight and curly); NULL: any text */
+	const char *fragment;	/* lower case, no apostrophes (they come straight and curly); "!x": the text has no x; NULL:
+				   any text */
 };
 
 #define REPLY_MATCHES 4
@@ -33,23 +49,37 @@ struct reply_row {
 	struct cause cause;
 };
 
-/* The last three fit whatever none above does. */
-extern const struct reply_row reply_rows[];
-extern const size_t reply_row_count;
+struct reply_table {
+	const char *title;
+	const struct reply_row *rows;
+	size_t count;
+};
 
-/* What is not a reply, by enum road_trouble. */
-extern const struct cause trouble_causes[];
+/* Tried in this order. The last three rows of the last fit whatever none above does. */
+#define REPLY_TABLES 3
+extern const struct reply_table auth_replies, limit_replies, mail_replies;
+extern const struct reply_table *const reply_tables[REPLY_TABLES];
+
+/* What is not a reply. The first row of the trouble decides whose fragment the text holds, compared in lower case. */
+struct trouble_row {
+	unsigned troubles;	/* AT() of enum road_trouble */
+	const char *fragment;	/* as above; NULL: any text */
+	struct cause cause;
+};
+
+extern const struct trouble_row trouble_rows[];
+extern const size_t trouble_row_count;
 
 #define LOGIN_NUMBERS 8
 
-/* An answer of the login host. Its error decides T or C, the AADSTS number which words are said. */
+/* An answer of the login host. */
 struct login_row {
 	long numbers[LOGIN_NUMBERS];	/* AADSTS; 0 ends */
+	const char *error;		/* whose "error" without a known number is this; "": any; NULL: none */
 	struct cause cause;
 };
 
 extern const struct login_row login_rows[];
 extern const size_t login_row_count;
-extern const struct cause login_busy, login_refused;
 
 #endif

@@ -1,52 +1,182 @@
 /* What goes wrong without a reply: names, connections, TLS, secrets, routes. */
 #include "catalogue/rows.h"
 
-const struct cause trouble_causes[] = {
-    [ROAD_DNS] = {"name-not-resolved", OUTCOME_T, 0, "The upstream's host name can not be resolved.",
-	"Check host of this upstream, and this machine's DNS (resolvectl query <host>)."},
-    [ROAD_CONNECT] = {"connect-failed", OUTCOME_T, 0, "No connection to the upstream can be made.",
-	"Check that firewall and Internet provider let this machine out to the upstream's port (587, for "
-	"direct-send 25)."},
-    [ROAD_TLS] = {"tls-failed", OUTCOME_T, 0, "TLS with the upstream could not be set up.",
-	"Look for a firewall that inspects SMTP; the upstream must speak TLS 1.2 or later."},
-    [ROAD_CERTIFICATE] = {"certificate-not-verified", OUTCOME_C, PROBE_S,
-	"The upstream's certificate does not prove that it is the host the config names.",
-	"Where this upstream names ca, that file must hold the CA of the certificate; else install the "
-	"ca-certificates package. Set the clock; look for a firewall that opens TLS (name its "
-	"CA with ca of this upstream if that is wanted); check host."},
-    [ROAD_NO_STARTTLS] = {"starttls-not-offered", OUTCOME_C, PROBE_S, "The upstream does not offer STARTTLS.",
-	"Microsoft always does: switch off the SMTP inspection of the firewall or mail filter in between; "
-	"check host and port."},
-    [ROAD_NO_AUTH] = {"mechanism-not-offered", OUTCOME_C, PROBE_S,
-	"The upstream does not offer the sign-in that this credential needs.",
-	"Check host and kind of this upstream; Microsoft offers XOAUTH2 and LOGIN at smtp.office365.com, and "
-	"none at an MX."},
-    [ROAD_CUT] = {"connection-lost", OUTCOME_T, 0, "The connection to the upstream was lost.",
-	"Nothing, it is tried again; if it is frequent, look at the firewall's time limits."},
-    [ROAD_TIMEOUT] = {"no-answer", OUTCOME_T, 0, "The upstream did not answer in time.",
-	"Nothing, it is tried again; if it is frequent, look at the Internet line and the firewall."},
-    [ROAD_GARBAGE] = {"not-smtp", OUTCOME_T, 0, "What the upstream answered is not SMTP.",
-	"Check host and port of this upstream, and what stands between it and this machine."},
-    [ROAD_SECRET] = {"secret-unusable", OUTCOME_C, PROBE_S, "The file of a secret can not be used.",
-	"Do as the text says; the file should belong to root, its group be the daemon's, its mode 0640."},
-    [ROAD_LOGIN_HOST] = {"login-host-silent", OUTCOME_T, 0,
-	"The login host gave no answer, or none it could stand by.",
-	"Nothing, it is asked again; if it lasts, check that this machine may reach the host of "
-	"oauth.authority (login.microsoftonline.com) on port 443."},
-    [ROAD_LOGIN_CERTIFICATE] = {"login-certificate-not-verified", OUTCOME_C, PROBE_S,
-	"The login host's certificate does not prove that it is the host of oauth.authority.",
-	"Where oauth names ca, that file must hold the CA of the certificate; else install the "
-	"ca-certificates package. Set the clock; look for a firewall that opens TLS (name its CA with "
-	"oauth.ca if that is wanted)."},
-    [ROAD_LOGIN_ANSWER] = {"login-answer-unusable", OUTCOME_C, 300,
-	"What the login host answered is not a token answer.",
-	"Check authority and tenant of oauth; look for a proxy or a sign-on page that answers in Microsoft's "
-	"place."},
-    [ROAD_TOO_LARGE] = {"message-too-large", OUTCOME_P, 0, "The message is larger than the upstream takes.",
-	"Scan at a lower resolution, or in several parts."},
-    [ROAD_NO_ROUTE] = {"no-route", OUTCOME_C, PROBE_S, "No route of the config is for this recipient.",
-	"Add a route, for example { recipients = [ \"*\" ]; via = [ \"submission\" ]; }, and reload."},
-    [ROAD_EXPIRED] = {"expired", OUTCOME_P, 0,
-	"It could not be delivered within the time that retry.give_up allows.",
-	"See the last reply for what stood in the way; mfdrelay queue retry ID tries again."},
+#include <stddef.h>
+
+#define ANY_CERTIFICATE (AT(ROAD_CERTIFICATE) | AT(ROAD_LOGIN_CERTIFICATE))
+#define ANY_NAME	(AT(ROAD_DNS) | AT(ROAD_LOGIN_HOST))
+#define ANY_CONNECT	(AT(ROAD_CONNECT) | AT(ROAD_LOGIN_HOST))
+#define ANY_TLS		(AT(ROAD_TLS) | AT(ROAD_LOGIN_HOST))
+
+const struct trouble_row trouble_rows[] = {
+    /* Names. */
+    {ANY_NAME,
+	"no host of that name|could not resolve host|name or service not known|nxdomain|domain name not "
+	"found|"
+	"host not found",
+	{"name-unknown", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
+	    "DNS says that there is no host of this name (NXDOMAIN).",
+	    "Check the spelling of host in this upstream (for the login host: oauth.authority); a tenant's "
+	    "MX "
+	    "is at Microsoft 365 admin centre > Settings > Domains; see what DNS says: resolvectl query "
+	    "<host>."}},
+    {ANY_NAME, "name has no address",
+	{"name-without-address", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
+	    "The name exists in DNS, but has no address.",
+	    "Check host of this upstream: a domain's name is not yet the name of its MX."}},
+    {ANY_NAME,
+	"servfail|temporary failure in name resolution|no name server|could not contact dns|dns server "
+	"returned",
+	{"name-server-trouble", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "The name servers of this machine give no answer (SERVFAIL, or none can be reached).",
+	    "Check /etc/resolv.conf and the way to the name servers (port 53): resolvectl status."}},
+    {AT(ROAD_DNS), NULL,
+	{"name-not-resolved", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "The upstream's host name can not be resolved.",
+	    "Check host of this upstream, and this machine's DNS (resolvectl query <host>)."}},
+
+    /* Connections. */
+    {ANY_CONNECT, "connection refused|failed to connect",
+	{"connection-refused", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "The other side, or a firewall in between, refuses the connection.",
+	    "Check host and port; have firewall and Internet provider let this machine out to the port (587; "
+	    "25 for direct-send and connector; 443 for the login host)."}},
+    {ANY_CONNECT, "no route to host|network is unreachable|host is unreachable|network unreachable",
+	{"no-way-there", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "This machine has no network way to the other side.",
+	    "Check the default route (ip route), the Internet line, and where the address is an IPv6 one, "
+	    "whether this site has IPv6."}},
+    {ANY_CONNECT, "in time|timed out|timeout",
+	{"connect-timed-out", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "The other side does not answer a connection: mostly a firewall, or a provider who blocks port "
+	    "25.",
+	    "Have firewall and Internet provider let this machine out to the port (587; 25 for direct-send "
+	    "and connector; 443 for the login host). Where 25 stays blocked, use submission on 587."}},
+    {AT(ROAD_CONNECT), NULL,
+	{"connect-failed", OUTCOME_T, ACTOR_NETWORK, BY_RETRY, "No connection to the upstream can be made.",
+	    "Check that firewall and Internet provider let this machine out to the upstream's port (587, for "
+	    "direct-send 25)."}},
+
+    /* TLS. */
+    {ANY_TLS,
+	"unsupported protocol|protocol version|no tls 1.2|our tls versions|version too low|"
+	"tlsv1 alert protocol",
+	{"tls-version-too-old", OUTCOME_C, ACTOR_NETWORK, PROBE,
+	    "The other side has no TLS 1.2 or later; less is not spoken here.",
+	    "Microsoft has it: look for a firewall or mail filter in between that opens TLS; a server of "
+	    "your "
+	    "own must be updated."}},
+    {ANY_TLS, "wrong version number|is not tls|http request|speaks http|packet length too long",
+	{"tls-not-spoken", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "What answers at this port does not begin with TLS.",
+	    "Check port and tls of this upstream: \"implicit\" is for port 465, \"required\" (STARTTLS) for "
+	    "587 and 25."}},
+    {ANY_TLS,
+	"no shared cipher|nothing in common|handshake failure|no cipher suite|dh key too small|"
+	"signature algorithm",
+	{"tls-nothing-in-common", OUTCOME_C, ACTOR_NETWORK, PROBE,
+	    "The two sides have no TLS cipher or signature in common.",
+	    "Microsoft has what is needed: look for a firewall or mail filter that opens TLS; a server of "
+	    "your "
+	    "own must be updated."}},
+    {AT(ROAD_TLS), NULL,
+	{"tls-failed", OUTCOME_T, ACTOR_NETWORK, BY_RETRY, "TLS with the upstream could not be set up.",
+	    "Look for a firewall that inspects SMTP; the upstream must speak TLS 1.2 or later."}},
+
+    /* Certificates. */
+    {ANY_CERTIFICATE, "certificate has expired|certificate expired",
+	{"certificate-expired", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The other side's certificate has expired, or this machine's clock is wrong.",
+	    "Check the clock (timedatectl); Microsoft's are never expired, so look for a firewall that opens "
+	    "TLS; on a server of your own renew it."}},
+    {ANY_CERTIFICATE, "not yet valid",
+	{"certificate-not-yet-valid", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The other side's certificate is not valid yet: mostly this machine's clock is behind.",
+	    "Set the clock: timedatectl set-ntp true."}},
+    {ANY_CERTIFICATE,
+	"another name|hostname mismatch|host name mismatch|ip address mismatch|no alternative "
+	"certificate subject name|does not match target host",
+	{"certificate-for-another-name", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The certificate is for another name than the host that the config names.",
+	    "Correct host of this upstream: a name that the certificate holds, never an address; else look "
+	    "for a firewall that opens TLS."}},
+    {ANY_CERTIFICATE,
+	"self-signed certificate in|self signed certificate in|unable to get local issuer|unable to "
+	"get issuer|unable to verify the first",
+	{"certificate-unknown-ca", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The certificate was made by a CA that this machine does not trust.",
+	    "Install or update the ca-certificates package (Microsoft's chain ends in DigiCert Global Root "
+	    "G2); where a firewall opens TLS and that is wanted, or on a server of your own, name its CA "
+	    "with "
+	    "ca of this upstream (oauth.ca for the login host)."}},
+    {ANY_CERTIFICATE, "self-signed certificate|self signed certificate",
+	{"certificate-self-signed", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The certificate is self-signed: nobody but its owner vouches for it.",
+	    "On a server of your own name that certificate with ca of this upstream; Microsoft has none "
+	    "such, "
+	    "so else look for a firewall that opens TLS."}},
+    {AT(ROAD_CERTIFICATE), NULL,
+	{"certificate-not-verified", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The upstream's certificate does not prove that it is the host the config names.",
+	    "Where this upstream names ca, that file must hold the CA of the certificate; else install the "
+	    "ca-certificates package. Set the clock; look for a firewall that opens TLS (name its CA with ca "
+	    "of this upstream if that is wanted); check host."}},
+    {AT(ROAD_LOGIN_CERTIFICATE), NULL,
+	{"login-certificate-not-verified", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The login host's certificate does not prove that it is the host of oauth.authority.",
+	    "Where oauth names ca, that file must hold the CA of the certificate; else install the "
+	    "ca-certificates package. Set the clock; look for a firewall that opens TLS (name its CA with "
+	    "oauth.ca if that is wanted)."}},
+
+    /* The dialogue. */
+    {AT(ROAD_NO_STARTTLS), NULL,
+	{"starttls-not-offered", OUTCOME_C, ACTOR_NETWORK, PROBE, "The upstream does not offer STARTTLS.",
+	    "Microsoft always does: switch off the SMTP inspection of the firewall or mail filter in "
+	    "between; "
+	    "check host and port."}},
+    {AT(ROAD_NO_AUTH), NULL,
+	{"mechanism-not-offered", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The upstream does not offer the sign-in that this credential needs.",
+	    "Check host and kind of this upstream; Microsoft offers XOAUTH2 and LOGIN at smtp.office365.com, "
+	    "and none at an MX."}},
+    {AT(ROAD_CUT), NULL,
+	{"connection-lost", OUTCOME_T, ACTOR_NOBODY, BY_RETRY, "The connection to the upstream was lost.",
+	    "Nothing, it is tried again; if it is frequent, look at the firewall's time limits."}},
+    {AT(ROAD_TIMEOUT), NULL,
+	{"no-answer", OUTCOME_T, ACTOR_NOBODY, BY_RETRY, "The upstream did not answer in time.",
+	    "Nothing, it is tried again; if it is frequent, look at the Internet line and the firewall."}},
+    {AT(ROAD_GARBAGE), NULL,
+	{"not-smtp", OUTCOME_T, ACTOR_RELAY, BY_RETRY, "What the upstream answered is not SMTP.",
+	    "Check host and port of this upstream, and what stands between it and this machine."}},
+
+    /* Secrets, and the login host. */
+    {AT(ROAD_SECRET), NULL,
+	{"secret-unusable", OUTCOME_C, ACTOR_RELAY, PROBE, "The file of a secret can not be used.",
+	    "Do as the text says; the file should belong to root, its group be the daemon's, its mode "
+	    "0640."}},
+    {AT(ROAD_LOGIN_HOST), NULL,
+	{"login-host-silent", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "The login host gave no answer, or none it could stand by.",
+	    "Nothing, it is asked again; if it lasts, check that this machine may reach the host of "
+	    "oauth.authority (login.microsoftonline.com) on port 443."}},
+    {AT(ROAD_LOGIN_ANSWER), NULL,
+	{"login-answer-unusable", OUTCOME_C, ACTOR_NETWORK, FIVE_MINUTES,
+	    "What the login host answered is not a token answer.",
+	    "Check authority and tenant of oauth; look for a proxy or a sign-on page that answers in "
+	    "Microsoft's place."}},
+
+    /* The message. */
+    {AT(ROAD_TOO_LARGE), NULL,
+	{"message-too-large", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
+	    "The message is larger than the SIZE that the upstream offers.",
+	    "Scan at a lower resolution, or in several parts."}},
+    {AT(ROAD_NO_ROUTE), NULL,
+	{"no-route", OUTCOME_C, ACTOR_RELAY, PROBE, "No route of the config is for this recipient.",
+	    "Add a route, for example { recipients = [ \"*\" ]; via = [ \"submission\" ]; }, and reload."}},
+    {AT(ROAD_EXPIRED), NULL,
+	{"expired", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
+	    "It could not be delivered within the time that retry.give_up allows.",
+	    "See the last reply for what stood in the way; mfdrelay queue retry ID tries again."}},
 };
+
+const size_t trouble_row_count = sizeof trouble_rows / sizeof trouble_rows[0];

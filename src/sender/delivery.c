@@ -102,7 +102,7 @@ static int64_t wait_after(
 {
 	int64_t wait_ms = retry_wait_ms(config->retry.first_ms, config->retry.max_ms, last_ms, random);
 	int64_t asked_ms =
-	    failure->cause->hold_s == REST_AT_ONCE ? 0 : (int64_t)failure->cause->hold_s * 1000;
+	    failure->cause->hold.first_s == REST_AT_ONCE ? 0 : (int64_t)failure->cause->hold.first_s * 1000;
 
 	if (failure->cause->outcome == OUTCOME_T && asked_ms > wait_ms)
 		wait_ms = asked_ms < config->retry.max_ms ? asked_ms : config->retry.max_ms;
@@ -143,7 +143,7 @@ static bool apply_failure(
 	switch (is_roads && v->attempt->own_trouble ? OUTCOME_T : outcome) {
 	case OUTCOME_T:
 		/* The rest of a long list goes in the next transaction, at once. */
-		if (v->any_delivered && failure->cause->hold_s == REST_AT_ONCE)
+		if (v->any_delivered && failure->cause->hold.first_s == REST_AT_ONCE)
 			return false;
 		mark_deferred(v, recipient, failure);
 		return true;

@@ -7,19 +7,30 @@ static bool needs_a_person(const struct failure *why)
 	return why->cause->outcome == OUTCOME_C || why->cause->outcome == OUTCOME_A;
 }
 
+/* What the cause asks, less a tenth of jitter at most, as in retry_wait_ms(). */
+static int64_t asked_ms(const struct hold *hold, unsigned again, int64_t max_ms, unsigned random)
+{
+	int64_t wait_s = hold->first_s;
+
+	while (again-- > 0 && hold->growth > 1 && wait_s < hold->max_s)
+		wait_s *= hold->growth;
+	if (wait_s > hold->max_s)
+		wait_s = hold->max_s;
+	if (wait_s * 1000 > max_ms)
+		return max_ms;
+	return wait_s * 1000 - wait_s * 100 * (int64_t)(random % 1000) / 1000;
+}
+
 static int64_t hold_ms(
     const struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms, unsigned random)
 {
+	const struct hold *hold = &why->cause->hold;
+	bool is_paced = hold->first_s > 0 && hold->first_s < IN_HALVES;
 	int64_t wait_ms =
-	    retry_wait_ms(first_ms, max_ms, road->health == ROAD_OPEN ? 0 : road->wait_ms, random);
-	int64_t asked_ms = (int64_t)why->cause->hold_s * 1000;
+	    is_paced ? asked_ms(hold, road->again, max_ms, random)
+		     : retry_wait_ms(first_ms, max_ms, road->health == ROAD_OPEN ? 0 : road->wait_ms, random);
 
-	/* What only a person can mend may be mended at any time: it is looked at as often as the cause says. */
-	if (asked_ms > wait_ms || (asked_ms > 0 && needs_a_person(why)))
-		wait_ms = asked_ms < max_ms ? asked_ms : max_ms;
-	if (why->retry_after_s * 1000 > wait_ms)
-		wait_ms = why->retry_after_s * 1000;
-	return wait_ms;
+	return why->retry_after_s * 1000 > wait_ms ? why->retry_after_s * 1000 : wait_ms;
 }
 
 int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms,
@@ -31,6 +42,7 @@ int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms
 			road->why = *why;
 		return road->held_until_ms - now_ms;
 	}
+	road->again = road->health != ROAD_OPEN && road->why.cause == why->cause ? road->again + 1 : 0;
 	road->why = *why;
 	if (road->health == ROAD_OPEN)
 		road->trouble_since_ms = now_ms;

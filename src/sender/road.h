@@ -12,13 +12,14 @@
 struct road {
 	enum { ROAD_OPEN, ROAD_HELD, ROAD_PROBING } health;
 	int64_t held_until_ms;
-	int64_t wait_ms;	/* the present hold, doubled by the next trouble */
+	int64_t wait_ms;	/* the present hold */
+	unsigned again;		/* how often it has been held anew for the same cause */
 	int64_t trouble_since_ms;
 	struct failure why;	/* while not ROAD_OPEN */
 };
 
-/* Hold the road because of why. The wait is the server's Retry-After, or what the cause asks, or else first_ms doubling from
- * hold to hold; max_ms caps all but Retry-After. Further trouble while it is held changes only the reason. Returns how long it
+/* Hold the road because of why. The wait is the server's Retry-After, or as the cause's struct hold says, or else first_ms
+ * doubling from hold to hold; max_ms caps all but Retry-After. Further trouble while it is held changes only the reason. Returns how long it
  * is held, in ms from now. */
 int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms, int64_t now_ms,
     unsigned random);

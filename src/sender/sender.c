@@ -105,7 +105,7 @@ static struct attempt *take_for(void *arg, unsigned road)
 static bool has_it_to_itself(
     struct message *message, const struct attempt *attempt, const struct failure *why, unsigned proofs)
 {
-	bool is_rate = why->cause->outcome == OUTCOME_S && why->cause->hold_s <= RATE_HOLD_S;
+	bool is_rate = why->cause->outcome == OUTCOME_S && why->cause->hold.first_s <= RATE_HOLD_S;
 
 	if (!is_rate && message->blamed.cause == why->cause && message->blamed.road == attempt->road &&
 	    message->blamed.proofs != proofs)

@@ -27,8 +27,8 @@ static void check_reply(const struct reply *reply)
 	ehlo_parse(reply, &ehlo);
 	PROMISE(ehlo.has_size || ehlo.size == 0);
 	for (int phase = PHASE_BANNER; phase <= PHASE_CONTENT; phase++) {
-		failure_from_reply(
-		    &failure, reply, (enum upstream_kind)(reply->lines % 4), (enum smtp_phase)phase);
+		failure_from_reply(&failure, reply, (enum upstream_kind)(reply->lines % (UPSTREAM_SMTP + 1)),
+		    (enum smtp_phase)phase);
 		PROMISE(failure.cause != NULL && failure.cause->name[0] != '\0' &&
 			outcome_name(failure.cause->outcome));
 		check_line(failure.text, sizeof failure.text);

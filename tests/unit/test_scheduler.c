@@ -120,8 +120,9 @@ static void a_first_wait_as_long_as_the_maximum_stays(void **state)
 
 static const struct cause transient = {.name = "t", .outcome = OUTCOME_T, .cause = "", .remedy = ""};
 static const struct cause config_cause = {
-    .name = "c", .outcome = OUTCOME_C, .hold_s = 600, .cause = "", .remedy = ""};
-static const struct cause slow = {.name = "s", .outcome = OUTCOME_S, .hold_s = 60, .cause = "", .remedy = ""};
+    .name = "c", .outcome = OUTCOME_C, .hold = {600, 1, 600}, .cause = "", .remedy = ""};
+static const struct cause slow = {
+    .name = "s", .outcome = OUTCOME_S, .hold = {60, 2, 300}, .cause = "", .remedy = ""};
 
 static void a_road_is_held_probed_and_opened_by_a_proof(void **state)
 {
@@ -192,6 +193,27 @@ static void the_cause_asks_for_its_hold_and_the_config_caps_it(void **state)
 	assert_int_equal(road_hold(&road, &why, 1000, 4000, 0, 0), 90000);
 }
 
+static void a_hold_grows_as_its_cause_says_while_the_cause_stays(void **state)
+{
+	static const struct cause rate = {
+	    .name = "r", .outcome = OUTCOME_S, .hold = {60, 15, 3600}, .cause = "", .remedy = ""};
+	static const int64_t want_s[] = {60, 900, 3600, 3600};
+	struct road road = {0};
+	struct failure why = {.cause = &rate}, other = {.cause = &slow};
+	int64_t now = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof want_s / sizeof want_s[0]; i++) {
+		int64_t held = road_hold(&road, &why, 1000, 7200000, now, 0);
+		assert_int_equal(held, want_s[i] * 1000);
+		now += held;
+		assert_true(road_usable(&road, now));
+	}
+	assert_int_equal(road_hold(&road, &other, 1000, 7200000, now, 0), 60000);
+	assert_true(road_usable(&road, now + 60000));
+	assert_int_equal(road_hold(&road, &other, 1000, 7200000, now + 60000, 999), 120000 - 11988);
+}
+
 static void configuration_raises_the_alarm_at_once_and_trouble_after_a_while(void **state)
 {
 	struct road road = {0};
@@ -257,6 +279,7 @@ int main(void)
 	    cmocka_unit_test(what_only_a_person_can_mend_is_looked_at_as_often_as_before),
 	    cmocka_unit_test(trouble_while_it_is_held_makes_the_hold_no_longer),
 	    cmocka_unit_test(the_cause_asks_for_its_hold_and_the_config_caps_it),
+	    cmocka_unit_test(a_hold_grows_as_its_cause_says_while_the_cause_stays),
 	    cmocka_unit_test(configuration_raises_the_alarm_at_once_and_trouble_after_a_while),
 	    cmocka_unit_test(a_success_that_was_under_way_does_not_end_a_hold),
 	    cmocka_unit_test(a_broken_connection_does_not_hide_a_wrong_configuration),

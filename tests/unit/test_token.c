@@ -217,13 +217,13 @@ static const struct {
     {"error_codes of another type", 400, "{\"error\":\"invalid_request\",\"error_codes\":{\"a\":1}}", NULL, 0,
 	"login-refused", OUTCOME_C},
     {"an error with 200 is an error", 200, "{\"error\":\"temporarily_unavailable\",\"error_codes\":[90055]}",
-	NULL, 0, "login-host-busy", OUTCOME_T},
+	NULL, 0, "login-throttled", OUTCOME_T},
     {"temporarily unavailable", 400, "{\"error\":\"temporarily_unavailable\",\"error_codes\":[90033]}", NULL,
 	0, "login-host-busy", OUTCOME_T},
     {"throttled, in plain text", 429, "Too Many Requests", NULL, 0, "login-host-silent", OUTCOME_T},
     {"a gateway's HTML", 502, "<html>Bad Gateway</html>", NULL, 0, "login-host-silent", OUTCOME_T},
     {"a server error in JSON", 503, "{\"error\":\"server_error\",\"error_codes\":[50000]}", NULL, 0,
-	"login-host-busy", OUTCOME_T},
+	"login-signing-trouble", OUTCOME_T},
     {"a redirect", 302, "", NULL, 0, "login-answer-unusable", OUTCOME_C},
     {"not found, in HTML", 404, "<html>Not found</html>", NULL, 0, "login-answer-unusable", OUTCOME_C},
     {"a token with another status", 201,
@@ -682,10 +682,10 @@ static void trouble_backs_off_and_recovers(void **state)
 		assert_int_equal(wire.posts, i + 1);
 		answer_with(&(struct http_answer){.status = 0, .why = "connection refused"});
 		run_loop(f);
-		assert_string_equal(a.cause, "login-host-silent");
+		assert_string_equal(a.cause, "connection-refused");
 		assert_string_equal(token_trouble(f->source)->text, "connection refused");
 		mono_ms += waits_s[i] * 1000 - 1;
-		assert_string_equal(asked(f, &a), "login-host-silent");
+		assert_string_equal(asked(f, &a), "connection-refused");
 		mono_ms += 1;
 	}
 	ask(f, &a);
