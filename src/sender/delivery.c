@@ -55,7 +55,7 @@ struct verdict {
 	int64_t ms;
 	int64_t now_ms; /* wall clock; one for all recipients, and so is the jitter: they stay together */
 	unsigned random;
-	bool any_delivered;
+	size_t delivered; /* recipients, by this attempt */
 };
 
 static void log_result(const struct verdict *v, enum log_level level, const char *event,
@@ -133,6 +133,21 @@ static void mark_deferred(
 	log_result(v, LOG_LEVEL_WARNING, "deferred", failure, recipient->wait_ms);
 }
 
+/* More recipients than the mailbox may write to: half as many at a time from now on, or as many as it has just
+ * taken. Returns false where there is nothing left to halve. */
+static bool try_in_halves(const struct verdict *v, const struct failure *failure)
+{
+	size_t limit = v->delivered > 0 ? v->delivered : v->attempt->count / 2;
+
+	if (limit == 0)
+		return false;
+	if (queue_limit_recipients(v->delivery->queue, v->attempt->road, limit))
+		log_event(LOG_LEVEL_WARNING, "recipients-limited", kv_str("upstream", v->upstream),
+		    kv_u64("recipients", limit), kv_str("cause", failure->cause->cause),
+		    kv_str("remedy", failure->cause->remedy), kv_str("reply", failure->text));
+	return true;
+}
+
 /* Returns whether the state has changed. */
 static bool apply_failure(
     const struct verdict *v, struct recipient_state *recipient, const struct failure *failure)
@@ -143,12 +158,14 @@ static bool apply_failure(
 	switch (is_roads && v->attempt->own_trouble ? OUTCOME_T : outcome) {
 	case OUTCOME_T:
 		/* The rest of a long list goes in the next transaction, at once. */
-		if (v->any_delivered && failure->cause->hold.first_s == REST_AT_ONCE)
+		if (v->delivered > 0 && failure->cause->hold.first_s == REST_AT_ONCE)
 			return false;
 		mark_deferred(v, recipient, failure);
 		return true;
 	case OUTCOME_N: /* no further upstream of the route is tried in this version */
 	case OUTCOME_P:
+		if (failure->cause->hold.first_s == IN_HALVES && try_in_halves(v, failure))
+			return false;
 		mark_failed(v, recipient, failure);
 		return true;
 	case OUTCOME_S:
@@ -160,12 +177,13 @@ static bool apply_failure(
 	return false;
 }
 
-static bool delivered_any(const struct attempt *attempt)
+static size_t count_delivered(const struct attempt *attempt)
 {
+	size_t n = 0;
+
 	for (size_t i = 0; i < attempt->count; i++)
-		if (attempt->recipients[i].failure == NULL)
-			return true;
-	return false;
+		n += attempt->recipients[i].failure == NULL;
+	return n;
 }
 
 static bool apply(struct delivery *delivery, struct attempt *attempt)
@@ -179,7 +197,7 @@ static bool apply(struct delivery *delivery, struct attempt *attempt)
 	    .ms = clock_mono_ms() - attempt->begun_ms,
 	    .now_ms = clock_wall_ms(),
 	    .random = (unsigned)rand(),
-	    .any_delivered = delivered_any(attempt),
+	    .delivered = count_delivered(attempt),
 	};
 	bool changed = false;
 

@@ -30,6 +30,7 @@ struct queue {
 	void *settle_arg;
 	struct message_line unread;
 	size_t unread_count, held_count;
+	size_t *recipient_limits; /* by road, of a message; 0: any number */
 };
 
 static int compare(const void *a, const void *b)
@@ -55,6 +56,9 @@ struct queue *queue_new(const struct config *config, struct spool *spool, struct
 	queue->spool = spool;
 	queue->scheduler = scheduler;
 	TAILQ_INIT(&queue->unread);
+	queue->recipient_limits = xcalloc(config->upstream_count + 1, sizeof *queue->recipient_limits);
+	for (size_t i = 0; i < config->upstream_count; i++)
+		queue->recipient_limits[i] = config->upstreams[i].limits.recipients;
 	return queue;
 }
 
@@ -416,7 +420,7 @@ static struct attempt *make_attempt(struct queue *queue, struct message *message
 {
 	const struct state *state = spool_state(message->held);
 	int64_t passed_ms = passed_unseen_ms(queue, message, road);
-	size_t limit = queue->config->upstreams[road].limits.recipients;
+	size_t limit = queue->recipient_limits[road];
 	struct attempt *attempt = attempt_new(message, road, message->held, state->count);
 
 	for (size_t i = 0; i < state->count && (limit == 0 || attempt->count < limit); i++) {
@@ -426,6 +430,16 @@ static struct attempt *make_attempt(struct queue *queue, struct message *message
 			attempt->recipients[attempt->count++].index = i;
 	}
 	return attempt;
+}
+
+bool queue_limit_recipients(struct queue *queue, unsigned road, size_t limit)
+{
+	size_t *now = &queue->recipient_limits[road];
+
+	if (limit == 0 || (*now != 0 && *now <= limit))
+		return false;
+	*now = limit;
+	return true;
 }
 
 /* The part is used up: the message is planned again when its attempts have come back. */
@@ -603,5 +617,6 @@ void queue_free(struct queue *queue)
 		return;
 	twalk_r(queue->by_id, release_node, queue);
 	tdestroy(queue->by_id, free_message);
+	free(queue->recipient_limits);
 	free(queue);
 }

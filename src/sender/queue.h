@@ -60,6 +60,10 @@ void queue_revisit(struct queue *queue);
 /* The next attempt for a road, or NULL. */
 struct attempt *queue_take(struct queue *queue, unsigned road);
 
+/* The road takes no more than so many recipients in a message, it has turned out: until the sender's end no attempt has more.
+ * Returns whether that is fewer than was known. */
+bool queue_limit_recipients(struct queue *queue, unsigned road, size_t limit);
+
 /* Whether a recipient of a held message is to be tried within so long. */
 bool queue_is_due(const struct message *message, int64_t within_ms);
 

@@ -129,7 +129,7 @@ static void on_changed(void *arg)
 	(void)arg;
 }
 
-static void set_up(size_t recipients)
+static void set_up_limited(size_t recipients, size_t limit)
 {
 	static char *patterns[] = {"*"}, *addresses[RECIPIENTS];
 	static size_t via[] = {0};
@@ -145,10 +145,15 @@ static void set_up(size_t recipients)
 	state_init(&state, recipients);
 	retired = 0;
 	now_ms = clock_mono_ms();
-	upstream.limits.recipients = 0;
+	upstream.limits.recipients = (unsigned)limit;
 	scheduler = scheduler_new(2);
 	queue = queue_new(&config, NULL, scheduler);
 	delivery = delivery_new(NULL, &config, NULL, queue, &counters, on_changed, NULL);
+}
+
+static void set_up(size_t recipients)
+{
+	set_up_limited(recipients, 0);
 }
 
 static int tear_down(void **unused)
@@ -234,8 +239,7 @@ static void a_long_list_goes_in_as_many_messages_as_the_upstream_wants(void **un
 	static const size_t counts[] = {50, 50, 20};
 
 	(void)unused;
-	set_up(RECIPIENTS);
-	upstream.limits.recipients = 50;
+	set_up_limited(RECIPIENTS, 50);
 	learn();
 	for (size_t i = 0; i < 3; i++) {
 		struct attempt *attempt = take_after(0);
@@ -245,6 +249,50 @@ static void a_long_list_goes_in_as_many_messages_as_the_upstream_wants(void **un
 		delivery_judge(delivery, attempt);
 	}
 	assert_int_equal(retired, 1);
+}
+
+static void a_message_with_too_many_recipients_goes_in_halves_and_so_does_the_next(void **unused)
+{
+	static const size_t counts[] = {60, 60};
+
+	(void)unused;
+	set_up(RECIPIENTS);
+	learn();
+	struct attempt *attempt = take_after(0);
+	assert_int_equal(attempt->count, RECIPIENTS);
+	refuse_from(attempt, 0, 550, "5.5.3", "RESOLVER.ADR.RecipLimit; too many recipients");
+	delivery_judge(delivery, attempt);
+	assert_int_equal(state.recipients[0].status, RECIPIENT_PENDING);
+	assert_int_equal(state.recipients[0].attempts, 0);
+	for (size_t i = 0; i < 2; i++) {
+		attempt = take_after(0);
+		assert_non_null(attempt);
+		assert_int_equal(attempt->count, counts[i]);
+		delivery_judge(delivery, attempt);
+	}
+	assert_int_equal(retired, 1);
+	assert_false(queue_limit_recipients(queue, 0, 60));
+}
+
+static void those_beyond_the_limit_follow_those_the_mailbox_took(void **unused)
+{
+	(void)unused;
+	set_up(5);
+	learn();
+	struct attempt *attempt = take_after(0);
+	refuse_from(attempt, 3, 550, "5.5.3", "RESOLVER.ADR.RecipLimit; too many recipients");
+	delivery_judge(delivery, attempt);
+	attempt = take_after(0);
+	assert_int_equal(attempt->count, 2);
+	assert_false(queue_limit_recipients(queue, 0, 3));
+	/* One that is too many by itself is refused. */
+	refuse_from(attempt, 1, 550, "5.5.3", "RESOLVER.ADR.RecipLimit; too many recipients");
+	delivery_judge(delivery, attempt);
+	attempt = take_after(0);
+	assert_int_equal(attempt->count, 1);
+	refuse_from(attempt, 0, 550, "5.5.3", "RESOLVER.ADR.RecipLimit; too many recipients");
+	delivery_judge(delivery, attempt);
+	assert_int_equal(state.recipients[4].status, RECIPIENT_REPORTED);
 }
 
 static void a_busy_recipient_waits_an_hour_and_nobody_with_it(void **unused)
@@ -314,6 +362,9 @@ int main(void)
 	    cmocka_unit_test_teardown(
 		what_found_no_room_in_a_transaction_goes_in_the_next_at_once, tear_down),
 	    cmocka_unit_test_teardown(a_long_list_goes_in_as_many_messages_as_the_upstream_wants, tear_down),
+	    cmocka_unit_test_teardown(
+		a_message_with_too_many_recipients_goes_in_halves_and_so_does_the_next, tear_down),
+	    cmocka_unit_test_teardown(those_beyond_the_limit_follow_those_the_mailbox_took, tear_down),
 	    cmocka_unit_test_teardown(a_busy_recipient_waits_an_hour_and_nobody_with_it, tear_down),
 	    cmocka_unit_test_teardown(a_persons_wish_outlives_a_connection_that_came_to_nothing, tear_down),
 	    cmocka_unit_test_teardown(a_message_whose_trouble_is_its_own_is_charged_with_it, tear_down),
