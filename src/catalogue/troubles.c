@@ -46,7 +46,7 @@ const struct trouble_row trouble_rows[] = {
 	    "This machine has no network way to the other side.",
 	    "Check the default route (ip route), the Internet line, and where the address is an IPv6 one, "
 	    "whether this site has IPv6."}},
-    {ANY_CONNECT, "in time|timed out|timeout",
+    {ANY_CONNECT, "connection timed out|connect: no answer in time|connection timeout",
 	{"connect-timed-out", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
 	    "The other side does not answer a connection: mostly a firewall, or a provider who blocks port "
 	    "25.",
