@@ -133,6 +133,8 @@ struct config {
 		uint64_t free_space;		/* octets; 0: the smaller of 5 % of the file system and 64M */
 		unsigned idle_ms;		/* between commands and inside DATA; RFC 5321 4.5.3.2: 5 minutes */
 		unsigned message_time_ms;	/* from DATA to its end */
+		unsigned min_data_rate;		/* octets a second inside DATA, over 5 minutes; 0: any */
+		unsigned handshakes_per_second;	/* of TLS, all strangers together; an address has a quarter of it. 0: any number */
 	} limits;
 };
 

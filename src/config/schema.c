@@ -181,6 +181,11 @@ const struct key schema[] = {
 	.help = "how long a device may be silent"},
 {"limits.message_time", KEY_DURATION, .fallback = "60m", .min = SECOND, .max = DAY,
 	AT(struct config, limits.message_time_ms), .help = "how long a message may take from DATA to its end"},
+{"limits.min_data_rate", KEY_NUMBER, .fallback = "100", .max = 1000000, AT(struct config, limits.min_data_rate),
+	.help = "octets a second that must come inside DATA, over five minutes; 0 for any"},
+{"limits.handshakes_per_second", KEY_NUMBER, .fallback = "200", .max = 100000,
+	AT(struct config, limits.handshakes_per_second),
+	.help = "how often TLS is begun, by all who are not listed by address; one address has a quarter; 0 for no limit"},
 
 {.path = "repairs", .type = KEY_LATER},
 };

@@ -11,6 +11,7 @@
 #include "listener/guesses.h"
 #include "listener/policy.h"
 #include "listener/session_inside.h"
+#include "listener/session_tls.h"
 #include "smtp/command.h"
 #include "smtp/sasl.h"
 

@@ -16,6 +16,7 @@
 #include "listener/policy.h"
 #include "listener/say.h"
 #include "listener/session_inside.h"
+#include "listener/session_tls.h"
 #include "listener/storm.h"
 #include "listener/transaction.h"
 #include "net/conn.h"

@@ -151,7 +151,7 @@ static void say_where(char *dst, size_t size, const char *peer, const struct dev
 }
 
 void handshake_log_failed(const struct conn *conn, const char *peer, const struct device *device,
-    enum tls_min tls_min, const char *why)
+    enum tls_min tls_min, const char *why, uint64_t withheld)
 {
 	static const struct tls_hello nothing = {.seen = false};
 	const struct tls_hello *hello = conn_tls_hello(conn) != NULL ? conn_tls_hello(conn) : &nothing;
@@ -165,5 +165,6 @@ void handshake_log_failed(const struct conn *conn, const char *peer, const struc
 	log_event(LOG_LEVEL_WARNING, "tls-failed", kv_str("peer", peer),
 	    kv_str("device", device != NULL ? device->name : ""), kv_str("offers", offers),
 	    kv_str("suites", hello->names), kv_str("sni", hello->sni), kv_str("why", why),
-	    kv_str("remedy", handshake_remedy(remedy, sizeof remedy, hello, tls_min, why, where)));
+	    kv_str("remedy", handshake_remedy(remedy, sizeof remedy, hello, tls_min, why, where)),
+	    kv_u64("withheld", withheld));
 }

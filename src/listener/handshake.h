@@ -4,6 +4,7 @@
 
 #include <openssl/ssl.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "config/config.h"
 
 struct conn;
@@ -30,8 +31,8 @@ int handshake_min_version(enum tls_min tls_min);
 const char *handshake_remedy(char *dst, size_t size, const struct tls_hello *hello, enum tls_min tls_min, const char *error,
     const char *where);
 
-/* Log that conn's handshake has failed; why NULL: conn's error. */
+/* Log that conn's handshake has failed; why NULL: conn's error. withheld: how many such lines were kept back before it. */
 void handshake_log_failed(const struct conn *conn, const char *peer, const struct device *device, enum tls_min tls_min,
-    const char *why);
+    const char *why, uint64_t withheld);
 
 #endif

@@ -16,12 +16,14 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/ration.h"
 #include "base/timer.h"
 #include "config/config.h"
 #include "listener/auth.h"
 #include "listener/guesses.h"
 #include "listener/handshake.h"
 #include "listener/peers.h"
+#include "listener/rates.h"
 #include "listener/session.h"
 #include "listener/storm.h"
 #include "net/conn.h"
@@ -31,7 +33,6 @@
 
 #define ACCEPT_ROUND	 64   /* connections taken before the sessions have their turn again */
 #define ACCEPT_PAUSE_MS	 100  /* when descriptors or memory are short */
-#define TROUBLE_EVERY_MS 5000 /* of one kind of trouble, a line in so long */
 #define GOODBYE_MS	 100  /* for the last replies to leave */
 #define EXPIRE_MS	 300  /* for the 421s to devices in the middle of their content */
 #define WAKE_IDS	 64   /* in one packet */
@@ -53,7 +54,7 @@ struct listener {
 	struct handshakes tls;
 	struct door *doors;
 	struct event *resume, *wake, *goodbye;
-	int64_t trouble_ms, refused_ms; /* of the last such line in the log */
+	struct quiet trouble, refused;
 	char wake_ids[WAKE_IDS][SPOOL_ID_MAX + 1];
 	size_t wake_count;
 	bool ending;
@@ -147,26 +148,17 @@ static struct in6_addr peer_of(const struct sockaddr_storage *address)
 	return peer;
 }
 
-/* Whether the log may have a line of this kind again. */
-static bool log_due(int64_t *last_ms)
-{
-	int64_t now = clock_mono_ms();
-
-	if (*last_ms != 0 && now - *last_ms < TROUBLE_EVERY_MS)
-		return false;
-	*last_ms = now;
-	return true;
-}
-
 /* Without a session: under a flood this must cost next to nothing. */
 static void refuse(struct listener *l, int fd, const char *peer, const char *reply)
 {
 	char line[256];
 	int n = snprintf(line, sizeof line, "%s\r\n", reply);
+	uint64_t withheld;
 
 	count(&l->env.counters->sessions_refused, 1);
-	if (log_due(&l->refused_ms))
-		log_event(LOG_LEVEL_WARNING, "session-refused", kv_str("peer", peer), kv_str("reply", reply));
+	if (quiet_lets(&l->refused, &withheld, clock_mono_ms()))
+		log_event(LOG_LEVEL_WARNING, "session-refused", kv_str("peer", peer), kv_str("reply", reply),
+		    kv_u64("withheld", withheld));
 	conn_dismiss(fd, line, (size_t)n);
 }
 
@@ -216,13 +208,16 @@ static void admit(const struct door *door, int fd, const struct sockaddr_storage
 
 static void pause_accepting(struct listener *l, int error)
 {
+	uint64_t withheld;
+
 	errno = error;
-	if (log_due(&l->trouble_ms))
+	if (quiet_lets(&l->trouble, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_ERR, "accept-failed", kv_errno(),
 		    kv_u64("sessions", l->env.session_count),
 		    kv_str("remedy", error == EMFILE || error == ENFILE
 					 ? "raise LimitNOFILE= of the unit, or lower limits.sessions"
-					 : "devices are accepted again as soon as the system lets us"));
+					 : "devices are accepted again as soon as the system lets us"),
+		    kv_u64("withheld", withheld));
 	for (size_t i = 0; i < l->input->listen_count; i++)
 		event_del(l->doors[i].accept);
 	timer_set(l->resume, ACCEPT_PAUSE_MS);
@@ -360,6 +355,7 @@ static void listener_stop(void *state)
 	free_event(l->wake);
 	free_event(l->goodbye);
 	peers_free(l->peers);
+	rates_free(l->env.handshake_rates);
 	free(l->doors);
 	handshakes_free(&l->tls);
 	free(l);
@@ -382,6 +378,7 @@ static void *listener_start(struct worker *worker, struct err *err)
 	l->worker = worker;
 	l->input = input;
 	l->peers = peers_new();
+	l->env.handshake_rates = rates_new();
 	l->env.base = base;
 	l->env.config = input->config;
 	l->env.counters = input->counters;

@@ -3,6 +3,7 @@
 #include "config/config.h"
 #include "listener/say.h"
 #include "listener/session_inside.h"
+#include "listener/session_tls.h"
 #include "smtp/address.h"
 
 const struct device *policy_device(const struct session *s)

@@ -13,25 +13,29 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/ration.h"
 #include "base/timer.h"
 #include "config/config.h"
 #include "listener/auth.h"
 #include "listener/commands.h"
-#include "listener/handshake.h"
+#include "listener/pace.h"
 #include "listener/auth_dialog.h"
 #include "listener/policy.h"
 #include "listener/say.h"
 #include "listener/session_inside.h"
+#include "listener/session_tls.h"
 #include "listener/storm.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "net/listen.h"
-#include "net/tls.h"
 #include "smtp/sasl.h"
 
 #define FIRST_COMMAND_MS 60000 /* scanners connect first and talk later; RFC 5321 would give 5 minutes */
 #define HANDSHAKE_MS	 30000 /* an old processor takes seconds for RSA */
 #define TLS_FIRST_MS	 500   /* for a device that is known to begin with TLS to do so again */
+#define CROWDED_IDLE_MS	 30000 /* where most sessions are taken ... */
+#define CROWDED_FROM	 80    /* per cent of limits.sessions */
+#define CROWDED_UNTIL	 70
 #define LEAVE_MS	 2000  /* for QUIT, while draining */
 #define COMMAND_MAX	 4096  /* octets of a command line; RFC 5321 4.5.3.1.4 says 512 */
 #define OVERLONG_MAX	 (1024 * 1024) /* octets dropped of a line that is longer */
@@ -41,36 +45,41 @@
 
 /* --- state and answers --- */
 
-static unsigned data_timeout(const struct session *s)
-{
-	int64_t left = transaction_deadline_ms(s->mail) - clock_mono_ms();
-	unsigned idle = s->env->config->limits.idle_ms;
-
-	if (left < 1)
-		return 1;
-	return left < idle ? (unsigned)left : idle;
-}
-
 bool session_is_leaving(const struct session *s)
 {
 	return s->mail == NULL && (s->env->draining || s->last_message);
 }
 
-static unsigned timeout_of(const struct session *s)
+/* When the wait for what the state is about ends (monotonic ms); 0: never. */
+static int64_t deadline_of(const struct session *s)
 {
-	unsigned idle = s->env->config->limits.idle_ms;
+	unsigned idle_ms = s->env->config->limits.idle_ms;
 
-	if (s->state == S_FIRST)
-		return TLS_FIRST_MS;
-	if (s->state == S_TLS)
-		return HANDSHAKE_MS;
 	if (s->state == S_DATA)
-		return data_timeout(s);
+		return transaction_look_ms(s->mail);
 	if (s->state >= S_CHECK)
 		return 0;
+	if (s->state == S_FIRST)
+		return s->since_ms + TLS_FIRST_MS;
+	if (s->state == S_TLS)
+		return s->since_ms + HANDSHAKE_MS;
 	if (session_is_leaving(s))
-		return LEAVE_MS;
-	return s->commands == 0 && idle > FIRST_COMMAND_MS ? FIRST_COMMAND_MS : idle;
+		return s->since_ms + LEAVE_MS;
+	if (s->env->crowded && idle_ms > CROWDED_IDLE_MS)
+		return s->since_ms + CROWDED_IDLE_MS;
+	if (s->commands == 0 && idle_ms > FIRST_COMMAND_MS)
+		return s->since_ms + FIRST_COMMAND_MS;
+	return s->since_ms + idle_ms;
+}
+
+static void set_timer(struct session *s, int64_t now_ms)
+{
+	int64_t deadline_ms = deadline_of(s);
+
+	if (deadline_ms == 0)
+		conn_set_timeout(s->conn, 0);
+	else
+		conn_set_timeout(s->conn, deadline_ms > now_ms ? (unsigned)(deadline_ms - now_ms) : 1);
 }
 
 static void set_reading(struct session *s, bool on)
@@ -81,46 +90,30 @@ static void set_reading(struct session *s, bool on)
 	conn_set_reading(s->conn, on);
 }
 
-static void on_penalty_over(evutil_socket_t fd, short what, void *cookie);
+static void on_pause_over(evutil_socket_t fd, short what, void *cookie);
 
 /* By a timer of its own: the connection's ends with it. */
-static void begin_penalty(struct session *s)
+static void begin_pause(struct session *s, int64_t ms)
 {
-	int64_t left_ms = s->auth_ms - clock_mono_ms();
-
-	if (s->penalty == NULL)
-		s->penalty = evtimer_new(s->env->base, on_penalty_over, s);
-	if (s->penalty == NULL)
+	if (s->pause == NULL)
+		s->pause = evtimer_new(s->env->base, on_pause_over, s);
+	if (s->pause == NULL)
 		abort();
-	if (!evtimer_pending(s->penalty, NULL))
-		timer_set(s->penalty, left_ms > 0 ? (unsigned)left_ms : 0);
+	if (!evtimer_pending(s->pause, NULL))
+		timer_set(s->pause, ms > 0 ? ms : 0);
 }
 
-SSL_CTX *session_tls_context(const struct session *s)
+/* S_TLS when it is this session's turn, S_TURN until then. */
+static enum session_state begin_tls(struct session *s)
 {
-	return listen_has_tls(s->listen) ? handshakes_context(s->env->tls, s->tls_min) : NULL;
-}
+	int64_t turn_ms = s->has_turn ? 0 : session_tls_turn(s);
 
-const char session_tls_needed[] = "530 5.7.0 Must issue a STARTTLS command first";
-
-bool session_needs_tls(const struct session *s)
-{
-	return !s->tls && s->listen->tls == LISTEN_TLS_REQUIRED;
-}
-
-/* When our reply has left. What has come behind STARTTLS in plain text is refused here: it was said by anybody
- * (CVE-2011-0411). Returns false when the session is at its end. */
-static bool begin_handshake(struct session *s)
-{
-	if (s->handshaking || conn_pending(s->conn) > 0)
-		return true;
-	s->handshaking = conn_tls_accept(s->conn, session_tls_context(s), handshake_min_version(s->tls_min));
-	if (!s->handshaking)
-		log_event(LOG_LEVEL_WARNING, "starttls-refused", kv_str("peer", s->peer_text),
-		    kv_str("why",
-			"plain text came behind STARTTLS; somebody between the device and us may have put it "
-			"there"));
-	return s->handshaking;
+	s->has_turn = true;
+	if (turn_ms > 0) {
+		begin_pause(s, turn_ms);
+		return S_TURN;
+	}
+	return turn_ms == 0 && session_tls_begin(s) ? S_TLS : S_ENDED;
 }
 
 /* The state with all that it implies. A handler only names the next state; this follows before anything is
@@ -129,13 +122,14 @@ static void enter(struct session *s, enum session_state state)
 {
 	s->state = state;
 	if (state == S_PENALTY)
-		begin_penalty(s);
+		begin_pause(s, s->auth_ms - clock_mono_ms());
 	if (s->broken)
 		return;
-	if (state == S_TLS && !begin_handshake(s))
-		s->state = state = S_ENDED;
+	if (state == S_TLS)
+		s->state = state = begin_tls(s);
 	set_reading(s, state < S_CHECK && !s->choked);
-	conn_set_timeout(s->conn, timeout_of(s));
+	s->since_ms = clock_mono_ms();
+	set_timer(s, s->since_ms);
 }
 
 static void write_reply(struct session *s, const char *reply)
@@ -153,12 +147,26 @@ static bool is_last(const char *reply)
 	return strncmp(reply, "421", 3) == 0 || strncmp(reply, "221", 3) == 0;
 }
 
+/* A limit has ended it, which the reply names. */
+static void log_closed(struct session *s, enum log_level level, const char *reply)
+{
+	uint64_t withheld;
+
+	if (quiet_lets(&s->env->quiet.closed, &withheld, clock_mono_ms()))
+		log_event(level, "session-closed", kv_str("peer", s->peer_text),
+		    kv_str("device", s->place != NULL ? s->place->name : ""), kv_str("helo", s->helo),
+		    kv_str("reply", reply), kv_u64("withheld", withheld));
+}
+
 /* The one place where a reply is counted and sent, and where the session ends after it. */
 static void answer(struct session *s, const char *reply)
 {
 	if ((reply[0] == '5' && ++s->errors > ERRORS_MAX) ||
 	    (reply[0] == '4' && ++s->deferrals > DEFERRALS_MAX))
 		reply = "421 4.7.0 Too many errors, closing";
+	/* 4.7: what nobody does who means to send mail. */
+	if (strncmp(reply, "421 4.7", 7) == 0)
+		log_closed(s, LOG_LEVEL_NOTICE, reply);
 	write_reply(s, reply);
 	enter(s, is_last(reply) || s->env->closing ? S_ENDED : s->state);
 }
@@ -198,43 +206,12 @@ static void greet(struct session *s)
 	answer(s, banner);
 }
 
-static bool begins_with_tls(const struct session_env *env, const struct in6_addr *peer)
-{
-	size_t room = sizeof env->tls_first / sizeof env->tls_first[0];
-
-	for (size_t i = 0; i < room && i < env->tls_first_count; i++)
-		if (IN6_ARE_ADDR_EQUAL(&env->tls_first[i], peer))
-			return true;
-	return false;
-}
-
-/* It takes our greeting for a broken ServerHello; the next time it is not greeted first. */
-static void remember_tls_first(struct session_env *env, const struct in6_addr *peer)
-{
-	size_t room = sizeof env->tls_first / sizeof env->tls_first[0];
-
-	if (!begins_with_tls(env, peer))
-		env->tls_first[env->tls_first_count++ % room] = *peer;
-}
-
-static void refuse_tls(struct session *s)
-{
-	const char *remedy = listen_has_tls(s->listen)
-				 ? "the certificate is being made: try again"
-				 : "switch TLS (SSL) off in the device, or set tls = \"offered\"; in listen";
-
-	log_event(LOG_LEVEL_WARNING, "tls-unexpected", kv_str("peer", s->peer_text),
-	    kv_str("why", "the device begins with TLS, and there is none"), kv_str("remedy", remedy));
-	enter(s, S_ENDED);
-}
-
 static void begin_implicit(struct session *s)
 {
 	s->greets = true;
 	if (session_tls_context(s) == NULL)
-		refuse_tls(s);
-	else
-		enter(s, S_TLS);
+		session_tls_log_unexpected(s);
+	enter(s, session_tls_context(s) == NULL ? S_ENDED : S_TLS);
 }
 
 /* Some devices begin with TLS on a port that is not for it (HP 477dw). */
@@ -246,7 +223,7 @@ static bool take_first(struct session *s)
 		return false;
 	s->begun = true;
 	if ((unsigned char)in.p[0] == CONN_TLS_FIRST && !s->tls) {
-		remember_tls_first(s->env, &s->peer);
+		session_tls_remember_first(s);
 		begin_implicit(s);
 	} else if (s->state == S_FIRST) {
 		greet(s);
@@ -369,6 +346,7 @@ static bool step(struct session *s)
 	case S_FIRST:
 	case S_TLS:
 	case S_CHECK:
+	case S_TURN:
 	case S_COMMIT:
 	case S_PENALTY:
 	case S_ENDED:
@@ -389,6 +367,27 @@ static void run(struct session *s)
 	}
 }
 
+/* Near the limit idle sessions make room: they are told sooner, also those that wait already. */
+static void look_for_crowd(struct session_env *env)
+{
+	size_t percent = env->session_count * 100 / env->config->limits.sessions;
+	bool crowded = percent > (env->crowded ? CROWDED_UNTIL : CROWDED_FROM);
+	int64_t now_ms = clock_mono_ms();
+	struct session *s;
+	uint64_t withheld;
+
+	if (crowded == env->crowded)
+		return;
+	env->crowded = crowded;
+	if (crowded && quiet_lets(&env->quiet.crowd, &withheld, now_ms))
+		log_event(LOG_LEVEL_WARNING, "crowded", kv_u64("sessions", env->session_count),
+		    kv_str("limit", "limits.sessions"), kv_u64("of", env->config->limits.sessions),
+		    kv_str("consequence", "who is idle for 30 s is closed"), kv_u64("withheld", withheld));
+	LIST_FOREACH(s, &env->sessions, entry)
+		if (s->state < S_CHECK && s->state != S_DATA && !s->broken)
+			set_timer(s, now_ms);
+}
+
 static void session_free(struct session *s)
 {
 	struct session_env *env = s->env;
@@ -398,8 +397,8 @@ static void session_free(struct session *s)
 	env->session_count--;
 	atomic_fetch_sub_explicit(&env->counters->sessions_now, 1, memory_order_relaxed);
 	auth_cancel(s->check);
-	if (s->penalty != NULL)
-		event_free(s->penalty);
+	if (s->pause != NULL)
+		event_free(s->pause);
 	auth_dialog_reset(s);
 	transaction_drop(s->mail);
 	/* While closing, the loop does not run any more: what is written has left, or will not. */
@@ -411,6 +410,7 @@ static void session_free(struct session *s)
 		conn_finish(s->conn);
 	free(s->helo);
 	free(s);
+	look_for_crowd(env);
 	env->ended(env->arg, &peer);
 }
 
@@ -434,28 +434,32 @@ void session_resume(struct session *s, const char *reply)
 
 /* --- events --- */
 
-static void on_penalty_over(evutil_socket_t fd, short what, void *cookie)
+static void end_penalty(struct session *s)
 {
-	struct session *s = cookie;
 	const char *reply = auth_dialog_refused(s);
 
-	(void)fd;
-	(void)what;
 	s->state = strstr(reply, "421") != NULL ? S_ENDED : S_COMMAND;
 	session_resume(s, reply);
 }
 
-/* Who closes before a word has tried whether the port is open. */
-static void handshake_failed(struct session *s, const char *why)
+static void on_pause_over(evutil_socket_t fd, short what, void *cookie)
 {
-	const struct tls_hello *hello = conn_tls_hello(s->conn);
+	struct session *s = cookie;
 
-	if (hello == NULL || (!hello->seen && !conn_error_is_tls(s->conn))) {
-		lost(s, why != NULL ? why : conn_error(s->conn));
+	(void)fd;
+	(void)what;
+	if (s->state == S_PENALTY) {
+		end_penalty(s);
 		return;
 	}
-	count(&s->env->counters->tls_failures, 1);
-	handshake_log_failed(s->conn, s->peer_text, s->place, s->tls_min, why);
+	s->state = S_TLS;
+	session_resume(s, NULL);
+}
+
+static void handshake_failed(struct session *s, const char *why)
+{
+	if (!session_tls_failed(s, why))
+		lost(s, why != NULL ? why : conn_error(s->conn));
 }
 
 /* RFC 3207 section 4.2: what was said before was said by anybody. Faults are counted on. */
@@ -475,6 +479,39 @@ static void on_tls_ready(struct session *s)
 		enter(s, S_COMMAND);
 }
 
+static void end_idle(struct session *s)
+{
+	const char *reply = s->env->crowded
+				? "421 4.4.2 Idle for too long (limits.sessions are nearly used up), closing"
+				: "421 4.4.2 Idle for too long (limits.idle), closing";
+
+	lost(s, "limits.idle");
+	log_closed(s, LOG_LEVEL_INFO, reply);
+	answer(s, reply);
+}
+
+/* Unless it is fast enough. */
+static void end_slow_content(struct session *s)
+{
+	static const struct {
+		const char *key, *reply;
+	} faults[] = {
+	    [PACE_IDLE] = {"limits.idle", "421 4.4.2 No more content for too long (limits.idle), closing"},
+	    [PACE_SLOW] = {"limits.min_data_rate",
+		"421 4.4.2 The content comes too slowly (limits.min_data_rate), closing"},
+	    [PACE_LONG] = {"limits.message_time",
+		"421 4.4.2 The content took too long (limits.message_time), closing"},
+	};
+	enum pace_fault fault = transaction_judge_pace(s->mail);
+
+	if (fault == PACE_FINE) {
+		enter(s, S_DATA);
+		return;
+	}
+	lost(s, faults[fault].key);
+	answer(s, faults[fault].reply);
+}
+
 static void on_timeout(struct session *s)
 {
 	if (session_is_leaving(s)) {
@@ -490,21 +527,18 @@ static void on_timeout(struct session *s)
 		enter(s, S_ENDED);
 		return;
 	}
-	lost(s, "too slow");
-	answer(s, s->state == S_DATA ? "421 4.4.2 The content took too long, closing"
-				     : "421 4.4.2 Idle for too long, closing");
+	if (s->state == S_DATA)
+		end_slow_content(s);
+	else
+		end_idle(s);
 }
 
 static void on_data(struct session *s)
 {
 	run(s);
 	/* Content may pause between any two pieces; a command line has the time of one line. */
-	if (s->state != S_DATA)
-		return;
-	if (clock_mono_ms() >= transaction_deadline_ms(s->mail))
-		on_timeout(s);
-	else
-		enter(s, S_DATA);
+	if (s->state == S_DATA)
+		end_slow_content(s);
 }
 
 static void on_event(void *arg, enum conn_event event)
@@ -584,9 +618,10 @@ bool session_new(
 	count(&env->counters->sessions, 1);
 	count(&env->counters->sessions_now, 1);
 	log_event(LOG_LEVEL_DEBUG, "connect", kv_str("peer", s->peer_text));
+	look_for_crowd(env);
 	if (listen->tls == LISTEN_TLS_IMPLICIT)
 		begin_implicit(s);
-	else if (listen_has_tls(listen) && begins_with_tls(env, peer))
+	else if (listen_has_tls(listen) && session_tls_comes_first(s))
 		enter(s, S_FIRST);
 	else
 		greet(s);
@@ -608,7 +643,7 @@ static void for_each(struct session_env *env, void (*fn)(struct session *s))
 
 static void drain_one(struct session *s)
 {
-	if (s->mail == NULL && s->state < S_CHECK)
+	if (s->mail == NULL && (s->state < S_CHECK || s->state == S_TURN))
 		answer_shutdown(s);
 }
 

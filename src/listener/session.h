@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/queue.h>
+#include "base/ration.h"
 
 struct auth;
 struct config;
@@ -14,6 +15,7 @@ struct counters;
 struct event_base;
 struct guesses;
 struct handshakes;
+struct rates;
 struct listen_config;
 struct session;
 struct spool;
@@ -35,6 +37,12 @@ struct session_env {
 	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */
 	void *arg;
 
+	struct rates *handshake_rates;	/* borrowed; NULL: no limit */
+	struct ration handshakes_of_strangers;
+	struct {
+		struct quiet handshakes, closed, crowd;
+	} quiet;		/* what strangers can bring into the log */
+	bool crowded;		/* most of limits.sessions are taken */
 	struct in6_addr tls_first[64];	/* who has begun with TLS on a plain port, the latest ones, in a ring */
 	unsigned tls_first_count;
 	LIST_HEAD(session_list, session) sessions;

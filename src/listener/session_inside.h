@@ -3,9 +3,9 @@
 #define MFDRELAY_LISTENER_SESSION_INSIDE_H
 
 #include <netinet/in.h>
-#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 #include "base/str.h"
 #include "config/config.h"
@@ -33,6 +33,7 @@ enum session_state {
 	S_OVERLONG,		/* the end of a line that was too long */
 	S_DATA,			/* content */
 	S_CHECK,		/* the password check; nothing is read */
+	S_TURN,			/* its turn to begin TLS; nothing is read */
 	S_COMMIT,		/* the spool's sync; nothing is read */
 	S_PENALTY,		/* the time a wrong password costs; nothing is read */
 	S_ENDED,		/* nothing: the outermost callback frees it */
@@ -48,15 +49,17 @@ struct session {
 	struct sasl_login *sasl;	/* while AUTH is under way */
 	struct auth_check *check;	/* in S_CHECK */
 	int64_t auth_ms;		/* when the password came; in S_PENALTY when that is over (monotonic) */
-	struct event *penalty;		/* the timer of S_PENALTY; NULL: never used */
+	struct event *pause;		/* the timer of S_PENALTY and S_TURN; NULL: never used */
 	char *helo;			/* NULL: none; printable ASCII */
 	struct in6_addr peer;
 	char peer_text[INET6_ADDRSTRLEN];
 	const struct listen_config *listen;
 	enum tls_min tls_min;		/* of this peer on this listener */
 	enum session_state state;
+	int64_t since_ms;		/* when it was entered, or the last thing happened in it (monotonic) */
 	bool begun;			/* its first octet has been looked at */
 	bool greets;			/* the greeting comes behind the handshake */
+	bool has_turn;			/* the handshake has been let in */
 	bool handshaking;
 	bool tls;			/* what is said is said over TLS ... */
 	bool secure;			/* ... of 1.2 or later: what policies may rely on */
@@ -75,13 +78,6 @@ struct session {
 	size_t dropped;			/* in S_OVERLONG */
 	char stored[SPOOL_ID_MAX + 1];	/* the id of the last accepted message, until the next one begins; "": none */
 };
-
-/* The context of this peer's TLS, or NULL: it has none. */
-SSL_CTX *session_tls_context(const struct session *session);
-
-/* Whether nothing but STARTTLS is taken yet, and the reply that says so. */
-bool session_needs_tls(const struct session *session);
-extern const char session_tls_needed[];
 
 /* Whether it begins no message any more and has none under way; then QUIT is all it may say. */
 bool session_is_leaving(const struct session *session);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "listener/pace.h"
 #include "listener/session.h"
 #include "listener/trace.h"
 #include "smtp/address.h"
@@ -29,7 +30,7 @@ struct transaction {
 	struct spool_draft *draft;
 	struct data_reader reader;
 	struct trace_scan scan;
-	int64_t begun_ms; /* monotonic */
+	struct pace pace;
 	uint64_t raw;	  /* bytes that came, stuffing and all */
 	const char *tls;  /* the version; NULL: it comes in plain text */
 	char *refusal;	  /* the reply at the end; NULL while it is fine */
@@ -165,13 +166,18 @@ int transaction_begin(struct transaction *t, const struct origin *origin, struct
 		return -1;
 	}
 	data_reader_init(&t->reader);
-	t->begun_ms = clock_mono_ms();
+	pace_begin(&t->pace, clock_mono_ms());
 	return 0;
 }
 
-int64_t transaction_deadline_ms(const struct transaction *t)
+int64_t transaction_look_ms(const struct transaction *t)
 {
-	return t->begun_ms + t->env->config->limits.message_time_ms;
+	return pace_next_ms(&t->pace, t->env->config);
+}
+
+enum pace_fault transaction_judge_pace(struct transaction *t)
+{
+	return pace_judge(&t->pace, t->env->config, clock_mono_ms());
 }
 
 /* Takes reply over. The first reason stands. */
@@ -229,6 +235,7 @@ enum feed transaction_feed(struct transaction *t, struct str in, size_t *used)
 
 	*used = data_read(&t->reader, in.p, in.n, content, sizeof content, &n);
 	t->raw += *used;
+	pace_heard(&t->pace, *used, clock_mono_ms());
 	if (t->refusal == NULL) {
 		trace_scan(&t->scan, content, n);
 		check_content(t);
@@ -268,7 +275,7 @@ static void log_accepted(const struct transaction *t)
 	    kv_str("from", e->sender), first_recipient(t), kv_u64("recipients", e->recipient_count),
 	    kv_u64("bytes", t->reader.bytes), kv_u64("bare_lf", t->reader.bare_lf),
 	    kv_u64("bare_cr", t->reader.bare_cr), kv_u64("nul", t->reader.nul),
-	    kv_i64("ms", clock_mono_ms() - t->begun_ms));
+	    kv_i64("ms", clock_mono_ms() - t->pace.begun_ms));
 }
 
 void transaction_log_lost(const struct transaction *t, const char *reason)
@@ -278,7 +285,7 @@ void transaction_log_lost(const struct transaction *t, const char *reason)
 	log_event(LOG_LEVEL_WARNING, "incomplete", kv_str("id", e->id), kv_str("device", e->device),
 	    kv_str("peer", e->peer), kv_str("from", e->sender), first_recipient(t),
 	    kv_u64("bytes", t->reader.bytes), kv_str("reason", reason),
-	    kv_i64("ms", clock_mono_ms() - t->begun_ms));
+	    kv_i64("ms", clock_mono_ms() - t->pace.begun_ms));
 }
 
 /* The device may have gone meanwhile: what is stored stands all the same. */

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "config/config.h"
+#include "listener/pace.h"
 #include "listener/policy.h"
 
 struct address;
@@ -53,8 +54,9 @@ int transaction_begin(struct transaction *transaction, const struct origin *orig
 enum feed { FEED_MORE, FEED_ENDED, FEED_HOPELESS };	/* the last: not worth reading on */
 enum feed transaction_feed(struct transaction *transaction, struct str in, size_t *used);
 
-/* When the time for all of the content is over (monotonic). */
-int64_t transaction_deadline_ms(const struct transaction *transaction);
+/* Whether the content comes fast enough (pace.h), and when to ask again if none comes (monotonic ms). */
+enum pace_fault transaction_judge_pace(struct transaction *transaction);
+int64_t transaction_look_ms(const struct transaction *transaction);
 
 /* The reply to give, without its line end, and the id under which it is stored, NULL when it is not; borrowed for the
  * time of the call. */

@@ -145,7 +145,8 @@ static void make_config(struct config *config, const char *spool)
 		.recipients = 100,
 		.free_space = 4096,
 		.idle_ms = 60000,
-		.message_time_ms = 600000},
+		.message_time_ms = 600000,
+		.min_data_rate = 100},
 	};
 }
 
