@@ -77,6 +77,8 @@ void failure_from_reply(struct failure *out, const struct reply *reply, enum ups
 /* What is not a reply. */
 enum road_trouble {
 	ROAD_DNS,		/* the host's name can't be resolved */
+	ROAD_MX_NONE,		/* the domain has no mail host: C */
+	ROAD_MX_FOREIGN,	/* its mail host is not Microsoft's: C */
 	ROAD_CONNECT,		/* refused, unreachable, timed out */
 	ROAD_TLS,		/* the handshake failed other than by the certificate */
 	ROAD_CERTIFICATE,	/* chain or name not verified */

@@ -34,6 +34,22 @@ const struct trouble_row trouble_rows[] = {
 	{"name-not-resolved", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
 	    "The upstream's host name can not be resolved.",
 	    "Check host of this upstream, and this machine's DNS (resolvectl query <host>)."}},
+    {AT(ROAD_MX_NONE), NULL,
+	{"mx-missing", OUTCOME_C, ACTOR_RELAY, PROBE, "The upstream's domain has no mail host in DNS (MX).",
+	    "Check domain of this upstream; if it is right, name the tenant's MX host in its place: host = "
+	    "\"contoso-com.mail.protection.outlook.com\" (Microsoft 365 admin centre > Settings > Domains > "
+	    "DNS "
+	    "records)."}},
+    {AT(ROAD_MX_FOREIGN), NULL,
+	{"mx-not-microsoft", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The mail of the upstream's domain goes to a host that is not Microsoft's, a filter in front of "
+	    "it "
+	    "perhaps.",
+	    "Name the tenant's MX host in place of domain: host = "
+	    "\"contoso-com.mail.protection.outlook.com\" "
+	    "(Microsoft 365 admin centre > Settings > Domains > DNS records). If the host is Microsoft's all "
+	    "the "
+	    "same, add what its name ends in to mx_suffixes."}},
 
     /* Connections. */
     {ANY_CONNECT, "connection refused|failed to connect",

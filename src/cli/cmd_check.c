@@ -84,8 +84,9 @@ static void print_upstream(const struct upstream_config *upstream, const char *t
 {
 	static const char *const tls[] = {"STARTTLS", "TLS", "no TLS"};
 
-	printf("%-10s %s (%s), %s:%u, %s, ", title, upstream->name, upstream_kind_names[upstream->kind],
-	    upstream->host, (unsigned)upstream->port, tls[upstream->tls]);
+	printf("%-10s %s (%s), %s%s:%u, %s, ", title, upstream->name, upstream_kind_names[upstream->kind],
+	    upstream->host == NULL ? "MX of " : "", upstream_name(upstream), (unsigned)upstream->port,
+	    tls[upstream->tls]);
 	if (upstream->oauth != NULL)
 		printf("OAuth as %s in %s", upstream->user != NULL ? upstream->user : upstream->mailbox,
 		    upstream->oauth->tenant);

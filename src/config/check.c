@@ -66,6 +66,40 @@ static bool is_full_address(const char *text)
 	return address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0';
 }
 
+static bool is_ip_literal(const char *text)
+{
+	struct in6_addr room;
+
+	return inet_pton(AF_INET, text, &room) == 1 || inet_pton(AF_INET6, text, &room) == 1;
+}
+
+/* "ADDRESS", "ADDRESS:PORT" or "[ADDRESS]:PORT". */
+static bool is_name_server(const char *text)
+{
+	const char *end = text[0] == '[' ? strchr(text, ']') : strchr(text, ':');
+	const char *port = end == NULL ? NULL : text[0] == '[' ? end + 1 : end;
+	char address[INET6_ADDRSTRLEN];
+	uint64_t number;
+
+	if (is_ip_literal(text))
+		return true;
+	if (port == NULL || *port != ':' || !value_number(port + 1, &number) || number < 1 || number > 65535)
+		return false;
+	struct str bare = {text + (text[0] == '['), (size_t)(end - text) - (text[0] == '[')};
+	return str_copy(address, sizeof address, bare) && is_ip_literal(address);
+}
+
+static void check_name_servers(const struct config *config, const struct source *source)
+{
+	for (size_t i = 0; i < config->name_server_count; i++)
+		if (!is_name_server(config->name_servers[i]))
+			source_error(source, source_at(source, "name_servers"),
+			    "name_servers = \"%.64s\": no address of a name server; write \"10.1.1.1\", "
+			    "\"10.1.1.1:5353\" or "
+			    "\"[fd00::1]:53\"",
+			    config->name_servers[i]);
+}
+
 static void check_report_to(const struct config *config, const struct source *source)
 {
 	const config_setting_t *at = source_at(source, "report_to");
@@ -79,13 +113,6 @@ static void check_report_to(const struct config *config, const struct source *so
 	else if (config->route_count > 0 && config_route(config, config->report_to) < 0)
 		source_warn(source, at, "report_to: no route leads to %s, so it will get nothing; add one",
 		    config->report_to);
-}
-
-static bool is_ip_literal(const char *text)
-{
-	struct in6_addr room;
-
-	return inet_pton(AF_INET, text, &room) == 1 || inet_pton(AF_INET6, text, &room) == 1;
 }
 
 static void check_listener(const struct config *config, const struct source *source, size_t index)
@@ -267,6 +294,7 @@ void config_check(const struct config *config, const struct source *source)
 	check_spool(config, source);
 	check_user(config, source);
 	check_report_to(config, source);
+	check_name_servers(config, source);
 	check_listeners(config, source);
 	check_tls(config, source);
 	check_devices(config, source);

@@ -72,11 +72,15 @@ static void check_host_missing(const struct subject *s)
 {
 	enum upstream_kind kind = s->upstream->kind;
 
-	if (kind_of(kind)->by_mx || kind == UPSTREAM_SMTP)
+	if (kind_of(kind)->by_mx)
 		source_error(s->source, at(s, "host"),
-		    "upstreams.host is missing: kind \"%s\" has no default; add host = \"%s\";",
-		    upstream_kind_names[kind],
-		    kind_of(kind)->by_mx ? "contoso-com.mail.protection.outlook.com" : "mail.contoso.com");
+		    "kind \"%s\" needs to know your tenant's MX; add domain = \"contoso.com\"; to have it "
+		    "looked up, or host",
+		    upstream_kind_names[kind]);
+	else if (kind == UPSTREAM_SMTP)
+		source_error(s->source, at(s, "host"),
+		    "upstreams.host is missing: kind \"smtp\" has no default; add host = "
+		    "\"mail.contoso.com\";");
 	else
 		source_error(s->source, at(s, "host"),
 		    "upstreams.host is missing: no host of kind \"%s\" is known in cloud \"%s\"; add the one "
@@ -85,12 +89,50 @@ static void check_host_missing(const struct subject *s)
 		    upstream_kind_names[kind], cloud_names[s->upstream->cloud]);
 }
 
+static void check_domain(const struct subject *s)
+{
+	const char *domain = s->upstream->domain;
+
+	if (s->kind_known && !kind_of(s->upstream->kind)->by_mx)
+		source_error(s->source, at(s, "domain"),
+		    "upstreams.domain is for kinds \"direct-send\" and \"connector\"; remove it");
+	else if (has(s, "host"))
+		source_error(s->source, at(s, "domain"),
+		    "domain and host exclude each other: the MX of domain is looked up only without host; "
+		    "remove one");
+	else if (!value_is_host(domain) || strchr(domain, '.') == NULL ||
+		 strspn(domain, "0123456789.:") == strlen(domain))
+		source_error(s->source, at(s, "domain"),
+		    "upstreams.domain = \"%.64s\": no domain; write the tenant's mail domain as "
+		    "\"contoso.com\"",
+		    domain);
+}
+
+static void check_mx_suffixes(const struct subject *s)
+{
+	for (size_t i = 0; i < s->upstream->mx_suffix_count; i++) {
+		const char *suffix = s->upstream->mx_suffixes[i], *name = suffix + (suffix[0] == '.');
+		if (!value_is_host(name) || strchr(name, '.') == NULL)
+			source_error(s->source, at(s, "mx_suffixes"),
+			    "upstreams.mx_suffixes = \"%.64s\": write what names of MX hosts end in, two "
+			    "labels or more, as "
+			    "\".mx.example.com\"",
+			    suffix);
+	}
+	if (has(s, "mx_suffixes") && !has(s, "domain"))
+		source_warn(s->source, at(s, "mx_suffixes"),
+		    "upstreams.mx_suffixes has no effect without domain; remove it");
+}
+
 static void check_host(const struct subject *s)
 {
 	const char *host = s->upstream->host;
 
+	if (s->upstream->domain != NULL)
+		check_domain(s);
+	check_mx_suffixes(s);
 	if (host == NULL) {
-		if (s->kind_known && !has(s, "host") && !is_absent(s))
+		if (s->kind_known && !has(s, "host") && !has(s, "domain") && !is_absent(s))
 			check_host_missing(s);
 		return;
 	}

@@ -28,6 +28,11 @@ int config_route(const struct config *config, const char *recipient)
 	return -1;
 }
 
+const char *upstream_name(const struct upstream_config *upstream)
+{
+	return upstream->host != NULL ? upstream->host : upstream->domain;
+}
+
 static bool is_ipv6(const char *address)
 {
 	return strchr(address, ':') != NULL;
@@ -253,6 +258,8 @@ static void free_upstream(struct upstream_config *upstream)
 {
 	free(upstream->name);
 	free(upstream->host);
+	free(upstream->domain);
+	free_texts(upstream->mx_suffixes, upstream->mx_suffix_count);
 	free(upstream->ca);
 	free(upstream->certificate);
 	free(upstream->key);
@@ -289,6 +296,7 @@ void config_free(struct config *config)
 	free(config->spool);
 	free(config->user);
 	free(config->report_to);
+	free_texts(config->name_servers, config->name_server_count);
 	free(config->tls.certificate);
 	free(config->tls.key);
 	free(config->tls.ecdsa_certificate);

@@ -80,7 +80,10 @@ struct upstream_config {
 	char *name;
 	enum upstream_kind kind;
 	enum cloud cloud;
-	char *host;
+	char *host;		/* NULL: the MX of domain */
+	char *domain;		/* exactly one of the two */
+	char **mx_suffixes;	/* what names of MX hosts may end in, beside Microsoft's */
+	size_t mx_suffix_count;
 	unsigned short port;
 	enum upstream_tls tls;
 	char *ca;		/* PEM file; NULL: the system's store */
@@ -111,6 +114,8 @@ struct config {
 	char *spool;
 	char *user;		/* workers drop to it; NULL: none given */
 	char *report_to;	/* NULL: none given */
+	char **name_servers;	/* "ADDRESS:PORT"; none: the system's */
+	size_t name_server_count;
 	enum sandbox_switch sandbox;
 	struct listen_config *listen;
 	size_t listen_count;
@@ -187,6 +192,9 @@ enum tls_min config_tls_min(
 /* Whether the relay makes a certificate of its own, and whether anybody may speak TLS 1.0 or 1.1 to it. */
 bool config_makes_certificate(const struct config *config);
 bool config_has_legacy(const struct config *config);
+
+/* The host, or the domain whose MX it is: for people. */
+const char *upstream_name(const struct upstream_config *upstream);
 
 /* Whether an address lies in a prefix. */
 bool prefix_holds(const struct prefix *prefix, const struct in6_addr *address);

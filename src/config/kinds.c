@@ -1,6 +1,8 @@
 #include "config/kinds.h"
 
 #include <stddef.h>
+#include <string.h>
+#include <strings.h>
 
 #define MB	  (1024ULL * 1024)
 #define IN(cloud) (1u << (cloud))
@@ -55,6 +57,35 @@ static const struct kind kinds[] = {
 const struct kind *kind_of(enum upstream_kind kind)
 {
 	return &kinds[kind];
+}
+
+/* Names of MX hosts end in these; those of the national clouds are from experience, not from a page of Microsoft's. */
+static const char *const mx_suffixes[CLOUD_COUNT][5] = {
+    [CLOUD_WORLDWIDE] = {"mail.protection.outlook.com", "mx.microsoft", "mail.eo.outlook.com",
+	"mail.protection.outlook.de", NULL},
+    [CLOUD_GCC_HIGH] = {"mail.protection.office365.us", "mail.protection.outlook.us", NULL},
+    [CLOUD_DOD] = {"protection.apps.mil", "mail.protection.office365.us", NULL},
+    [CLOUD_CHINA] = {"mail.protection.partner.outlook.cn", NULL},
+};
+
+static bool ends_in(const char *host, const char *suffix)
+{
+	size_t n = strlen(host), m;
+
+	suffix += suffix[0] == '.';
+	m = strlen(suffix);
+	return n > m + 1 && host[n - m - 1] == '.' && strcasecmp(host + n - m, suffix) == 0;
+}
+
+bool mx_is_genuine(const struct upstream_config *upstream, const char *host)
+{
+	for (const char *const *known = mx_suffixes[upstream->cloud]; *known != NULL; known++)
+		if (ends_in(host, *known))
+			return true;
+	for (size_t i = 0; i < upstream->mx_suffix_count; i++)
+		if (ends_in(host, upstream->mx_suffixes[i]))
+			return true;
+	return false;
 }
 
 const char *cloud_authority(enum cloud cloud)

@@ -28,6 +28,10 @@ struct kind {
 };
 const struct kind *kind_of(enum upstream_kind kind);
 
+/* Whether host, a name of an MX record, is one of Microsoft's in the upstream's cloud, or ends in one of its mx_suffixes: by
+ * whole labels, so that neither "x.mx.microsoft.com" nor "evil-mail.protection.outlook.com" are. */
+bool mx_is_genuine(const struct upstream_config *upstream, const char *host);
+
 /* The login host's base URL. */
 const char *cloud_authority(enum cloud cloud);
 

@@ -16,11 +16,14 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/mx.h"
 
 #define LIMIT_MS	20000 /* for all of a look-up */
 #define TRY_MS		2000  /* for the first try at a name server; doubles with each round */
 #define TRIES		2     /* with three name servers that answer nothing this takes 18 s */
 #define NAME_MAX_OCTETS 253
+#define CLASS_IN	1
+#define TYPE_MX		15
 
 struct watch {
 	struct resolver_query *query;
@@ -32,13 +35,14 @@ struct watch {
 struct resolver {
 	struct event_base *base;
 	LIST_HEAD(, resolver_query) queries;
-	char *servers; /* for tests; NULL: the system's */
+	char *servers; /* NULL: the system's */
 	unsigned limit_ms;
 };
 
 struct resolver_query {
 	struct resolver *resolver;
 	resolver_fn *fn;
+	resolver_mx_fn *mx_fn; /* one of the two */
 	void *arg;
 	ares_channel channel; /* NULL: none needed */
 	struct event *timer;  /* c-ares' next look, or the answer's delivery when done */
@@ -49,6 +53,7 @@ struct resolver_query {
 	bool done;
 	struct net_address addresses[RESOLVER_ADDRESSES_MAX];
 	size_t n;
+	struct mx_list *mx; /* NULL: there was no answer, or it is not about them */
 	char why[400];
 	LIST_ENTRY(resolver_query) next;
 };
@@ -125,6 +130,33 @@ static void on_addrinfo(void *cookie, int status, int timeouts, struct ares_addr
 		set_failed(query, cause_of(status == ARES_SUCCESS ? ARES_ENODATA : status));
 }
 
+/* That there are no such records is an answer; all else is not. */
+static void on_mx(void *cookie, int status, int timeouts, unsigned char *answer, int n)
+{
+	struct resolver_query *query = cookie;
+
+	(void)timeouts;
+	if (query->done)
+		return;
+	if (status != ARES_SUCCESS && status != ARES_ENODATA && status != ARES_ENOTFOUND) {
+		set_failed(query, cause_of(status));
+		return;
+	}
+	struct mx_list *list = xcalloc(1, sizeof *list);
+	if (status == ARES_SUCCESS && !mx_parse(answer, (size_t)n, list)) {
+		free(list);
+		set_failed(query, "the name server's answer is damaged");
+		return;
+	}
+	query->mx = list;
+	if (list->n > 0)
+		set_done(query);
+	else
+		set_failed(query, status == ARES_ENOTFOUND
+				      ? "there is no domain of that name; is it spelled right?"
+				      : "the domain has no MX record");
+}
+
 /* Have c-ares look again when it wants to, at the deadline at the latest. */
 static void set_timer(struct resolver_query *query)
 {
@@ -170,6 +202,7 @@ static void free_query(struct resolver_query *query)
 {
 	close_channel(query);
 	event_free(query->timer);
+	free(query->mx);
 	free(query);
 }
 
@@ -189,7 +222,11 @@ static void on_timer(evutil_socket_t fd, short what, void *cookie)
 	/* First of all: fn may free the resolver. */
 	LIST_REMOVE(query, next);
 	close_channel(query);
-	query->fn(query->arg, query->addresses, query->n, query->n > 0 ? NULL : query->why);
+	const char *why = query->why[0] != '\0' ? query->why : NULL;
+	if (query->mx_fn != NULL)
+		query->mx_fn(query->arg, query->mx, why);
+	else
+		query->fn(query->arg, query->addresses, query->n, why);
 	free_query(query);
 }
 
@@ -275,7 +312,8 @@ void resolver_set_servers(struct resolver *resolver, const char *servers, unsign
 {
 	free(resolver->servers);
 	resolver->servers = xstrdup(servers);
-	resolver->limit_ms = limit_ms;
+	if (limit_ms > 0)
+		resolver->limit_ms = limit_ms;
 }
 
 /* Whether host is an address, which is the answer then. */
@@ -305,37 +343,66 @@ static bool take_localhost(struct resolver_query *query, const char *host)
 	return take_literal(query, "127.0.0.1") && take_literal(query, "::1");
 }
 
+/* Returns whether there is a channel; else the look-up has failed. */
+static bool open_query(struct resolver_query *query)
+{
+	int status = open_channel(&query->channel, query->resolver, query);
+
+	if (status != ARES_SUCCESS)
+		set_failed(query, ares_strerror(status));
+	return status == ARES_SUCCESS;
+}
+
 static void start(struct resolver_query *query)
 {
 	static const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NUMERICSERV | ARES_AI_NOSORT,
 	    .ai_family = AF_UNSPEC,
 	    .ai_socktype = SOCK_STREAM};
 	char port[8];
-	int status = open_channel(&query->channel, query->resolver, query);
 
-	if (status != ARES_SUCCESS) {
-		set_failed(query, ares_strerror(status));
+	if (!open_query(query))
 		return;
-	}
 	snprintf(port, sizeof port, "%u", query->port);
 	ares_getaddrinfo(query->channel, query->host, port, &hints, on_addrinfo, query);
 	set_timer(query);
 }
 
-struct resolver_query *resolver_lookup(
-    struct resolver *resolver, const char *host, unsigned short port, resolver_fn *fn, void *arg)
+static struct resolver_query *new_query(struct resolver *resolver, const char *name, void *arg)
 {
 	struct resolver_query *query = xcalloc(1, sizeof *query);
 
 	query->resolver = resolver;
-	query->fn = fn;
 	query->arg = arg;
-	query->port = port;
 	query->deadline_ms = clock_mono_ms() + resolver->limit_ms;
 	query->timer = event_new(resolver->base, -1, 0, on_timer, query);
 	LIST_INIT(&query->watches);
 	LIST_INSERT_HEAD(&resolver->queries, query, next);
-	snprintf(query->host, sizeof query->host, "%s", host);
+	snprintf(query->host, sizeof query->host, "%s", name);
+	return query;
+}
+
+struct resolver_query *resolver_mx(
+    struct resolver *resolver, const char *domain, resolver_mx_fn *fn, void *arg)
+{
+	struct resolver_query *query = new_query(resolver, domain, arg);
+
+	query->mx_fn = fn;
+	if (domain[0] == '\0' || strlen(domain) > NAME_MAX_OCTETS) {
+		set_failed(query, cause_of(ARES_EBADNAME));
+	} else if (open_query(query)) {
+		ares_query(query->channel, domain, CLASS_IN, TYPE_MX, on_mx, query);
+		set_timer(query);
+	}
+	return query;
+}
+
+struct resolver_query *resolver_lookup(
+    struct resolver *resolver, const char *host, unsigned short port, resolver_fn *fn, void *arg)
+{
+	struct resolver_query *query = new_query(resolver, host, arg);
+
+	query->fn = fn;
+	query->port = port;
 	if (take_literal(query, host) || take_localhost(query, host))
 		set_done(query);
 	else if (host[0] == '\0' || strlen(host) > NAME_MAX_OCTETS)

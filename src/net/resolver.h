@@ -1,4 +1,4 @@
-/* Names to addresses with c-ares on the loop: no thread, no blocking call. /etc/hosts is honoured. */
+/* Names to addresses, and domains to their mail hosts, with c-ares on the loop: no thread, no blocking call. /etc/hosts is honoured. */
 #ifndef MFDRELAY_NET_RESOLVER_H
 #define MFDRELAY_NET_RESOLVER_H
 
@@ -28,12 +28,22 @@ struct resolver *resolver_new(struct event_base *base, struct err *err);
  * within 20 s, unless resolver_cancel comes first. */
 struct resolver_query *resolver_lookup(struct resolver *resolver, const char *host, unsigned short port,
     resolver_fn *fn, void *arg);
+
+/* The mail hosts of a domain. list NULL: no name server says anything at present, and why what is in the way. n 0: the domain
+ * has none, and why says how that is. Else why is NULL. Both borrowed for the time of the call. */
+struct mx_list;
+typedef void resolver_mx_fn(void *arg, const struct mx_list *list, const char *why);
+
+/* Look the MX of domain up; fn is called as resolver_lookup's is. */
+struct resolver_query *resolver_mx(struct resolver *resolver, const char *domain, resolver_mx_fn *fn, void *arg);
+
 void resolver_cancel(struct resolver_query *query);	/* fn will not be called; NULL is fine */
 
 /* Cancels what is under way. NULL is fine. */
 void resolver_free(struct resolver *resolver);
 
-/* For tests: other name servers ("127.0.0.1:5353,...") and another limit than 20 s, from the next look-up on. */
+/* Ask these name servers ("127.0.0.1:5353,[::1]:53") in place of the system's, and with another limit than 20 s (0: the same),
+ * from the next look-up on. */
 void resolver_set_servers(struct resolver *resolver, const char *servers, unsigned limit_ms);
 
 #endif

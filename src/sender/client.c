@@ -17,8 +17,7 @@
 #include "sender/token.h"
 
 /* Until login, where nothing is at stake, much less than RFC 5321's five minutes. */
-#define CONNECT_TIMEOUT_MS 30000
-#define LOGIN_TIMEOUT_MS   60000
+#define LOGIN_TIMEOUT_MS 60000
 
 #define FINAL_TIMEOUT_MS 600000
 #define IDLE_TIMEOUT_MS	 20000
@@ -103,8 +102,8 @@ void client_fail_trouble(struct client *c, enum road_trouble trouble, const char
 	struct failure why;
 	char line[FAILURE_TEXT_MAX];
 
-	snprintf(line, sizeof line, "%s:%u: %s: %s", upstream_of(c)->host, upstream_of(c)->port,
-	    state_names[c->state], text);
+	snprintf(
+	    line, sizeof line, "%s:%u: %s: %s", c->host, upstream_of(c)->port, state_names[c->state], text);
 	failure_from_trouble(&why, trouble, line);
 	client_fail(c, &why);
 }
@@ -137,40 +136,9 @@ void client_send_line(struct client *c, const char *format, ...)
 
 /* --- the states --- */
 
-static void on_conn(void *arg, enum conn_event event);
-
-static void connect_next(struct client *c)
-{
-	const struct net_address *address = &c->addresses[c->address_next++];
-
-	c->conn = conn_connect(
-	    c->settings->base, (const struct sockaddr *)&address->address, address->length, on_conn, c);
-	if (c->conn == NULL) {
-		client_fail_trouble(c, ROAD_CONNECT, strerror(errno));
-		return;
-	}
-	conn_set_timeout(c->conn, CONNECT_TIMEOUT_MS);
-}
-
-static void on_resolved(void *arg, const struct net_address *addresses, size_t n, const char *why)
-{
-	struct client *c = arg;
-
-	c->query = NULL;
-	if (n == 0) {
-		client_fail_trouble(c, ROAD_DNS, why);
-		return;
-	}
-	memcpy(c->addresses, addresses, n * sizeof *addresses);
-	c->address_count = n;
-	c->address_next = 0;
-	client_proved(c, CLIENT_TCP);
-	client_enter(c, ST_CONNECT);
-}
-
 static void begin_tls(struct client *c)
 {
-	if (!conn_tls_connect(c->conn, c->settings->tls, upstream_of(c)->host))
+	if (!conn_tls_connect(c->conn, c->settings->tls, c->host))
 		client_fail_trouble(c, ROAD_GARBAGE,
 		    "text was sent before the TLS handshake (an attack, or a broken server)");
 }
@@ -199,11 +167,10 @@ static void begin(struct client *c)
 {
 	switch (c->state) {
 	case ST_RESOLVE:
-		c->query = resolver_lookup(
-		    c->settings->resolver, upstream_of(c)->host, upstream_of(c)->port, on_resolved, c);
+		client_begin_dial(c);
 		break;
 	case ST_CONNECT:
-		connect_next(c);
+		client_connect_next(c);
 		break;
 	case ST_TLS_IMPLICIT:
 	case ST_TLS:
@@ -376,13 +343,8 @@ static void on_input(struct client *c)
 
 static void on_lost(struct client *c, enum road_trouble trouble, const char *text)
 {
-	if (c->state == ST_CONNECT && c->address_next < c->address_count) {
-		conn_free(c->conn);
-		c->conn = NULL;
-		connect_next(c);
-		return;
-	}
-	client_fail_trouble(c, trouble, text);
+	if (c->state != ST_CONNECT || !client_dial_on(c))
+		client_fail_trouble(c, trouble, text);
 }
 
 static enum road_trouble trouble_of(const struct client *c)
@@ -420,7 +382,7 @@ static void on_tls_ready(struct client *c)
 	client_enter(c, tls_first ? ST_BANNER : ST_EHLO_TLS);
 }
 
-static void on_conn(void *arg, enum conn_event event)
+void client_on_conn(void *arg, enum conn_event event)
 {
 	struct client *c = arg;
 
@@ -459,6 +421,7 @@ struct client *client_new(struct client_settings *settings, client_fn *fn, void 
 	c->settings = settings;
 	c->fn = fn;
 	c->arg = arg;
+	c->host = upstream_name(settings->upstream);
 	c->login_end_ms = INT64_MAX;
 	c->ended = evtimer_new(settings->base, on_ended, c);
 	client_enter(c, ST_RESOLVE);

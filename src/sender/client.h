@@ -4,8 +4,10 @@
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include "base/err.h"
 #include "catalogue/catalogue.h"
+#include "net/mx.h"
 
 struct client;
 struct config;
@@ -31,6 +33,7 @@ enum client_step {
 
 /* What is known so far, for who looks on: all borrowed for the time of the call. */
 struct client_view {
+	const char *host;			/* the server's name; before it is known the domain whose MX it is */
 	const struct net_address *addresses;	/* of the host */
 	size_t address_count;
 	const struct net_address *address;	/* the one that is tried or connected to; NULL before */
@@ -52,6 +55,10 @@ struct client_settings {
 	SSL_CTX *tls;			/* NULL where the upstream's tls is "none" */
 	struct token_source *tokens;	/* NULL without OAuth */
 	bool no_bdat;			/* out: it refused BDAT where it takes DATA */
+	struct {			/* out: the domain's mail hosts, good until then (monotonic); 0: not known */
+		struct mx_list list;
+		int64_t until_ms;
+	} mx;
 	client_step_fn *step;		/* who looks on; NULL: nobody */
 	void *step_arg;
 };

@@ -9,6 +9,7 @@
 #include "base/secret.h"
 #include "config/config.h"
 #include "net/conn.h"
+#include "net/mx.h"
 #include "net/resolver.h"
 #include "catalogue/catalogue.h"
 #include "sender/client.h"
@@ -20,6 +21,9 @@ struct token_wait;
 
 /* RFC 5321 section 4.5.3.2: how long MAIL and RCPT may take. */
 #define COMMAND_TIMEOUT_MS 300000
+
+/* For a connection, and for a handshake. */
+#define CONNECT_TIMEOUT_MS 30000
 
 /* What we wait for. */
 enum client_state {
@@ -50,6 +54,9 @@ struct client {
 	enum client_step step;		/* what is to be proved next */
 	struct conn *conn;
 	struct resolver_query *query;
+	const char *host;		/* the one that is tried or connected to, before that what the config says */
+	struct mx_list hosts;		/* of the domain, where no host is named */
+	size_t host_next;
 	struct net_address addresses[RESOLVER_ADDRESSES_MAX];
 	size_t address_count, address_next;
 	struct token_wait *token_wait;
@@ -77,6 +84,14 @@ struct client {
 /* client_steps.c: tell who looks on that the present step is proved and which comes next, or that it has failed. */
 void client_proved(struct client *c, enum client_step next);
 void client_not_proved(struct client *c, const struct failure *why);
+
+/* client_dial.c: ST_RESOLVE and ST_CONNECT; and from one address to the next, or the next host's: false when there is none. */
+void client_begin_dial(struct client *c);
+void client_connect_next(struct client *c);
+bool client_dial_on(struct client *c);
+
+/* client.c: what a connection tells, as net/conn.h has it. */
+void client_on_conn(void *arg, enum conn_event event);
 
 /* client.c: what a state sends, and how long it waits. */
 void client_enter(struct client *c, enum client_state state);

@@ -2,6 +2,7 @@
  * It holds the tenant's secrets and never sees a connection from the LAN. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -335,6 +336,18 @@ static int confine(const struct sender *s, struct err *err)
 	return 0;
 }
 
+static void name_servers(struct resolver *resolver, const struct config *config)
+{
+	char list[1024] = "";
+
+	for (size_t i = 0; i < config->name_server_count; i++) {
+		size_t n = strlen(list);
+		snprintf(list + n, sizeof list - n, "%s%s", n > 0 ? "," : "", config->name_servers[i]);
+	}
+	if (list[0] != '\0')
+		resolver_set_servers(resolver, list, 0);
+}
+
 static int start_parts(struct sender *s, struct err *err)
 {
 	struct event_base *base = worker_base(s->worker);
@@ -342,6 +355,7 @@ static int start_parts(struct sender *s, struct err *err)
 	s->resolver = resolver_new(base, err);
 	if (s->resolver == NULL)
 		return -1;
+	name_servers(s->resolver, s->config);
 	s->http = http_new(base, s->resolver, err);
 	if (s->http == NULL || start_upstreams(s, err) < 0)
 		return -1;

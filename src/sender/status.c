@@ -84,7 +84,7 @@ static json_t *upstream_json(
 	const struct upstream_config *config = upstream_config_of(upstream);
 	const struct road *road = upstream_road(upstream);
 	json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:i, s:I, s:I}", "name", config->name,
-	    "kind", upstream_kind_names[config->kind], "host", config->host, "port", (int)config->port,
+	    "kind", upstream_kind_names[config->kind], "host", upstream_name(config), "port", (int)config->port,
 	    "health", health_name(road), "connections", (json_int_t)upstream_connections(upstream),
 	    "connections_max", (int)config->connections, "ready",
 	    (json_int_t)scheduler_ready(scheduler, index), "waiting",

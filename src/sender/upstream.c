@@ -74,6 +74,8 @@ int64_t upstream_hold(struct upstream *u, const struct failure *why)
 	int64_t ms = road_hold(&u->road, why, u->owner->config->retry.first_ms,
 	    u->owner->config->retry.max_ms, now_ms, random_number());
 
+	/* The domain's mail may have moved. */
+	u->settings.mx.until_ms = 0;
 	timer_set(u->hold_end, ms);
 	if (was_held)
 		return ms;

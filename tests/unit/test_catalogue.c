@@ -156,9 +156,9 @@ static void login_errors_have_their_meaning(void **state)
 
 static void check_trouble_line(const char *head, const char *text, const char *label)
 {
-	static const char *const troubles[] = {"dns", "connect", "tls", "certificate", "starttls", "auth",
-	    "cut", "timeout", "garbage", "secret", "login-host", "login-certificate", "login-answer",
-	    "too-large", "no-route", "expired"};
+	static const char *const troubles[] = {"dns", "mx-none", "mx-foreign", "connect", "tls",
+	    "certificate", "starttls", "auth", "cut", "timeout", "garbage", "secret", "login-host",
+	    "login-certificate", "login-answer", "too-large", "no-route", "expired"};
 	char trouble[20], class[4], name[60];
 	struct failure failure;
 

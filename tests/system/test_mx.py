@@ -1,0 +1,136 @@
+"""direct-send and connector by domain: the MX is looked up, used only if it is Microsoft's, in its order, for its time, and
+proved by its certificate."""
+
+import pytest
+
+import harness
+from harness import make_mail, wait_until
+from nameserver import NameServer
+
+GOOD = "contoso-com.mail.protection.outlook.com"
+SECOND = "second.mail.protection.outlook.com"
+
+
+class Lane:
+    def __init__(self, folder):
+        self.sim = harness.Sim(folder / "sim").start()
+        self.dns = NameServer({})
+        self.relay = harness.Relay(folder / "relay", self.sim, clock=True, retry={"first": "1m", "max": "1h", "give_up": "5d"})
+        self.relay.settings.update(
+            name_servers=[self.dns.address], routes=[{"recipients": ["*@contoso.com"], "via": ["direct"]}],
+            upstreams=[{"name": "direct", "kind": "direct-send", "domain": "contoso.com", "port": self.sim.mx_port,
+                        "ca": self.sim.ca}])
+        self.fresh()
+        self.relay.start()
+        self.clock = self.relay.clock
+
+    def fresh(self):
+        self.dns.records.clear()
+        self.dns.records.update({("contoso.com", "MX"): [(10, GOOD)], (GOOD, "A"): ["127.0.0.1"], (SECOND, "A"): ["127.0.0.1"]})
+        self.dns.ttl = 300
+
+    def idle(self):
+        """No connection, no MX known, no trouble noted."""
+        self.fresh()
+        self.sim.clear()
+        self.pass_time(7 * harness.DAY)
+        self.log_before = len(self.relay.log())
+        self.dns.asked.clear()
+
+    def pass_time(self, seconds):
+        """More than a connection stays open without work."""
+        self.clock.forward(seconds)
+        wait_until(lambda: self.sim.stats()["connections"]["mx"]["now"] == 0, 10, "the idle connections to end")
+
+    def send(self):
+        before = len(self.sim.messages())
+        self.relay.send(make_mail())
+        return self.sim.wait_messages(before + 1)[before]
+
+    def held(self):
+        return wait_until(lambda: self.relay.events("road-held", since=self.log_before), 15,
+                          lambda: "the hold:\n" + self.relay.log()[-3000:])[0]
+
+    def heal(self, seconds):
+        self.fresh()
+        self.clock.forward(seconds)
+        wait_until(lambda: not self.relay.queue_ids(), 20, lambda: "the message to leave:\n" + self.relay.log()[-3000:])
+
+    def close(self):
+        self.relay.stop()
+        self.sim.stop()
+        self.dns.close()
+        self.relay.check_clean()
+        self.sim.check_clean()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    made = Lane(tmp_path_factory.mktemp("mx"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lane(shared):
+    shared.idle()
+    return shared
+
+
+def test_the_mx_is_looked_up_once_for_its_time_to_live(lane):
+    assert lane.send()["tls"].startswith("TLSv1.")
+    for seconds in (100, 150):
+        lane.pass_time(seconds)
+        lane.send()
+    assert lane.dns.asked[("contoso.com", "MX")] == 1
+    lane.pass_time(60)
+    lane.send()
+    assert lane.dns.asked[("contoso.com", "MX")] == 2
+    assert f"host={GOOD}" in lane.relay.log()
+
+
+def test_hosts_are_tried_by_preference_until_one_can_be_reached(lane):
+    lane.dns.records[("contoso.com", "MX")] = [(30, SECOND), (10, "first.mx.microsoft"), (20, GOOD)]
+    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]  # nobody listens there
+    lane.dns.records[(GOOD, "A")] = "nxdomain"
+    lane.send()
+    assert lane.relay.events("road-held", since=lane.log_before) == []
+    assert lane.dns.asked[("first.mx.microsoft", "A")] and lane.dns.asked[(GOOD, "A")] and lane.dns.asked[(SECOND, "A")]
+
+
+@pytest.mark.parametrize("record, outcome, words", [
+    ([(10, "mx1.filter.example"), (20, GOOD)], "C", "the MX of contoso.com is mx1.filter.example"),
+    ([(10, f"{GOOD}.example")], "C", f"the MX of contoso.com is {GOOD}.example"),
+    ([(0, "")], "C", "takes no mail"),
+    ([], "C", "has no MX record"),
+    ("nxdomain", "C", "no domain of that name"),
+    ("servfail", "T", "name server"),
+], ids=["third-party", "look-alike", "null-mx", "none", "no-domain", "servfail"])
+def test_a_domain_without_a_usable_mx_holds_the_road_and_says_why(lane, record, outcome, words):
+    lane.dns.records[("contoso.com", "MX")] = record
+    lane.relay.send(make_mail())
+    held = lane.held()
+    assert held["class"] == outcome and words in held["text"], held
+    assert outcome == "T" or 'host = \\"contoso-com' in held["remedy"]
+    lane.heal(610)
+
+
+def test_a_certificate_for_another_name_than_the_mx_hosts_is_refused(lane):
+    lane.dns.records[("contoso.com", "MX")] = [(10, "contoso-com.o-v1.mx.microsoft")]
+    lane.dns.records[("contoso-com.o-v1.mx.microsoft", "A")] = ["127.0.0.1"]
+    lane.relay.send(make_mail())
+    held = lane.held()
+    assert held["class"] == "C" and "contoso-com.o-v1.mx.microsoft" in held["text"]
+    lane.heal(610)
+
+
+def test_after_trouble_the_mx_is_looked_up_again_whatever_its_time_to_live(lane):
+    lane.dns.ttl = 86400
+    lane.send()
+    lane.pass_time(30)
+    lane.sim.faults("mx:connect refuse")
+    lane.relay.send(make_mail())
+    lane.held()
+    lane.sim.clear()
+    lane.heal(61)
+    assert lane.dns.asked[("contoso.com", "MX")] == 2
