@@ -136,7 +136,7 @@ asan:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
-	install -d $(DESTDIR)$(SYSCONFDIR)/mfdrelay $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
+	install -d $(DESTDIR)$(SYSCONFDIR)/mfdrelay/conf.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
 	install -m 755 $(BUILD)/mfdrelay $(DESTDIR)$(PREFIX)/sbin/mfdrelay
 	install -m 644 man/mfdrelay.8 $(DESTDIR)$(PREFIX)/share/man/man8/mfdrelay.8
 	install -m 644 man/mfdrelay.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/mfdrelay.conf.5

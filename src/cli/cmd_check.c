@@ -38,7 +38,7 @@ static void print_problems(const char *file, const struct config_problems *probl
 
 	for (size_t i = 0; i < problems->count; i++) {
 		const struct config_problem *problem = &problems->items[i];
-		size_t place = strlen(file) + 1;
+		size_t place = problem->file_length + 1;
 		/* The text is "FILE:LINE: ..." or "FILE: ...": the word goes behind the place, where editors
 		 * expect it. */
 		place += strcspn(problem->text + place, " ");

@@ -11,6 +11,7 @@
 #include "config/check_pattern.h"
 #include "config/check_upstream.h"
 #include "config/config.h"
+#include "config/drop_ins.h"
 #include "config/files.h"
 #include "config/kinds.h"
 #include "config/source.h"
@@ -283,13 +284,20 @@ static void check_limits(const struct config *config, const struct source *sourc
 		    config->limits.sessions_per_address, config->limits.sessions);
 }
 
+static void check_mode(const struct source *source)
+{
+	if ((source->mode & (S_IWGRP | S_IWOTH)) != 0)
+		source_warn(source, NULL, "others than its owner can change the config; run: chmod go-w %s",
+		    source->file);
+}
+
 void config_check(const struct config *config, const struct source *source)
 {
 	const config_setting_t *upstreams = source_at(source, "upstreams");
 
-	if ((source->mode & (S_IWGRP | S_IWOTH)) != 0)
-		source_warn(source, NULL, "others than its owner can change the config; run: chmod go-w %s",
-		    source->file);
+	check_mode(source);
+	for (size_t i = 0; i < source->drop_ins->count; i++)
+		check_mode(&source->drop_ins->items[i].source);
 	check_hostname(config, source);
 	check_spool(config, source);
 	check_user(config, source);

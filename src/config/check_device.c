@@ -1,6 +1,7 @@
 #include "config/check_device.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,12 +12,14 @@
 #include "base/mem.h"
 #include "config/check_pattern.h"
 #include "config/config.h"
+#include "config/drop_ins.h"
 #include "config/source.h"
 #include "config/values.h"
 
 #define IPV4_BITS   96 /* where an IPv4 prefix's own bits begin */
 #define IPV4_WIDEST 8
 #define IPV4_USUAL  24
+#define PLACE_MAX   300
 #define IPV6_WIDEST 32
 
 /* How long the last part of a whole hash is, method by method (crypt(5)). */
@@ -101,10 +104,24 @@ static void check_widths(const struct config *config, const struct source *sourc
 		    source, in_step ? config_setting_get_elem(at, (unsigned)i) : at, &device->prefixes[i]);
 }
 
+/* Where the device of index stands, as seen from at. */
+static const char *whereabouts(
+    char *dst, size_t size, const struct source *source, const config_setting_t *at, size_t index)
+{
+	const struct source *own = drop_ins_device(source, &index);
+
+	if (own == drop_ins_owner(source, at))
+		snprintf(dst, size, "a device above");
+	else
+		snprintf(dst, size, "a device in %s", own->file);
+	return dst;
+}
+
 static void check_device_name(const struct config *config, const struct source *source, size_t index)
 {
 	const char *name = config->devices[index].name;
 	const config_setting_t *at = source_at(source, "devices.[%zu].name", index);
+	char other[PLACE_MAX];
 
 	if (name == NULL)
 		return;
@@ -118,8 +135,8 @@ static void check_device_name(const struct config *config, const struct source *
 	for (size_t i = 0; i < index; i++) {
 		if (config->devices[i].name == NULL || strcmp(config->devices[i].name, name) != 0)
 			continue;
-		source_error(
-		    source, at, "devices.name = \"%s\" is taken by a device above; choose another", name);
+		source_error(source, at, "devices.name = \"%s\" is taken by %s; choose another", name,
+		    whereabouts(other, sizeof other, source, at, i));
 		return;
 	}
 }
@@ -127,14 +144,15 @@ static void check_device_name(const struct config *config, const struct source *
 static void check_device_user(const struct config *config, const struct source *source, size_t index)
 {
 	const char *user = config->devices[index].user;
+	const config_setting_t *at = source_at(source, "devices.[%zu].user", index);
+	char other[PLACE_MAX];
 
 	for (size_t i = 0; user != NULL && i < index; i++) {
 		if (config->devices[i].user == NULL || strcasecmp(config->devices[i].user, user) != 0)
 			continue;
-		source_error(source, source_at(source, "devices.[%zu].user", index),
-		    "devices.user = \"%.64s\" is taken by a device above (case does not count); choose "
-		    "another",
-		    user);
+		source_error(source, at,
+		    "devices.user = \"%.64s\" is taken by %s (case does not count); choose another", user,
+		    whereabouts(other, sizeof other, source, at, i));
 		return;
 	}
 }
@@ -296,21 +314,33 @@ static void check_claims(const struct config *config, const struct source *sourc
 	free(claims);
 }
 
+/* The devices of a file follow upon each other. */
+static void check_hashes_hidden(const struct config *config, const struct source *source)
+{
+	const struct source *told = NULL;
+
+	for (size_t i = 0; i < config->device_count; i++) {
+		size_t place = i;
+		const struct source *own = drop_ins_device(source, &place);
+		if (config->devices[i].password_hash == NULL || (own->mode & S_IROTH) == 0 || own == told)
+			continue;
+		told = own;
+		source_warn(own, NULL,
+		    "everyone on this machine can read the password hashes in the config; run: chmod o= %s",
+		    own->file);
+	}
+}
+
 void check_devices(const struct config *config, const struct source *source)
 {
 	const config_setting_t *at = source_at(source, "devices");
-	bool has_hash = false;
 
-	if (config_setting_is_root(at) || (config_setting_is_list(at) && config_setting_length(at) == 0))
+	if (config->device_count == 0 &&
+	    (config_setting_is_root(at) || (config_setting_is_list(at) && config_setting_length(at) == 0)))
 		source_warn(
 		    source, at, "no devices are listed: nothing will be accepted; add them to devices");
-	for (size_t i = 0; i < config->device_count; i++) {
+	for (size_t i = 0; i < config->device_count; i++)
 		check_device(config, source, i);
-		has_hash = has_hash || config->devices[i].password_hash != NULL;
-	}
 	check_claims(config, source);
-	if (has_hash && (source->mode & S_IROTH) != 0)
-		source_warn(source, NULL,
-		    "everyone on this machine can read the password hashes in the config; run: chmod o= %s",
-		    source->file);
+	check_hashes_hidden(config, source);
 }

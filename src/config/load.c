@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "config/check.h"
 #include "config/config.h"
+#include "config/drop_ins.h"
 #include "config/kinds.h"
 #include "config/schema.h"
 #include "config/source.h"
@@ -43,7 +44,7 @@ void config_problem_add(
 	va_start(args, format);
 	vsnprintf(what, (size_t)n + 1, format, args);
 	va_end(args);
-	*problem = (struct config_problem){.is_error = is_error, .line = line};
+	*problem = (struct config_problem){.is_error = is_error, .line = line, .file_length = strlen(file)};
 	problem->text = line > 0 ? xasprintf("%s:%d: %s", file, line, what) : xasprintf("%s: %s", file, what);
 	free(what);
 }
@@ -56,13 +57,29 @@ void config_problems_free(struct config_problems *problems)
 	*problems = (struct config_problems){NULL, 0, 0};
 }
 
+/* The main file comes first, the others by name. */
+static bool is_before(const struct config_problem *a, const struct config_problem *b, const char *main)
+{
+	size_t n = a->file_length < b->file_length ? a->file_length : b->file_length;
+	int order = strncmp(a->text, b->text, n);
+	size_t main_length = strlen(main);
+
+	if (order == 0 && a->file_length == b->file_length)
+		return a->line < b->line;
+	if (a->file_length == main_length && strncmp(a->text, main, main_length) == 0)
+		return true;
+	if (b->file_length == main_length && strncmp(b->text, main, main_length) == 0)
+		return false;
+	return order != 0 ? order < 0 : a->file_length < b->file_length;
+}
+
 /* Those of one line keep their order. */
-static void sort_problems(struct config_problems *problems)
+static void sort_problems(struct config_problems *problems, const char *main)
 {
 	for (size_t i = 1; i < problems->count; i++) {
 		struct config_problem moved = problems->items[i];
 		size_t at = i;
-		for (; at > 0 && problems->items[at - 1].line > moved.line; at--)
+		for (; at > 0 && is_before(&moved, &problems->items[at - 1], main); at--)
 			problems->items[at] = problems->items[at - 1];
 		problems->items[at] = moved;
 	}
@@ -633,6 +650,58 @@ static void resolve_routes(const struct source *source, struct config *config)
 	}
 }
 
+/* Takes over what part has. */
+static void append_devices(struct config *config, struct config *part)
+{
+	size_t n = config->device_count + part->device_count;
+
+	if (part->device_count == 0) {
+		free(part->devices);
+		return;
+	}
+	config->devices = xrealloc(config->devices, n * sizeof *config->devices);
+	memcpy(config->devices + config->device_count, part->devices,
+	    part->device_count * sizeof *part->devices);
+	config->device_count = n;
+	free(part->devices);
+}
+
+static void load_drop_in(const struct source *source, struct config *config)
+{
+	const config_setting_t *root = config_root_setting(&source->tree);
+
+	for (int i = 0; i < config_setting_length(root); i++) {
+		const config_setting_t *setting = config_setting_get_elem(root, (unsigned)i);
+		const char *name = config_setting_name(setting);
+		const struct key *key = schema_find("", name);
+		struct config part = {.devices = NULL};
+		if (key == NULL || strcmp(name, "devices") != 0) {
+			source_error(source, setting,
+			    "%.*s: files in " DROP_INS_FOLDER
+			    " hold devices and nothing else; move it to the "
+			    "main file",
+			    SHOWN_MAX, name);
+			continue;
+		}
+		load_setting(source, key, setting, &part);
+		append_devices(config, &part);
+		if (config->device_count > key->max)
+			source_error(source, setting,
+			    "devices has %zu entries with those of other files; at most %" PRIu64
+			    " are possible",
+			    config->device_count, key->max);
+	}
+}
+
+static void load_drop_ins(const struct source *source, struct config *config)
+{
+	for (size_t i = 0; i < source->drop_ins->count; i++) {
+		struct drop_in *item = &source->drop_ins->items[i];
+		item->first_device = config->device_count;
+		load_drop_in(&item->source, config);
+	}
+}
+
 static struct config *build(const struct source *source)
 {
 	struct config *config = xcalloc(1, sizeof *config);
@@ -640,6 +709,7 @@ static struct config *build(const struct source *source)
 
 	config->file = xstrdup(source->file);
 	load_group(source, root, root, "", config);
+	load_drop_ins(source, config);
 	for (size_t i = 0; i < config->upstream_count; i++)
 		fill_upstream(&config->upstreams[i]);
 	fill_hostname(config);
@@ -656,11 +726,12 @@ struct config *config_load(const char *file, struct config_problems *problems)
 
 	*problems = (struct config_problems){NULL, 0, 0};
 	if (source_read(&source, file, problems) == 0) {
+		drop_ins_read(&source);
 		config = build(&source);
 		config_check(config, &source);
 	}
 	source_free(&source);
-	sort_problems(problems);
+	sort_problems(problems, file);
 	if (problems->errors > 0) {
 		config_free(config);
 		config = NULL;
@@ -674,10 +745,12 @@ struct config *config_load_lenient(const char *file, struct config_problems *pro
 	struct source source;
 
 	*problems = (struct config_problems){NULL, 0, 0};
-	if (source_read(&source, file, problems) == 0)
+	if (source_read(&source, file, problems) == 0) {
+		drop_ins_read(&source);
 		config = build(&source);
+	}
 	source_free(&source);
-	sort_problems(problems);
+	sort_problems(problems, file);
 	if (config != NULL && config->spool == NULL) {
 		config_free(config);
 		config = NULL;

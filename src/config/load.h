@@ -11,6 +11,7 @@ struct config;
 struct config_problem {
 	bool is_error;		/* else a warning: the config can be used */
 	int line;		/* 0: the file as a whole */
+	size_t file_length;	/* of the file's name, which text begins with */
 	char *text;
 };
 
@@ -22,9 +23,9 @@ struct config_problems {
 	size_t errors;		/* all of them, also those the list has no room for */
 };
 
-/* Read and check file: syntax (libconfig stops at the first error), then every key against the schema (unknown keys
+/* Read and check file, and the devices of conf.d beside it: syntax (libconfig stops at the first error), then every key against the schema (unknown keys
  * with a "did you mean", types, ranges), then the rules between keys (config/check.h). Secrets are looked at (mode,
- * size, whether the config's user can read them), never read. problems is filled anew, in the order of lines, cut at
+ * size, whether the config's user can read them), never read. problems is filled anew, in the order of files and lines, cut at
  * CONFIG_PROBLEMS_MAX. Returns the config, or NULL when problems->errors > 0. The caller frees the config with
  * config_free and the problems with config_problems_free. */
 struct config *config_load(const char *file, struct config_problems *problems);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "config/drop_ins.h"
 #include "config/load.h"
 
 /* libconfig 1.5 loses the text it was reading at a syntax error: some octets, which `make asan` need not hear
@@ -55,9 +56,10 @@ static void add(
     const struct source *source, const config_setting_t *at, bool is_error, const char *format, va_list args)
 {
 	char text[MESSAGE_MAX];
+	const struct source *owner = at != NULL ? drop_ins_owner(source, at) : source;
 
 	vsnprintf(text, sizeof text, format, args);
-	config_problem_add(source->problems, is_error, source->file,
+	config_problem_add(source->problems, is_error, owner->file,
 	    at != NULL ? (int)config_setting_source_line(at) : 0, "%s", text);
 }
 
@@ -79,6 +81,21 @@ void source_warn(const struct source *source, const config_setting_t *at, const 
 	va_end(args);
 }
 
+/* The source of a path, which becomes that of the same thing in there. */
+static const struct source *source_of(const struct source *source, char *path)
+{
+	static const char begin[] = "devices.[";
+	char rest[PLACE_MAX / 2], *end;
+
+	if (strncmp(path, begin, sizeof begin - 1) != 0)
+		return source;
+	size_t index = strtoul(path + sizeof begin - 1, &end, 10);
+	snprintf(rest, sizeof rest, "%.100s", end);
+	source = drop_ins_device(source, &index);
+	snprintf(path, PLACE_MAX, "%s%zu%s", begin, index, rest);
+	return source;
+}
+
 const config_setting_t *source_at(const struct source *source, const char *format, ...)
 {
 	char path[PLACE_MAX];
@@ -88,6 +105,7 @@ const config_setting_t *source_at(const struct source *source, const char *forma
 	va_start(args, format);
 	vsnprintf(path, sizeof path, format, args);
 	va_end(args);
+	source = source_of(source, path);
 	while ((found = config_lookup(&source->tree, path)) == NULL) {
 		char *dot = strrchr(path, '.');
 		if (dot == NULL)
@@ -290,6 +308,7 @@ int source_read(struct source *source, const char *file, struct config_problems 
 	source->file = file;
 	source->problems = problems;
 	source->mode = 0;
+	source->drop_ins = NULL;
 	config_init(&source->tree);
 	char *text = read_file(source, &n);
 	if (text == NULL)
@@ -301,5 +320,6 @@ int source_read(struct source *source, const char *file, struct config_problems 
 
 void source_free(struct source *source)
 {
+	drop_ins_free(source->drop_ins);
 	config_destroy(&source->tree);
 }

@@ -6,12 +6,14 @@
 #include <sys/types.h>
 
 struct config_problems;
+struct drop_ins;
 
 struct source {
 	const char *file;
 	struct config_problems *problems;
 	mode_t mode;		/* of the file */
 	config_t tree;
+	struct drop_ins *drop_ins;	/* the files beside it that belong to it (config/drop_ins.h); NULL: none were looked for */
 };
 
 /* Read file and parse it. What is wrong goes to problems (borrowed, as file is, until source_free); also what
@@ -20,11 +22,12 @@ struct source {
 int source_read(struct source *source, const char *file, struct config_problems *problems);
 void source_free(struct source *source);
 
-/* The setting at a path such as "upstreams.[2].oauth.tenant", or the innermost one around it that the file has. */
+/* The setting at a path such as "upstreams.[2].oauth.tenant", or the innermost one around it that the file has. Devices are
+ * counted through the file and its drop-ins, as in the config. */
 const config_setting_t *source_at(const struct source *source, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Note an error, or a warning, at a setting's line. */
+/* Note an error, or a warning, at a setting's line, be it of the file or of a drop-in. */
 void source_error(const struct source *source, const config_setting_t *at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void source_warn(const struct source *source, const config_setting_t *at, const char *format, ...)
