@@ -117,6 +117,8 @@ static void print_status(const json_t *status)
 	print_queue(json_object_get(status, "queue"));
 	json_array_foreach(json_object_get(status, "upstreams"), i, item)
 		print_upstream(item);
+	json_array_foreach(json_object_get(status, "expiries"), i, item)
+		printf("expires    upstream %s: %s\n", text_of(item, "upstream"), text_of(item, "text"));
 	json_array_foreach(json_object_get(status, "alarms"), i, item)
 		printf("ALARM      %s\n", json_string_value(item));
 }

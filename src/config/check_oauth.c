@@ -2,14 +2,19 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "config/config.h"
+#include "config/expiry.h"
 #include "config/files.h"
 #include "config/source.h"
 #include "config/values.h"
 
+#define NAME_ROOM      96 /* for "upstreams.oauth." and a key */
 #define URL_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/[]"
 
 /* The oauth of one upstream, and where it stands in the file. */
@@ -23,13 +28,6 @@ struct subject {
 static const config_setting_t *at(const struct subject *s, const char *key)
 {
 	return source_at(s->source, "upstreams.[%zu].oauth.%s", s->index, key);
-}
-
-static bool has(const struct subject *s, const char *key)
-{
-	const config_setting_t *oauth = source_at(s->source, "upstreams.[%zu].oauth", s->index);
-
-	return config_setting_get_member(oauth, key) != NULL;
 }
 
 static bool is_one_of(const char *text, const char *const *words)
@@ -74,35 +72,116 @@ static void check_authority(const struct subject *s, const char *url)
 		    url);
 }
 
-/* A secret, or a certificate with its key: one of the two. */
-static void check_credential(const struct subject *s)
-{
-	const struct app_credential *credential = &s->oauth->credential;
-	bool has_pair = has(s, "certificate") || has(s, "key");
+/* One credential: group is "" for the first, "next." for the next. */
+struct proof {
+	const struct subject *s;
+	const struct app_credential *credential;
+	const char *group;
+};
 
-	if (has(s, "client_secret") && has_pair)
-		source_error(s->source, at(s, "certificate"),
-		    "upstreams.oauth: client_secret and certificate exclude each other; remove one of them");
-	else if (!has(s, "client_secret") && !has_pair)
-		source_error(s->source, at(s, "tenant"),
-		    "upstreams.oauth needs client_secret, or certificate and key; add what the app "
-		    "registration has");
-	if (has(s, "assertion_alg") && !has_pair)
-		source_warn(s->source, at(s, "assertion_alg"),
-		    "upstreams.oauth.assertion_alg has no effect without a certificate; remove it");
-	check_secret(s->source, at(s, "client_secret"), "upstreams.oauth.client_secret",
-	    credential->client_secret, s->reader);
-	const struct pair_place place = {.certificate_at = at(s, "certificate"),
-	    .key_at = at(s, "key"),
-	    .certificate_key = "upstreams.oauth.certificate",
-	    .key_key = "upstreams.oauth.key"};
-	check_signing_pair(s->source, &place, credential->certificate, credential->key,
-	    credential->assertion_alg, s->reader);
+/* The key's place in the config, and what messages call it (room is NAME_ROOM). */
+static const config_setting_t *place_of(const struct proof *p, const char *key, char *name, size_t room)
+{
+	char below[64];
+
+	snprintf(below, sizeof below, "%s%s", p->group, key);
+	snprintf(name, room, "upstreams.oauth.%s", below);
+	return at(p->s, below);
 }
 
-void check_oauth(
-    const struct source *source, const struct oauth_config *oauth, size_t index, const struct reader *reader)
+static bool proof_has(const struct proof *p, const char *key)
 {
+	const config_setting_t *group =
+	    p->group[0] != '\0' ? source_at(p->s->source, "upstreams.[%zu].oauth.next", p->s->index)
+				: source_at(p->s->source, "upstreams.[%zu].oauth", p->s->index);
+
+	return config_setting_get_member(group, key) != NULL;
+}
+
+static void check_secret_of(const struct proof *p, const char *key, const char *value)
+{
+	char name[NAME_ROOM];
+	const config_setting_t *place = place_of(p, key, name, sizeof name);
+
+	check_secret(p->s->source, place, name, value, p->s->reader);
+}
+
+static void check_pair_of(const struct proof *p)
+{
+	char certificate_name[NAME_ROOM], key_name[NAME_ROOM];
+	const struct pair_place place = {
+	    .certificate_at = place_of(p, "certificate", certificate_name, sizeof certificate_name),
+	    .key_at = place_of(p, "key", key_name, sizeof key_name),
+	    .certificate_key = certificate_name,
+	    .key_key = key_name};
+
+	check_signing_pair(p->s->source, &place, p->credential->certificate, p->credential->key,
+	    p->credential->assertion_alg, p->s->reader);
+}
+
+/* What goes with one kind of credential only. */
+static void check_companion(const struct proof *p, const char *key, bool has_owner, const char *owner)
+{
+	char name[NAME_ROOM];
+	const config_setting_t *place = place_of(p, key, name, sizeof name);
+
+	if (proof_has(p, key) && !has_owner)
+		source_warn(p->s->source, place, "%s has no effect without %s; remove it", name, owner);
+}
+
+/* One of a secret, a certificate with its key, and a federated token. */
+static void check_proof(const struct proof *p)
+{
+	bool has_secret = proof_has(p, "client_secret"), has_token = proof_has(p, "federated_token");
+	bool has_pair = proof_has(p, "certificate") || proof_has(p, "key");
+	char name[NAME_ROOM];
+
+	if (has_secret + has_pair + has_token > 1)
+		source_error(p->s->source,
+		    place_of(p, has_pair ? "certificate" : "federated_token", name, sizeof name),
+		    "upstreams.oauth: client_secret, certificate and federated_token exclude each other; "
+		    "keep one, and "
+		    "give another as oauth.next");
+	else if (has_secret + has_pair + has_token == 0)
+		source_error(p->s->source, place_of(p, "client_secret", name, sizeof name),
+		    "%s is missing, and there is no certificate with its key either; add what the app "
+		    "registration "
+		    "has",
+		    name);
+	check_companion(p, "assertion_alg", has_pair, "a certificate");
+	check_companion(p, "secret_expires", has_secret, "client_secret");
+	check_secret_of(p, "client_secret", p->credential->client_secret);
+	check_secret_of(p, "federated_token", p->credential->federated_token);
+	check_pair_of(p);
+}
+
+/* What is less than 60 days away. */
+static void warn_of_expiry(void *arg, const struct expiry *expiry)
+{
+	const struct subject *s = arg;
+	int64_t now_s = time(NULL);
+	char text[400];
+
+	if (strncmp(expiry->key, "oauth.", 6) == 0 && expiry_nearness(expiry, now_s) != EXPIRY_FAR)
+		source_warn(s->source, at(s, expiry->key + 6), "upstreams.%s",
+		    expiry_text(text, sizeof text, expiry, now_s));
+}
+
+static void check_proofs(const struct subject *s, const struct upstream_config *upstream)
+{
+	const struct proof first = {s, &s->oauth->credential, ""}, next = {s, s->oauth->next, "next."};
+	struct subject copy = *s;
+
+	check_proof(&first);
+	if (next.credential != NULL)
+		check_proof(&next);
+	expiry_each(upstream, warn_of_expiry, &copy);
+}
+
+void check_oauth(const struct source *source, const struct upstream_config *upstream, size_t index,
+    const struct reader *reader)
+{
+	const struct oauth_config *oauth = upstream->oauth;
 	const struct subject subject = {source, reader, oauth, index}, *s = &subject;
 
 	if (oauth->tenant != NULL)
@@ -111,7 +190,7 @@ void check_oauth(
 		source_warn(source, at(s, "client_id"),
 		    "upstreams.oauth.client_id is no GUID; copy \"Application (client) ID\" from the app's "
 		    "overview page");
-	check_credential(s);
+	check_proofs(s, upstream);
 	if (oauth->authority != NULL)
 		check_authority(s, oauth->authority);
 	if (oauth->scope != NULL && (strlen(oauth->scope) < 10 || strchr(oauth->scope, ' ') != NULL ||

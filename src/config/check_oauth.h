@@ -4,11 +4,11 @@
 
 #include <stddef.h>
 
-struct oauth_config;
 struct reader;
 struct source;
+struct upstream_config;
 
-/* oauth is that of the upstream with this index in the file. */
-void check_oauth(const struct source *source, const struct oauth_config *oauth, size_t index, const struct reader *reader);
+/* upstream, which has an oauth, is the one with this index in the file. */
+void check_oauth(const struct source *source, const struct upstream_config *upstream, size_t index, const struct reader *reader);
 
 #endif

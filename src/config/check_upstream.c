@@ -343,7 +343,7 @@ static void check_one(struct subject *s)
 	check_client_certificate(s);
 	check_mailbox(s);
 	if (s->upstream->oauth != NULL)
-		check_oauth(s->source, s->upstream->oauth, s->index, s->reader);
+		check_oauth(s->source, s->upstream, s->index, s->reader);
 	check_tls(s);
 	check_connections(s);
 	check_ca(s->source, at(s, "ca"), "upstreams.ca", s->upstream->ca, s->reader);

@@ -239,6 +239,7 @@ static void free_credential(struct app_credential *credential)
 	free(credential->client_secret);
 	free(credential->certificate);
 	free(credential->key);
+	free(credential->federated_token);
 }
 
 static void free_oauth(struct oauth_config *oauth)
@@ -249,6 +250,9 @@ static void free_oauth(struct oauth_config *oauth)
 	free(oauth->tenant);
 	free(oauth->client_id);
 	free_credential(&oauth->credential);
+	if (oauth->next != NULL)
+		free_credential(oauth->next);
+	free(oauth->next);
 	free(oauth->scope);
 	free(oauth->ca);
 	free(oauth);

@@ -58,13 +58,15 @@ enum upstream_kind {
 enum cloud { CLOUD_WORLDWIDE, CLOUD_GCC_HIGH, CLOUD_DOD, CLOUD_CHINA };
 enum upstream_tls { UPSTREAM_TLS_REQUIRED, UPSTREAM_TLS_IMPLICIT, UPSTREAM_TLS_NONE };
 
-/* What an app registration proves itself by: a client secret, or a certificate with its key. */
+/* What an app registration proves itself by: one of client_secret, certificate with key, and federated_token. */
 enum assertion_alg { ASSERTION_PS256, ASSERTION_RS256 };
 struct app_credential {
 	char *client_secret;	/* where it is to be read: "file:PATH" or "credential:NAME" */
-	char *certificate;	/* PEM file; NULL: client_secret counts */
+	char *certificate;	/* PEM file */
 	char *key;		/* of the certificate: as net/key.h takes it */
 	enum assertion_alg assertion_alg;
+	char *federated_token;	/* where a JWT of another issuer is to be read, as client_secret */
+	int64_t secret_expires_s;	/* when client_secret ends, since 1970; 0: not said */
 };
 
 struct oauth_config {
@@ -72,6 +74,7 @@ struct oauth_config {
 	char *tenant;
 	char *client_id;
 	struct app_credential credential;
+	struct app_credential *next;	/* tried where the first is refused; NULL: none */
 	char *scope;
 	char *ca;		/* PEM file for the login host; NULL: the system's store */
 };

@@ -160,6 +160,7 @@ static const char *what_it_takes(const struct key *key)
 	    [KEY_SWITCH] = "true or false, without quotes",
 	    [KEY_NUMBER] = "a whole number",
 	    [KEY_SIZE] = "octets, or a text such as \"64K\", \"35M\" or \"1G\"",
+	    [KEY_DATE] = "a day such as \"2027-05-01\"",
 	    [KEY_DURATION] = "seconds, or a text such as \"30s\", \"5m\", \"1h\" or \"2d\"",
 	};
 
@@ -236,6 +237,18 @@ static const char *text_of(
 		return text;
 	}
 	return NULL;
+}
+
+static void load_date(
+    const struct source *source, const struct key *key, const config_setting_t *setting, void *target)
+{
+	const char *text = config_setting_get_string(setting);
+	int64_t at_s;
+
+	if (text != NULL && value_date(text, &at_s))
+		put_number(key, target, (uint64_t)at_s);
+	else
+		complain_of_type(source, setting, key);
 }
 
 static void load_text(
@@ -453,6 +466,9 @@ static void load_setting(
 		break;
 	case KEY_SWITCH:
 		load_switch(source, key, setting, target);
+		break;
+	case KEY_DATE:
+		load_date(source, key, setting, target);
 		break;
 	case KEY_NUMBER:
 	case KEY_SIZE:

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/str.h"
 #include "config/config.h"
@@ -58,6 +59,23 @@ bool value_size(const char *text, uint64_t *out)
 bool value_duration(const char *text, uint64_t *out_ms)
 {
 	return parse_with_unit(text, duration_units, COUNT(duration_units), out_ms);
+}
+
+bool value_date(const char *text, int64_t *out_s)
+{
+	uint64_t year, month, day;
+
+	if (strlen(text) != 10 || text[4] != '-' || text[7] != '-' ||
+	    !str_u64((struct str){text, 4}, 9999, &year) || !str_u64((struct str){text + 5, 2}, 12, &month) ||
+	    !str_u64((struct str){text + 8, 2}, 31, &day))
+		return false;
+	struct tm tm = {.tm_year = (int)year - 1900, .tm_mon = (int)month - 1, .tm_mday = (int)day};
+	int64_t at_s = timegm(&tm);
+	/* timegm takes the 31st of June for the 1st of July. */
+	if (tm.tm_mon != (int)month - 1 || tm.tm_mday != (int)day)
+		return false;
+	*out_s = at_s;
+	return true;
 }
 
 static const char *text_with_unit(

@@ -14,6 +14,9 @@ bool value_number(const char *text, uint64_t *out);
 bool value_size(const char *text, uint64_t *out);
 bool value_duration(const char *text, uint64_t *out_ms);
 
+/* A day as "2027-05-01", in seconds from 1970 to its beginning (UTC). Returns false, *out untouched, on anything else. */
+bool value_date(const char *text, int64_t *out_s);
+
 /* Back to the shortest such text that is exact. size is at least 24. Return dst. */
 const char *value_size_text(char *dst, size_t size, uint64_t octets);
 const char *value_duration_text(char *dst, size_t size, uint64_t ms);

@@ -21,6 +21,7 @@
 #include "sender/attempt.h"
 #include "sender/control.h"
 #include "sender/delivery.h"
+#include "sender/expiries.h"
 #include "sender/follow.h"
 #include "sender/queue.h"
 #include "sender/scheduler.h"
@@ -33,6 +34,7 @@
 #define RESCAN_S       30 /* a wake-up that was lost costs no more than this */
 #define READ_PER_ROUND 64 /* messages read from the disk before the loop looks at its connections again */
 #define WAKE_BYTES     65536
+#define DAY_MS	       86400000
 #define RATE_HOLD_S    60 /* a slow-down up to this long is about how fast mail comes */
 
 struct sender {
@@ -49,7 +51,7 @@ struct sender {
 	struct upstream_owner owner;
 	struct upstream **upstreams;
 	struct control *control;
-	struct event *wake, *rescan, *pump, *due;
+	struct event *wake, *rescan, *pump, *due, *daily;
 	bool draining, done;
 };
 
@@ -192,6 +194,16 @@ static void on_rescan(evutil_socket_t fd, short what, void *cookie)
 	queue_scan(s->queue);
 	timer_set(s->rescan, RESCAN_S * 1000);
 	pump_soon(s);
+}
+
+static void on_daily(evutil_socket_t fd, short what, void *cookie)
+{
+	struct sender *s = cookie;
+
+	(void)fd;
+	(void)what;
+	expiries_log(s->config);
+	timer_set(s->daily, DAY_MS);
 }
 
 /* A packet is one or more ids of fixed size. The listener is on the other end; a form that is not its own is
@@ -382,11 +394,13 @@ static int start_events(struct sender *s, struct err *err)
 	s->rescan = evtimer_new(base, on_rescan, s);
 	s->pump = evtimer_new(base, on_pump, s);
 	s->due = evtimer_new(base, on_pump, s);
-	if (s->wake == NULL || s->rescan == NULL || s->pump == NULL || s->due == NULL ||
+	s->daily = evtimer_new(base, on_daily, s);
+	if (s->wake == NULL || s->rescan == NULL || s->pump == NULL || s->due == NULL || s->daily == NULL ||
 	    event_add(s->wake, NULL) < 0)
 		return err_sys(err, "setting up the event loop");
 	/* The first look is the loop's first work: a large backlog keeps nobody waiting. */
 	timer_set(s->rescan, 0);
+	timer_set(s->daily, 0);
 	return 0;
 }
 
@@ -465,6 +479,7 @@ static void stop(void *state)
 	free_event(s->rescan);
 	free_event(s->pump);
 	free_event(s->due);
+	free_event(s->daily);
 	free(s);
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "config/config.h"
+#include "sender/expiries.h"
 #include "sender/queue.h"
 #include "sender/scheduler.h"
 #include "sender/upstream.h"
@@ -101,10 +102,22 @@ static json_t *upstream_json(
 	return object;
 }
 
+/* Mail goes on, but the next end of a credential has none behind it. */
+static void add_credential_alarm(json_t *alarms, const struct upstream *upstream)
+{
+	const struct failure *why = upstream_first_refused(upstream);
+
+	if (why != NULL)
+		json_array_append_new(alarms,
+		    json_sprintf("upstream %s uses oauth.next, as the first credential is refused: %s %s",
+			upstream_config_of(upstream)->name, why->cause->cause, why->cause->remedy));
+}
+
 static void add_alarms(json_t *alarms, struct upstream *const *upstreams, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct road *road = upstream_road(upstreams[i]);
+		add_credential_alarm(alarms, upstreams[i]);
 		if (road_alarm(road, clock_mono_ms()))
 			json_array_append_new(alarms,
 			    json_sprintf("upstream %s is held: %s %s", upstream_config_of(upstreams[i])->name,
@@ -164,6 +177,7 @@ json_t *status_json(const struct status_view *view)
 	    "file", config->file, "loaded", time_json(atomic_load(&counters->config_loaded_ms)), "workers",
 	    workers_json(counters), "counters", counters_json(counters), "queue",
 	    queue_json(&counts, view->spool), "upstreams", roads, "alarms", alarms);
+	json_object_set_new(status, "expiries", expiries_json(config, alarms));
 	add_ending(status, alarms, view->drain_left_ms);
 	return status;
 }

@@ -25,7 +25,7 @@ struct status_view {
 };
 
 /* {"ok":true, "version":.., "started":.., "config":{..}, "workers":{..}, "counters":{..}, "queue":{..}, "upstreams":[..],
- * "alarms":[..]}, with "ends_within_s" where the sender is ending: the caller frees it. Each alarm is one sentence for a
+ * "alarms":[..], "expiries":[..]}, with "ends_within_s" where the sender is ending: the caller frees it. Each alarm is one sentence for a
  * person. */
 json_t *status_json(const struct status_view *view);
 

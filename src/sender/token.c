@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "sender/credential.h"
 #include "sender/signer.h"
 #include "sender/token_request.h"
 
@@ -50,11 +51,14 @@ struct token_source {
 	struct secret token; /* empty: none */
 	struct moment renew, end;
 
+	struct credential_choice choice;
 	struct token_request *request; /* the fetch in flight, or NULL */
 	int64_t asked_ms;
 
-	struct failure trouble; /* cause NULL: none since the last success */
-	int64_t not_before_ms;	/* monotonic: no fetch earlier */
+	bool turned;		      /* it is the second of two credentials that are tried in one go */
+	struct failure first_trouble; /* why the one before was refused; cause NULL: it was not */
+	struct failure trouble;	      /* cause NULL: none since the last success */
+	int64_t not_before_ms;	      /* monotonic: no fetch earlier */
 	int64_t backoff_ms, max_wait_ms;
 };
 
@@ -144,6 +148,7 @@ static void on_fetched(struct token_source *source, struct secret token, long li
 	source->not_before_ms = 0;
 	count(&source->counters->tokens_fetched, 1);
 	log_event(LOG_LEVEL_INFO, "token-fetched", kv_str("upstream", source->upstream_name),
+	    kv_str("credential", source->choice.on_next ? "oauth.next" : "oauth"),
 	    kv_i64("lifetime_s", lifetime_s), kv_i64("ms", clock_mono_ms() - source->asked_ms));
 }
 
@@ -176,6 +181,44 @@ static void give(struct token_source *source, bool success)
 	secret_free(&token);
 }
 
+static void on_outcome(void *arg, struct token_outcome *outcome);
+
+static void request_with(struct token_source *source, const struct app_credential *credential)
+{
+	source->request = token_request_new(&source->means, source->oauth, credential, on_outcome, source);
+}
+
+/* A credential that is refused, or whose file can't be used, may have been replaced by the other one. Returns whether that is
+ * tried now. */
+static bool try_other(struct token_source *source, const struct token_outcome *outcome)
+{
+	const struct app_credential *other;
+	bool was_next = source->choice.on_next;
+
+	if (source->turned || (!outcome->is_refusal && !outcome->is_ours))
+		return false;
+	other = credential_turn(&source->choice);
+	if (other == NULL)
+		return false;
+	source->turned = true;
+	source->first_trouble = outcome->why;
+	log_event(LOG_LEVEL_WARNING, "credential-refused", kv_str("upstream", source->upstream_name),
+	    kv_str("credential", was_next ? "oauth.next" : "oauth"), kv_str("name", outcome->why.cause->name),
+	    kv_str("text", outcome->why.text), kv_str("tried_now", was_next ? "oauth" : "oauth.next"));
+	request_with(source, other);
+	return true;
+}
+
+/* Both are refused: what is wrong with the one that was used so far counts, and it is tried first again. */
+static void turn_back(struct token_source *source, struct token_outcome *outcome)
+{
+	if (!source->turned)
+		return;
+	credential_turn(&source->choice);
+	outcome->why = source->first_trouble;
+	source->first_trouble.cause = NULL;
+}
+
 static void on_outcome(void *arg, struct token_outcome *outcome)
 {
 	struct token_source *source = arg;
@@ -183,9 +226,14 @@ static void on_outcome(void *arg, struct token_outcome *outcome)
 
 	source->request = NULL;
 	if (token.bytes == NULL) {
+		if (try_other(source, outcome))
+			return;
+		turn_back(source, outcome);
 		on_failed(source, outcome);
 		return;
 	}
+	if (!source->choice.on_next)
+		source->first_trouble.cause = NULL;
 	outcome->token = (struct secret){NULL, 0};
 	on_fetched(source, token, outcome->lifetime_s);
 	give(source, true);
@@ -194,8 +242,8 @@ static void on_outcome(void *arg, struct token_outcome *outcome)
 static void fetch(struct token_source *source)
 {
 	source->asked_ms = clock_mono_ms();
-	source->request =
-	    token_request_new(&source->means, source->oauth, &source->oauth->credential, on_outcome, source);
+	source->turned = false;
+	request_with(source, credential_choose(&source->choice));
 }
 
 static bool may_fetch(const struct token_source *source)
@@ -275,6 +323,11 @@ const struct failure *token_trouble(const struct token_source *source)
 	return source->trouble.cause == NULL || usable(source) ? NULL : &source->trouble;
 }
 
+const struct failure *token_first_refused(const struct token_source *source)
+{
+	return source->choice.on_next && source->first_trouble.cause != NULL ? &source->first_trouble : NULL;
+}
+
 struct token_source *token_source_new(struct event_base *base, struct http *http,
     const struct oauth_config *oauth, const char *upstream_name, struct counters *counters)
 {
@@ -282,6 +335,9 @@ struct token_source *token_source_new(struct event_base *base, struct http *http
 
 	source->means = (struct token_means){base, http, signer_new(base)};
 	signer_load(source->means.signer, &oauth->credential);
+	if (oauth->next != NULL)
+		signer_load(source->means.signer, oauth->next);
+	source->choice.oauth = oauth;
 	source->oauth = oauth;
 	source->upstream_name = upstream_name;
 	source->counters = counters;

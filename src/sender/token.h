@@ -26,7 +26,8 @@ struct token_source *token_source_new(struct event_base *base, struct http *http
  * hand: later, never from inside this call. The first waiter starts the fetch, the others wait for the same. After a refusal
  * or trouble the next fetch is not begun before the wait is over that Microsoft's throttling rules ask for (Retry-After, or
  * 60 s after a refusal, 1 s doubling to 5 min on trouble, 5 s after a secret's or key's file that can't be used); until then fn is
- * given that same failure at once. */
+ * given that same failure at once. Where a credential is refused and there is another, that one is tried in the same go, and
+ * kept to while it works. */
 struct token_wait *token_get(struct token_source *source, token_fn *fn, void *arg);
 void token_cancel(struct token_wait *wait);	/* fn will not be called; NULL is fine */
 
@@ -46,6 +47,10 @@ void token_retry_now(struct token_source *source);
 
 /* For status: NULL when a token is at hand or has not been asked for, else the last failure (borrowed). */
 const struct failure *token_trouble(const struct token_source *source);
+
+/* For status: why the first credential was refused, while the next one (oauth.next) is used in its place; else NULL
+ * (borrowed). */
+const struct failure *token_first_refused(const struct token_source *source);
 
 /* Cancels and wipes; NULL is fine. Not from inside a token_fn. */
 void token_source_free(struct token_source *source);

@@ -65,6 +65,7 @@ static void read_refusal(struct token_outcome *outcome, const struct http_answer
 	    answer->retry_after_s < RETRY_AFTER_MAX_S ? answer->retry_after_s : RETRY_AFTER_MAX_S;
 	if (answer->status == 429 && outcome->why.retry_after_s == 0)
 		outcome->why.retry_after_s = THROTTLED_S;
+	outcome->is_refusal = outcome->why.cause->outcome == OUTCOME_C;
 	token_read_trace(&outcome->trace, answer->body);
 }
 
@@ -127,6 +128,19 @@ static void ask_by_assertion(struct token_request *request, const struct secret 
 	post(request, &form);
 }
 
+/* The other issuer renews its file by itself, mostly every hour. */
+static void ask_by_federated_token(struct token_request *request)
+{
+	struct secret token;
+	struct err err;
+
+	if (secret_read(&token, request->credential->federated_token, &err) < 0)
+		fail_by_ourselves(request, err.text);
+	else
+		ask_by_assertion(request, &token);
+	secret_free(&token);
+}
+
 static void on_signed(void *arg, const struct secret *assertion, const char *why)
 {
 	struct token_request *request = arg;
@@ -145,6 +159,8 @@ static void begin(struct token_request *request)
 	if (request->credential->certificate != NULL)
 		request->signing = signer_sign(request->means.signer, request->credential, request->url,
 		    request->oauth->client_id, on_signed, request);
+	else if (request->credential->federated_token != NULL)
+		ask_by_federated_token(request);
 	else
 		ask_by_secret(request);
 }

@@ -24,6 +24,7 @@ struct token_outcome {
 	long lifetime_s;
 	struct failure why;		/* where it failed */
 	bool is_ours;			/* the failure is one of our own files: nobody was asked */
+	bool is_refusal;		/* the login host has refused the request: another credential may fare better */
 	struct token_trace trace;
 };
 

@@ -294,6 +294,11 @@ const struct road *upstream_road(const struct upstream *u)
 	return &u->road;
 }
 
+const struct failure *upstream_first_refused(const struct upstream *u)
+{
+	return u->settings.tokens != NULL ? token_first_refused(u->settings.tokens) : NULL;
+}
+
 const struct upstream_config *upstream_config_of(const struct upstream *u)
 {
 	return u->config;

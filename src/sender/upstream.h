@@ -58,6 +58,7 @@ void upstream_drain(struct upstream *upstream, bool abort);
 
 size_t upstream_connections(const struct upstream *upstream);
 const struct road *upstream_road(const struct upstream *upstream);
+const struct failure *upstream_first_refused(const struct upstream *upstream);	/* token_first_refused */
 const struct upstream_config *upstream_config_of(const struct upstream *upstream);
 
 void upstream_free(struct upstream *upstream);	/* NULL is fine */

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import free_port, make_mail, wait_until
+from harness import DAY, free_port, make_mail, wait_until
 
 
 def openssl(*arguments, **options):
@@ -69,13 +69,90 @@ def test_a_clock_that_is_wrong_is_said_to_be(sim, make_relay, tmp_path):
     assert "AADSTS700024" in held["text"]
 
 
+def test_a_rotation_of_secrets_has_no_gap(sim, make_relay):
+    secrets = sim.dir / "app/secrets"
+    secrets.parent.mkdir()
+    secrets.write_text("first\nsecond\n")
+    relay = make_relay(sim, start=False, clock=True)
+    first, second = relay.write_secret("first"), relay.write_secret("second", "next-secret")
+    relay.settings["upstreams"] = [relay.upstream(oauth={"next": {"client_secret": f"file:{second}"}})]
+    relay.start()
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    secrets.write_text("first expired\nsecond\n")
+    relay.clock.forward(3600)
+    relay.send(make_mail())
+    sim.wait_messages(2)
+    refused = relay.wait_event("credential-refused")[0]
+    assert "AADSTS7000222" in refused["text"] and refused["tried_now"] == "oauth.next"
+    assert not relay.events("road-held")
+    status = relay.cli("status")
+    assert status.returncode == 2 and "ALARM      upstream submission uses oauth.next" in status.stdout
+    secrets.write_text("second\nthird\n")
+    relay.write_secret("third")  # the first's file, without a reload
+    relay.clock.forward(3600)
+    relay.send(make_mail())
+    sim.wait_messages(3)
+    assert relay.events("token-fetched")[-1]["credential"] == "oauth"
+    assert relay.cli("status").returncode == 0
+
+
+def test_a_federated_token_is_read_anew_each_time(sim, make_relay):
+    trusted = sim.dir / "app/federated"
+    trusted.parent.mkdir()
+    trusted.write_text("issued.by.another-1\nissued.by.another-2\n")
+    relay = make_relay(sim, start=False, clock=True)
+    token = relay.write_secret("issued.by.another-1\n", "idp-token")
+    relay.settings["upstreams"] = [relay.upstream(oauth={"client_secret": None, "federated_token": f"file:{token}"})]
+    relay.start()
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    trusted.write_text("issued.by.another-2\n")
+    relay.write_secret("issued.by.another-2\n", "idp-token")
+    relay.clock.forward(3600)
+    relay.send(make_mail())
+    sim.wait_messages(2)
+    assert sim.stats()["token_refusals"] == 0
+
+
+def test_an_end_that_is_near_is_said_at_start_and_once_a_day(sim, make_relay, tmp_path):
+    crt, key = make_pair(tmp_path, days=62)
+    upload(sim, crt)
+    relay = make_relay(sim, start=False, clock=True)
+    relay.settings["upstreams"] = [relay.upstream(oauth=by_certificate(crt, key))]
+    relay.start()
+    assert relay.cli("status").returncode == 0 and not relay.events("credential-expires")
+    relay.clock.forward(3 * DAY)
+    assert "oauth.certificate" in relay.wait_event("credential-expires")[0]["text"]
+    shown = relay.cli("status")
+    assert shown.returncode == 0 and "expires    upstream submission: oauth.certificate: this certificate ends in" in shown.stdout
+    relay.clock.forward(DAY)
+    relay.wait_event("credential-expires", 2)
+    relay.clock.forward(53 * DAY)
+    assert int(relay.wait_event("credential-expires", 3)[-1]["days"]) < 7
+    assert " ERROR sender credential-expires" in relay.log()
+    assert relay.cli("status").returncode == 2
+
+
+def free_pair_of_ports():
+    """A port that is free, and so is the one above it."""
+    while True:
+        port = free_port()
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port + 1))
+                return port
+            except OSError:
+                pass
+
+
 @pytest.fixture(scope="module")
 def tpm(tmp_path_factory):
     """A TPM in software with an RSA key at 0x81000001; its certificate's path. Both find it by the environment."""
     if not shutil.which("swtpm") or not shutil.which("tpm2_create"):
         pytest.skip("swtpm and tpm2-tools are missing; run: sh contrib/setup.sh")
     folder = tmp_path_factory.mktemp("tpm")
-    port = free_port()
+    port = free_pair_of_ports()
     (folder / "state").mkdir()
     process = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}/state", "--server",
                                 f"type=tcp,port={port},bindaddr=127.0.0.1", "--ctrl",
@@ -116,7 +193,7 @@ def test_a_key_in_a_tpm_gets_a_token_from_within_the_sandbox(sim, make_relay, tp
 
 def test_hardware_that_does_not_answer_is_not_waited_for(sim, make_relay, tpm):
     with socket.socket() as silent, socket.socket() as control:
-        port = free_port()
+        port = free_pair_of_ports()
         for s, number in (silent, port), (control, port + 1):
             s.bind(("127.0.0.1", number))
             s.listen(8)

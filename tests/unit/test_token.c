@@ -457,7 +457,7 @@ static void waiters_share_one_fetch(void **state)
 	assert_int_equal(wire.posts, 1);
 	assert_int_equal(counted(&f->counters.tokens_fetched), 1);
 	assert_null(token_trouble(f->source));
-	assert_true(log_holds(f, "token-fetched upstream=submission lifetime_s=3600 ms=0"));
+	assert_true(log_holds(f, "token-fetched upstream=submission credential=oauth lifetime_s=3600 ms=0"));
 	assert_false(log_holds(f, "tok-1"));
 }
 
@@ -712,6 +712,126 @@ static void the_secret_is_read_anew_each_time(void **state)
 	assert_string_equal(a.token, "tok-1");
 }
 
+static const char refusal[] = "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000222: "
+			      "expired\",\"error_codes\":[7000222]}";
+
+/* A source with a next credential, whose first has been refused once. */
+static void give_next(struct fixture *f, struct app_credential *next)
+{
+	char path[80];
+
+	snprintf(path, sizeof path, "%s/next", f->folder);
+	write_file(path, "the-next-one", 0600);
+	*next = (struct app_credential){.client_secret = xasprintf("file:%s", path)};
+	f->oauth.next = next;
+}
+
+static void take_next(struct fixture *f, struct app_credential *next)
+{
+	unlink(next->client_secret + 5);
+	free(next->client_secret);
+	f->oauth.next = NULL;
+}
+
+static void a_refused_credential_gives_way_to_the_next_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	ask(f, &a);
+	run_loop(f);
+	answer(401, refusal, 0);
+	assert_int_equal(a.called, 0);
+	assert_int_equal(wire.posts, 2);
+	assert_non_null(strstr(wire.form, "client_secret=the-next-one"));
+	answer_token("tok-1", 3600);
+	assert_string_equal(a.token, "tok-1");
+	assert_true(log_holds(
+	    f, "credential-refused upstream=submission credential=oauth name=client-secret-expired"));
+	assert_true(log_holds(f, "credential=oauth.next lifetime_s=3600"));
+	assert_string_equal(token_first_refused(f->source)->cause->name, "client-secret-expired");
+	pass_seconds(3600);
+	ask(f, &a);
+	run_loop(f);
+	assert_non_null(strstr(wire.form, "client_secret=the-next-one")); /* remembered */
+	answer_token("tok-2", 3600);
+	write_file(f->secret_file, "renewed", 0600);
+	pass_seconds(3600);
+	ask(f, &a);
+	run_loop(f);
+	assert_non_null(strstr(wire.form, "client_secret=renewed"));
+	answer_token("tok-3", 3600);
+	assert_string_equal(a.token, "tok-3");
+	assert_null(token_first_refused(f->source));
+	take_next(f, &next);
+}
+
+static void when_both_are_refused_the_first_is_what_is_told_of(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	ask(f, &a);
+	run_loop(f);
+	answer(401, refusal, 0);
+	answer(400, "{\"error\":\"unauthorized_client\",\"error_codes\":[700016]}", 0);
+	run_loop(f);
+	assert_string_equal(a.cause, "client-secret-expired");
+	assert_int_equal(wire.posts, 2);
+	pass_seconds(60);
+	ask(f, &a);
+	run_loop(f);
+	assert_int_equal(wire.posts, 3);
+	assert_null(strstr(wire.form, "the-next-one")); /* from the front again */
+	answer_token("tok-1", 3600);
+	assert_string_equal(a.token, "tok-1");
+	take_next(f, &next);
+}
+
+static void trouble_of_the_host_turns_to_no_other_credential(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	ask(f, &a);
+	run_loop(f);
+	answer(503, "", 0);
+	run_loop(f);
+	assert_int_equal(a.called, 1);
+	assert_int_equal(wire.posts, 1);
+	unlink(f->secret_file); /* but a file that is gone does */
+	pass_seconds(1);
+	ask(f, &a);
+	run_loop(f);
+	assert_non_null(strstr(wire.form, "client_secret=the-next-one"));
+	answer_token("tok-1", 3600);
+	assert_string_equal(a.token, "tok-1");
+	take_next(f, &next);
+}
+
+static void a_federated_token_goes_out_as_the_assertion(void **state)
+{
+	struct fixture *f = *state;
+	struct asker a = {0};
+
+	f->oauth.credential = (struct app_credential){.federated_token = f->source_text};
+	ask(f, &a);
+	run_loop(f);
+	assert_string_equal(wire.form,
+	    "grant_type=client_credentials&client_id=11111111-2222&scope=https%3A%2F%2Foutlook."
+	    "office365.com%2F.default&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-"
+	    "type%3Ajwt-"
+	    "bearer&client_assertion=a~b%2Bc%2Fd%20e%26f%25");
+	answer_token("tok-1", 3600);
+	assert_string_equal(a.token, "tok-1");
+}
+
 static void freeing_cancels_everything(void **state)
 {
 	struct fixture *f = *state;
@@ -749,6 +869,10 @@ int main(void)
 	    CACHE_TEST(waits_follow_retry_after_and_the_cap),
 	    CACHE_TEST(trouble_backs_off_and_recovers),
 	    CACHE_TEST(the_secret_is_read_anew_each_time),
+	    CACHE_TEST(a_refused_credential_gives_way_to_the_next_at_once),
+	    CACHE_TEST(when_both_are_refused_the_first_is_what_is_told_of),
+	    CACHE_TEST(trouble_of_the_host_turns_to_no_other_credential),
+	    CACHE_TEST(a_federated_token_goes_out_as_the_assertion),
 	    CACHE_TEST(freeing_cancels_everything),
 	};
 

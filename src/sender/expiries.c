@@ -1,0 +1,69 @@
+#include "sender/expiries.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "config/expiry.h"
+
+#define TEXT_SIZE 400
+#define DAY_S	  86400
+
+struct visit {
+	const struct upstream_config *upstream;
+	int64_t now_s;
+	json_t *list, *alarms;
+};
+
+static void log_one(void *arg, const struct expiry *expiry)
+{
+	static const enum log_level levels[] = {[EXPIRY_60_DAYS] = LOG_LEVEL_NOTICE,
+	    [EXPIRY_30_DAYS] = LOG_LEVEL_WARNING,
+	    [EXPIRY_7_DAYS] = LOG_LEVEL_ERR};
+	const struct visit *visit = arg;
+	enum nearness nearness = expiry_nearness(expiry, visit->now_s);
+	char text[TEXT_SIZE];
+
+	if (nearness != EXPIRY_FAR)
+		log_event(levels[nearness], "credential-expires", kv_str("upstream", visit->upstream->name),
+		    kv_i64("days", (expiry->at_s - visit->now_s) / DAY_S),
+		    kv_words("text", expiry_text(text, sizeof text, expiry, visit->now_s)));
+}
+
+void expiries_log(const struct config *config)
+{
+	struct visit visit = {.now_s = clock_wall_ms() / 1000};
+
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		visit.upstream = &config->upstreams[i];
+		expiry_each(visit.upstream, log_one, &visit);
+	}
+}
+
+static void list_one(void *arg, const struct expiry *expiry)
+{
+	const struct visit *visit = arg;
+	enum nearness nearness = expiry_nearness(expiry, visit->now_s);
+	char at[40], text[TEXT_SIZE];
+
+	if (nearness == EXPIRY_FAR)
+		return;
+	json_array_append_new(visit->list,
+	    json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "upstream", visit->upstream->name, "key", expiry->key,
+		"what", expiry->what, "at", clock_rfc3339(at, sizeof at, expiry->at_s * 1000), "days",
+		(json_int_t)((expiry->at_s - visit->now_s) / DAY_S), "text",
+		expiry_text(text, sizeof text, expiry, visit->now_s)));
+	if (nearness == EXPIRY_7_DAYS)
+		json_array_append_new(
+		    visit->alarms, json_sprintf("upstream %s: %s", visit->upstream->name, text));
+}
+
+json_t *expiries_json(const struct config *config, json_t *alarms)
+{
+	struct visit visit = {.now_s = clock_wall_ms() / 1000, .list = json_array(), .alarms = alarms};
+
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		visit.upstream = &config->upstreams[i];
+		expiry_each(visit.upstream, list_one, &visit);
+	}
+	return visit.list;
+}
