@@ -15,6 +15,7 @@ static const struct {
     {"status", cmd_status, "how the running relay is"},
     {"queue", cmd_queue, "list, show and retry messages"},
     {"test", cmd_test, "send one real message and follow it to the upstream's 250"},
+    {"explain", cmd_explain, "say what an error means and what to change"},
     {"passwd", cmd_passwd, "make a password hash for a device"},
 };
 

@@ -3,6 +3,7 @@
 #define MFDRELAY_CLI_COMMANDS_H
 
 int cmd_check(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_serve(int argc, char **argv);

@@ -21,6 +21,9 @@ static void set(struct options *out, int option)
 	case 'd':
 		out->debug = true;
 		break;
+	case 'l':
+		out->list = true;
+		break;
 	case 'g':
 		out->generate = true;
 		break;
@@ -69,6 +72,7 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 	    {"config", required_argument, NULL, 'c'},
 	    {"json", no_argument, NULL, 'j'},
 	    {"debug", no_argument, NULL, 'd'},
+	    {"list", no_argument, NULL, 'l'},
 	    {"generate", no_argument, NULL, 'g'},
 	    {"online", no_argument, NULL, 'o'},
 	    {"to", required_argument, NULL, 't'},

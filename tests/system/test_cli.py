@@ -16,12 +16,44 @@ def run(*arguments, **options):
 def test_version_and_help():
     assert re.fullmatch(r"mfdrelay \d+\.\d+\.\d+\n", run("--version").stdout)
     assert run("--help").returncode == 0
-    for command in ("serve", "check", "status", "queue", "test", "passwd"):
+    for command in ("serve", "check", "status", "queue", "test", "explain", "passwd"):
         result = run(command, "--help")
         assert result.returncode == 0 and result.stdout.startswith("usage: mfdrelay " + command), command
         assert command in run("--help").stdout
     result = run("frobnicate")
     assert result.returncode == 64 and "usage" in result.stderr
+
+
+def test_explain_says_cause_remedy_and_class_without_a_config():
+    result = run("explain", "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.")
+    assert result.returncode == 0 and result.stderr == ""
+    assert "smtp-auth-off-mailbox" in result.stdout and "Set-CASMailbox" in result.stdout
+    assert "Exchange administrator" in result.stdout and "C, configuration" in result.stdout
+    found, = json.loads(run("explain", "--json", "AADSTS7000222: The provided client secret keys are expired.").stdout)
+    assert (found["name"], found["class"], found["listed"]) == ("client-secret-expired", "C", True)
+    assert found["remedy"] and "Entra" in found["who_acts"]
+    silent = run("explain", "nothing", "arrives")
+    assert silent.returncode == 0 and "Message trace" in silent.stdout and "Quarantine" in silent.stdout
+    assert json.loads(run("explain", "--json", "nothing arrives").stdout)[0]["class"] is None
+
+
+def test_explain_reads_a_whole_report_and_says_what_it_does_not_know():
+    report = "Delivery has failed.\n\nRemote server returned '550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found'\n\nFrom: a@b.c\n"
+    assert [f["name"] for f in json.loads(run("explain", "--json", input=report).stdout)] == ["recipient-not-found"]
+    unlisted = run("explain", "550 5.9.9 The moon is full")
+    assert unlisted.returncode == 1 and "does not know" in unlisted.stdout and "unlisted-permanent" in unlisted.stdout
+    nothing = run("explain", "--json", "The printer is on fire.")
+    assert (nothing.returncode, json.loads(nothing.stdout)) == (1, []) and "--list" in nothing.stderr
+    assert run("explain", input="").returncode == 1
+    assert run("explain", input="5" * 200000).returncode == 74
+
+
+def test_explain_lists_the_whole_catalogue():
+    rows = json.loads(run("explain", "--list", "--json").stdout)
+    assert len({row["name"] for row in rows}) == len(rows) > 180
+    listed = run("explain", "--list").stdout
+    assert f"{len(rows)} causes" in listed and all(row["name"] in listed for row in rows)
+    assert max(len(line) for line in listed.splitlines()) <= 110
 
 
 def test_the_sample_config_is_good():
