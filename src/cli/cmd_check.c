@@ -80,6 +80,18 @@ static void print_devices(const struct config *config)
 	}
 }
 
+static void print_window(const struct window_config *window)
+{
+	printf(", %u connection%s", window->connections, window->connections == 1 ? "" : "s");
+	if (window->messages_per_minute > 0)
+		printf(", %u messages a minute", window->messages_per_minute);
+	if (window->messages_per_hour > 0)
+		printf(", %u messages an hour", window->messages_per_hour);
+	if (window->recipients_per_day > 0)
+		printf(", %u recipients a day", window->recipients_per_day);
+	putchar('\n');
+}
+
 static void print_upstream(const struct upstream_config *upstream, const char *title)
 {
 	static const char *const tls[] = {"STARTTLS", "TLS", "no TLS"};
@@ -96,7 +108,7 @@ static void print_upstream(const struct upstream_config *upstream, const char *t
 		printf("password of %s", upstream->user);
 	else
 		printf("no login");
-	printf(", %u connection%s\n", upstream->connections, upstream->connections == 1 ? "" : "s");
+	print_window(&upstream->window);
 }
 
 static void print_routes(const struct config *config)

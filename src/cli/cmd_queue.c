@@ -129,7 +129,27 @@ static void list_one(void *arg, const char *id)
 	state_free(&state);
 }
 
-static int list(struct spool *spool, bool as_json)
+/* What the spool does not know of: mail that waits for a send window, and has not been tried for that reason. */
+static void print_windows(const struct config *config)
+{
+	struct err err = {""};
+	json_t *status = NULL, *upstream;
+	size_t i;
+
+	if (spool_is_locked(config->spool))
+		status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), &err);
+	json_array_foreach(json_object_get(status, "upstreams"), i, upstream) {
+		const json_t *window = json_object_get(upstream, "window");
+		const char *limit = json_string_value(json_object_get(window, "waits_for"));
+		if (limit != NULL)
+			printf("%s waits for its send window: %s; more leaves in %lld s\n",
+			    json_string_value(json_object_get(upstream, "name")), limit,
+			    (long long)json_integer_value(json_object_get(window, "wait_s")));
+	}
+	json_decref(status);
+}
+
+static int list(const struct config *config, struct spool *spool, bool as_json)
 {
 	struct listing listing = {.spool = spool, .array = as_json ? json_array() : NULL};
 	struct err err = {""};
@@ -151,9 +171,11 @@ static int list(struct spool *spool, bool as_json)
 		json_decref(listing.array);
 	} else {
 		printf("%zu message%s\n", listing.count, listing.count == 1 ? "" : "s");
-		if (listing.any_untold)
+		if (listing.any_untold) {
 			puts(
 			    "Without a reason: not tried yet, or its upstream is held; see: mfdrelay status");
+			print_windows(config);
+		}
 	}
 	return status;
 }
@@ -293,7 +315,7 @@ static int run(const struct config *config, int argc, char **argv, bool as_json)
 	struct spool *spool = open_spool(config);
 	if (spool == NULL)
 		return 1;
-	int status = argc == 2 ? show(spool, argv[1]) : list(spool, as_json);
+	int status = argc == 2 ? show(spool, argv[1]) : list(config, spool, as_json);
 	spool_close(spool);
 	return status;
 }

@@ -41,6 +41,28 @@ static void print_worker(const char *name, const json_t *worker)
 	    number_of(worker, "restarts"));
 }
 
+/* How much of each limit is used, and whether mail waits for one. */
+static void print_window(const json_t *window)
+{
+	static const char *const spans[][2] = {{"minute", "messages this minute"},
+	    {"hour", "messages this hour"}, {"day", "recipients in 24 hours"}};
+	const char *before = "           window: ";
+
+	for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+		const json_t *span = json_object_get(window, spans[i][0]);
+		if (span == NULL)
+			continue;
+		printf("%s%lld of %lld %s", before, number_of(span, "used"), number_of(span, "limit"),
+		    spans[i][1]);
+		before = ", ";
+	}
+	if (before[0] == ',')
+		putchar('\n');
+	if (json_object_get(window, "waits_for") != NULL)
+		printf("           waiting for its send window: %s; more leaves in %lld s\n",
+		    text_of(window, "waits_for"), number_of(window, "wait_s"));
+}
+
 static void print_upstream(const json_t *upstream)
 {
 	char text[700];
@@ -50,6 +72,7 @@ static void print_upstream(const json_t *upstream)
 	    number_of(upstream, "port"), text_of(upstream, "health"), number_of(upstream, "connections"),
 	    number_of(upstream, "connections_max"), number_of(upstream, "ready"),
 	    number_of(upstream, "waiting"));
+	print_window(json_object_get(upstream, "window"));
 	if (strcmp(text_of(upstream, "health"), "up") == 0)
 		return;
 	printf("           cause:  %s\n           remedy: %s\n", text_of(upstream, "cause"),

@@ -13,7 +13,10 @@
 #include "config/values.h"
 #include "smtp/address.h"
 
-#define MICROSOFT_CONNECTIONS 3 /* at a time and mailbox; more get 432 4.3.2 */
+/* What Microsoft takes from a mailbox by submission; more gets 432 4.3.2, or 550 5.1.90. */
+#define MICROSOFT_CONNECTIONS 3
+#define MICROSOFT_MESSAGES    30
+#define MICROSOFT_RECIPIENTS  10000
 
 /* One upstream under check, and where it stands in the file. */
 struct subject {
@@ -292,26 +295,35 @@ static void check_tls(const struct subject *s)
 		    "upstreams.ca has no effect with tls = \"none\"; remove one of them");
 }
 
-/* Upstreams of one mailbox share what Microsoft allows it. */
-static void check_connections(const struct subject *s)
+static void check_limit(
+    const struct subject *s, const char *key, unsigned value, unsigned microsofts, const char *what)
 {
-	const char *mailbox = s->upstream->mailbox;
-	unsigned sum = 0;
+	char path[64];
+
+	if (value != 0 && value <= microsofts)
+		return;
+	snprintf(path, sizeof path, "window.%s", key);
+	if (value == 0)
+		source_warn(s->source, at(s, path),
+		    "upstreams.%s = 0: Microsoft allows a mailbox %u %s and refuses more; remove it", path,
+		    microsofts, what);
+	else
+		source_warn(s->source, at(s, path),
+		    "upstreams.%s = %u: Microsoft allows a mailbox %u %s and refuses more; lower it", path,
+		    value, microsofts, what);
+}
+
+static void check_window(const struct subject *s)
+{
+	const struct window_config *window = &s->upstream->window;
 
 	if (!s->kind_known || s->upstream->kind != UPSTREAM_SUBMISSION)
 		return;
-	for (size_t i = 0; i <= s->index; i++) {
-		const struct upstream_config *other = &s->config->upstreams[i];
-		bool is_shared = other->kind == UPSTREAM_SUBMISSION && mailbox != NULL &&
-				 other->mailbox != NULL && strcasecmp(mailbox, other->mailbox) == 0;
-		if (is_shared || i == s->index)
-			sum += other->connections;
-	}
-	if (sum > MICROSOFT_CONNECTIONS)
-		source_warn(s->source, at(s, "window.connections"),
-		    "%u connections to one mailbox: Microsoft allows %d and refuses more; lower "
-		    "window.connections",
-		    sum, MICROSOFT_CONNECTIONS);
+	check_limit(s, "connections", window->connections, MICROSOFT_CONNECTIONS, "connections at a time");
+	check_limit(
+	    s, "messages_per_minute", window->messages_per_minute, MICROSOFT_MESSAGES, "messages a minute");
+	check_limit(s, "recipients_per_day", window->recipients_per_day, MICROSOFT_RECIPIENTS,
+	    "recipients in 24 hours");
 }
 
 static bool knows_kind(const struct source *source, size_t index)
@@ -345,7 +357,7 @@ static void check_one(struct subject *s)
 	if (s->upstream->oauth != NULL)
 		check_oauth(s->source, s->upstream, s->index, s->reader);
 	check_tls(s);
-	check_connections(s);
+	check_window(s);
 	check_ca(s->source, at(s, "ca"), "upstreams.ca", s->upstream->ca, s->reader);
 }
 

@@ -3,6 +3,7 @@
 #ifndef MFDRELAY_CONFIG_CONFIG_H
 #define MFDRELAY_CONFIG_CONFIG_H
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -69,6 +70,9 @@ struct app_credential {
 	int64_t secret_expires_s;	/* when client_secret ends, since 1970; 0: not said */
 };
 
+/* A number that the file does not give and whose 0 means something: until the defaults are filled in. */
+#define CONFIG_UNSET UINT_MAX
+
 struct oauth_config {
 	char *authority;	/* login base URL without a trailing slash, https */
 	char *tenant;
@@ -77,6 +81,12 @@ struct oauth_config {
 	struct app_credential *next;	/* tried where the first is refused; NULL: none */
 	char *scope;
 	char *ca;		/* PEM file for the login host; NULL: the system's store */
+};
+
+/* A send window. */
+struct window_config {
+	unsigned connections;	/* at a time, over all generations of workers */
+	unsigned messages_per_minute, messages_per_hour, recipients_per_day;	/* 0: any number */
 };
 
 struct upstream_config {
@@ -95,7 +105,7 @@ struct upstream_config {
 	struct oauth_config *oauth;	/* NULL: no OAuth */
 	char *user;		/* the login's name; NULL: none, or mailbox. With oauth for kind acs only */
 	char *password;		/* where it is to be read, as client_secret; NULL exactly where there is oauth or no login */
-	unsigned connections;	/* the send window's: at most so many at a time, over all generations of workers */
+	struct window_config window;	/* of its mailbox: others of the kind submission with the same one share it */
 	struct {
 		unsigned recipients;	/* of a message; a longer list goes in several transactions. 0: any number */
 		uint64_t message_size;	/* octets of content; 0: as the server's EHLO says */

@@ -17,7 +17,9 @@
 	}
 
 /* Hosts and limits as Microsoft publishes them: of recipients in a message submission takes 500, HVE and ACS 50, an MX
- * host 200 in a transaction; HVE and ACS take 10 MB. Where Microsoft says nothing of connections, two are enough. */
+ * host 200 in a transaction; HVE and ACS take 10 MB. Submission allows a mailbox 3 connections, 30 messages a minute and
+ * 10,000 recipients in 24 hours: some of it is left to others who use the mailbox. ACS takes 30 messages a minute and 100
+ * an hour. Where Microsoft says nothing of connections, two are enough. */
 static const struct kind kinds[] = {
     [UPSTREAM_SUBMISSION] = {.host = {[CLOUD_WORLDWIDE] = "smtp.office365.com",
 				 [CLOUD_GCC_HIGH] = "smtp.office365.us",
@@ -25,7 +27,7 @@ static const struct kind kinds[] = {
 				 [CLOUD_CHINA] = "smtp.partner.outlook.cn"},
 	.scope = EXCHANGE,
 	.port = 587,
-	.connections = 2,
+	.window = {2, 25, 0, 10000},
 	.recipients = 500,
 	.proofs = PROOF_OAUTH | PROOF_PASSWORD,
 	.needs_proof = true},
@@ -33,25 +35,25 @@ static const struct kind kinds[] = {
 	.scope = EXCHANGE,
 	.absent = IN(CLOUD_CHINA),
 	.port = 587,
-	.connections = 2,
+	.window = {2, 0, 0, 0},
 	.recipients = 50,
 	.message_size = 10 * MB,
 	.proofs = PROOF_OAUTH | PROOF_PASSWORD,
 	.needs_proof = true,
 	.inside_only = true},
     [UPSTREAM_DIRECT_SEND] =
-	{.port = 25, .connections = 2, .recipients = 200, .inside_only = true, .by_mx = true},
+	{.port = 25, .window = {2, 0, 0, 0}, .recipients = 200, .inside_only = true, .by_mx = true},
     [UPSTREAM_CONNECTOR] =
-	{.port = 25, .connections = 2, .recipients = 200, .proofs = PROOF_CERTIFICATE, .by_mx = true},
+	{.port = 25, .window = {2, 0, 0, 0}, .recipients = 200, .proofs = PROOF_CERTIFICATE, .by_mx = true},
     [UPSTREAM_ACS] = {.host = {[CLOUD_WORLDWIDE] = "smtp.azurecomm.net"},
 	.scope = {[CLOUD_WORLDWIDE] = "https://communication.azure.com/.default"},
 	.port = 587,
-	.connections = 2,
+	.window = {2, 30, 100, 0},
 	.recipients = 50,
 	.message_size = 10 * MB,
 	.proofs = PROOF_OAUTH | PROOF_PASSWORD,
 	.needs_proof = true},
-    [UPSTREAM_SMTP] = {.port = 587, .connections = 5, .proofs = PROOF_PASSWORD},
+    [UPSTREAM_SMTP] = {.port = 587, .window = {5, 0, 0, 0}, .proofs = PROOF_PASSWORD},
 };
 
 const struct kind *kind_of(enum upstream_kind kind)

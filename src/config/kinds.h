@@ -18,7 +18,7 @@ struct kind {
 	const char *scope[CLOUD_COUNT];	/* what a token is for; NULL: likewise */
 	unsigned absent;		/* bits 1 << cloud: the kind does not exist there */
 	unsigned short port;
-	unsigned connections;		/* at a time */
+	struct window_config window;	/* in order: connections, messages a minute, an hour, recipients in 24 hours */
 	unsigned recipients;		/* of a message; 0: no limit */
 	uint64_t message_size;		/* octets; 0: what the server says in its EHLO */
 	unsigned proofs;		/* PROOF_ bits it takes */

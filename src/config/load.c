@@ -509,6 +509,8 @@ static void apply_default(
 	if (key->fallback == NULL || key->fallback[0] == '(') {
 		if (key->type == KEY_LIST && key->fallback != NULL)
 			load_list(source, key, NULL, target);
+		else if (key->type == KEY_NUMBER && key->min == 0)
+			put_number(key, target, CONFIG_UNSET);
 		return;
 	}
 	if (key->type == KEY_TEXT)
@@ -547,6 +549,20 @@ static void fill_text(char **text, const char *fallback)
 		*text = xstrdup(fallback);
 }
 
+static void fill_number(unsigned *number, unsigned unset, unsigned fallback)
+{
+	if (*number == unset)
+		*number = fallback;
+}
+
+static void fill_window(struct window_config *window, const struct window_config *fallback)
+{
+	fill_number(&window->connections, 0, fallback->connections);
+	fill_number(&window->messages_per_minute, CONFIG_UNSET, fallback->messages_per_minute);
+	fill_number(&window->messages_per_hour, CONFIG_UNSET, fallback->messages_per_hour);
+	fill_number(&window->recipients_per_day, CONFIG_UNSET, fallback->recipients_per_day);
+}
+
 static void fill_upstream(struct upstream_config *upstream)
 {
 	const struct kind *kind = kind_of(upstream->kind);
@@ -555,8 +571,7 @@ static void fill_upstream(struct upstream_config *upstream)
 	fill_text(&upstream->host, kind->host[upstream->cloud]);
 	if (upstream->port == 0)
 		upstream->port = upstream->tls == UPSTREAM_TLS_IMPLICIT ? IMPLICIT_TLS_PORT : kind->port;
-	if (upstream->connections == 0)
-		upstream->connections = kind->connections;
+	fill_window(&upstream->window, &kind->window);
 	if (upstream->limits.recipients == 0)
 		upstream->limits.recipients = kind->recipients;
 	if (upstream->limits.message_size == 0)

@@ -416,14 +416,15 @@ static int64_t passed_unseen_ms(const struct queue *queue, const struct message 
 
 /* Recipients whose waits end at about the same time go together: one transaction, not one for each. Where the
  * upstream takes no more in a message, the others go in the next. */
-static struct attempt *make_attempt(struct queue *queue, struct message *message, unsigned road)
+static struct attempt *make_attempt(struct queue *queue, struct message *message, unsigned road, size_t room)
 {
 	const struct state *state = spool_state(message->held);
 	int64_t passed_ms = passed_unseen_ms(queue, message, road);
-	size_t limit = queue->recipient_limits[road];
+	size_t taken = queue->recipient_limits[road];
+	size_t limit = taken == 0 || room < taken ? room : taken;
 	struct attempt *attempt = attempt_new(message, road, message->held, state->count);
 
-	for (size_t i = 0; i < state->count && (limit == 0 || attempt->count < limit); i++) {
+	for (size_t i = 0; i < state->count && attempt->count < limit; i++) {
 		const struct recipient_state *recipient = &state->recipients[i];
 		if (goes_by(queue, message, i, road) &&
 		    wait_left_ms(message, recipient) - passed_ms <= recipient->wait_ms / 8)
@@ -443,7 +444,7 @@ bool queue_limit_recipients(struct queue *queue, unsigned road, size_t limit)
 }
 
 /* The part is used up: the message is planned again when its attempts have come back. */
-static struct attempt *take_part(struct queue *queue, struct part *part)
+static struct attempt *take_part(struct queue *queue, struct part *part, size_t recipients)
 {
 	struct message *message = part->message;
 	unsigned road = part->road;
@@ -457,7 +458,7 @@ static struct attempt *take_part(struct queue *queue, struct part *part)
 		plan_later(queue, message, wait_ms);
 		return NULL;
 	}
-	struct attempt *attempt = make_attempt(queue, message, road);
+	struct attempt *attempt = make_attempt(queue, message, road, recipients);
 	if (attempt->count > 0) {
 		message->under_way++;
 		return attempt;
@@ -470,7 +471,7 @@ static struct attempt *take_part(struct queue *queue, struct part *part)
 	return NULL;
 }
 
-struct attempt *queue_take(struct queue *queue, unsigned road)
+struct attempt *queue_take(struct queue *queue, unsigned road, size_t recipients)
 {
 	struct attempt *attempt = NULL;
 	struct part *part;
@@ -478,7 +479,7 @@ struct attempt *queue_take(struct queue *queue, unsigned road)
 	/* Bounded: a part that gives no attempt is either gone or waits at least a moment. */
 	for (int i = 0; attempt == NULL && i < 64 && (part = scheduler_take(queue->scheduler, road)) != NULL;
 	     i++)
-		attempt = take_part(queue, part);
+		attempt = take_part(queue, part, recipients);
 	return attempt;
 }
 

@@ -57,8 +57,8 @@ bool queue_read_one(struct queue *queue);
 /* Messages that had no road or could not be read, and have waited for that long enough, are unread again. */
 void queue_revisit(struct queue *queue);
 
-/* The next attempt for a road, or NULL. */
-struct attempt *queue_take(struct queue *queue, unsigned road);
+/* The next attempt for a road, of at most so many recipients (1 or more), or NULL. */
+struct attempt *queue_take(struct queue *queue, unsigned road, size_t recipients);
 
 /* The road takes no more than so many recipients in a message, it has turned out: until the sender's end no attempt has more.
  * Returns whether that is fewer than was known. */

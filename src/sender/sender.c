@@ -27,6 +27,7 @@
 #include "sender/scheduler.h"
 #include "sender/status.h"
 #include "sender/upstream.h"
+#include "sender/windows.h"
 #include "spool/spool.h"
 #include "supervisor/sandbox.h"
 #include "supervisor/worker.h"
@@ -49,6 +50,7 @@ struct sender {
 	struct resolver *resolver;
 	struct http *http;
 	struct upstream_owner owner;
+	struct windows *windows;
 	struct upstream **upstreams;
 	struct control *control;
 	struct event *wake, *rescan, *pump, *due, *daily;
@@ -89,10 +91,10 @@ static size_t ready_on(void *arg, unsigned road)
 	return scheduler_ready(s->scheduler, road);
 }
 
-static struct attempt *take_for(void *arg, unsigned road)
+static struct attempt *take_for(void *arg, unsigned road, size_t recipients)
 {
 	struct sender *s = arg;
-	struct attempt *attempt = queue_take(s->queue, road);
+	struct attempt *attempt = queue_take(s->queue, road, recipients);
 
 	/* The line has become shorter, so more may be read; or a part was put off, and is due before any
 	 * other. */
@@ -318,6 +320,7 @@ static int start_upstreams(struct sender *s, struct err *err)
 	    .counters = s->counters,
 	    .http = s->http,
 	    .resolver = s->resolver,
+	    .windows = s->windows,
 	    .arg = s,
 	    .ready = ready_on,
 	    .take = take_for,
@@ -368,6 +371,7 @@ static int start_parts(struct sender *s, struct err *err)
 	if (s->resolver == NULL)
 		return -1;
 	name_servers(s->resolver, s->config);
+	s->windows = windows_new(s->config);
 	s->http = http_new(base, s->resolver, err);
 	if (s->http == NULL || start_upstreams(s, err) < 0)
 		return -1;
@@ -378,6 +382,7 @@ static int start_parts(struct sender *s, struct err *err)
 	if (s->spool == NULL || confine(s, err) < 0)
 		return -1;
 	spool_start(s->spool);
+	windows_load(s->windows, base, s->spool);
 	s->scheduler = scheduler_new((unsigned)s->config->upstream_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
@@ -468,13 +473,16 @@ static void stop(void *state)
 	free(s->upstreams);
 	http_free(s->http);
 	resolver_free(s->resolver);
-	if (s->spool != NULL)
+	if (s->spool != NULL) {
 		spool_flush(s->spool);
+		windows_finish(s->windows);
+	}
 	delivery_free(s->delivery);
 	follow_free(s->follow);
 	queue_free(s->queue);
 	spool_close(s->spool);
 	scheduler_free(s->scheduler);
+	windows_free(s->windows);
 	free_event(s->wake);
 	free_event(s->rescan);
 	free_event(s->pump);

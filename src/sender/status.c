@@ -10,6 +10,7 @@
 #include "sender/queue.h"
 #include "sender/scheduler.h"
 #include "sender/upstream.h"
+#include "sender/windows.h"
 #include "spool/spool.h"
 
 static json_t *time_json(int64_t wall_ms)
@@ -79,6 +80,29 @@ static const char *health_name(const struct road *road)
 	return road->health == ROAD_OPEN ? "up" : road->health == ROAD_HELD ? "held" : "probing";
 }
 
+/* "waits_for" where mail waits for the window alone. */
+static json_t *window_json(struct send_window *shared, const struct road *road, size_t ready)
+{
+	static const char *const names[QUOTA_SPANS] = {"minute", "hour", "day"};
+	struct window *window = &shared->window;
+	int64_t now_ms = clock_mono_ms(), wait_ms;
+	json_t *object = json_pack("{s:s, s:i, s:i}", "name", shared->name, "connections",
+	    (int)shared->connections, "connections_max", (int)send_window_connections(shared, now_ms));
+	char text[WINDOW_TEXT_MAX];
+
+	for (enum quota_span span = 0; span < QUOTA_SPANS; span++)
+		if (window->limits.of[span] != 0)
+			json_object_set_new(object, names[span],
+			    json_pack("{s:I, s:I}", "used", (json_int_t)window_used(window, span, now_ms),
+				"limit", (json_int_t)window->limits.of[span]));
+	if (ready == 0 || road->health == ROAD_HELD || window_room(window, now_ms) > 0)
+		return object;
+	enum quota_span full = window_full(window, now_ms, &wait_ms);
+	json_object_set_new(object, "waits_for", json_string(window_limit_text(text, window, full)));
+	json_object_set_new(object, "wait_s", json_integer((wait_ms + 999) / 1000));
+	return object;
+}
+
 static json_t *upstream_json(
     const struct upstream *upstream, const struct scheduler *scheduler, unsigned index)
 {
@@ -87,10 +111,12 @@ static json_t *upstream_json(
 	json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:i, s:I, s:I}", "name", config->name,
 	    "kind", upstream_kind_names[config->kind], "host", upstream_name(config), "port", (int)config->port,
 	    "health", health_name(road), "connections", (json_int_t)upstream_connections(upstream),
-	    "connections_max", (int)config->connections, "ready",
+	    "connections_max", (int)config->window.connections, "ready",
 	    (json_int_t)scheduler_ready(scheduler, index), "waiting",
 	    (json_int_t)scheduler_waiting(scheduler, index));
 
+	json_object_set_new(object, "window",
+	    window_json(upstream_window(upstream), road, scheduler_ready(scheduler, index)));
 	if (road->health == ROAD_OPEN)
 		return object;
 	int64_t left_ms = road->held_until_ms - clock_mono_ms();

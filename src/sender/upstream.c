@@ -1,5 +1,6 @@
 #include "sender/upstream.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -13,14 +14,20 @@
 #include "base/timer.h"
 #include "config/config.h"
 #include "sender/client.h"
-#include "sender/token.h"
 #include "sender/attempt.h"
+#include "sender/token.h"
+#include "sender/windows.h"
 
 /* So many parts stand ready for each connection that may be open before no more are read from the disk. */
 #define READY_PER_CONNECTION 4
 
+/* After an answer that asks to slow down, one connection is enough for so long. */
+#define SINGLE_MS     300000
+#define TELL_EVERY_MS 3600000
+
 struct connection {
 	struct client *client;
+	unsigned recipients; /* of what it carries now */
 	bool has_logged_in;
 	LIST_ENTRY(connection) next;
 };
@@ -30,6 +37,9 @@ struct upstream {
 	const struct upstream_config *config;
 	unsigned index;
 	struct road road;
+	struct send_window *window;
+	struct event *window_opens;
+	int64_t told_full_ms[QUOTA_SPANS]; /* when the log was told of each limit, monotonic; 0: never */
 	struct client_settings settings;
 	LIST_HEAD(, connection) connections;
 	size_t connection_count, busy;
@@ -77,6 +87,8 @@ int64_t upstream_hold(struct upstream *u, const struct failure *why)
 	/* The domain's mail may have moved. */
 	u->settings.mx.until_ms = 0;
 	timer_set(u->hold_end, ms);
+	if (why->cause->outcome == OUTCOME_S)
+		u->window->single_until_ms = now_ms + ms + SINGLE_MS;
 	if (was_held)
 		return ms;
 	log_event(road_alarm(&u->road, now_ms) ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
@@ -108,6 +120,36 @@ void upstream_release(struct upstream *u)
 	u->token_retried = false;
 	road_release(&u->road);
 	upstream_pump(u);
+}
+
+/* --- the window --- */
+
+static void on_window_opens(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	upstream_pump(cookie);
+}
+
+/* Nothing is tried meanwhile, and nothing fails. In the log at most once an hour. */
+static void wait_for_window(struct upstream *u, int64_t now_ms)
+{
+	static const char *const keys[QUOTA_SPANS] = {
+	    "messages_per_minute", "messages_per_hour", "recipients_per_day"};
+	char limit[WINDOW_TEXT_MAX], key[64];
+	int64_t wait_ms;
+	enum quota_span span = window_full(&u->window->window, now_ms, &wait_ms);
+
+	timer_set(u->window_opens, wait_ms);
+	if (u->told_full_ms[span] != 0 && now_ms - u->told_full_ms[span] < TELL_EVERY_MS)
+		return;
+	u->told_full_ms[span] = now_ms;
+	snprintf(key, sizeof key, "upstreams.window.%s", keys[span]);
+	log_event(LOG_LEVEL_NOTICE, "window-full", kv_str("upstream", u->config->name),
+	    kv_str("window", u->window->name),
+	    kv_str("limit", window_limit_text(limit, &u->window->window, span)), kv_str("key", key),
+	    kv_i64("wait_ms", wait_ms),
+	    kv_str("consequence", "mail waits in the queue and leaves as the window allows"));
 }
 
 /* --- connections --- */
@@ -143,6 +185,7 @@ static void on_client_ended(struct upstream *u, struct client *client)
 {
 	struct connection *connection = connection_of(u, client);
 	const struct failure *failure = client_failure(client);
+	bool is_wanted = u->window->wanted_by != NULL && u->window->wanted_by != u;
 	bool token_was_stale = client_token_was_stale(client);
 	struct failure why;
 
@@ -150,29 +193,69 @@ static void on_client_ended(struct upstream *u, struct client *client)
 		why = *failure;
 	LIST_REMOVE(connection, next);
 	u->connection_count--;
+	u->window->connections--;
 	client_free(client);
 	free(connection);
 	judge_end(u, failure != NULL ? &why : NULL, token_was_stale);
 	if (u->connection_count == 0)
 		u->owner->idle(u->owner->arg, u->index);
+	if (is_wanted)
+		u->owner->open(u->owner->arg);
 	upstream_pump(u);
+}
+
+/* How many recipients a message may have that is taken now; 0: there is none, or the road or the window is shut. */
+static unsigned room(struct upstream *u)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (u->owner->ready(u->owner->arg, u->index) == 0 || !road_usable(&u->road, now_ms))
+		return 0;
+	/* One message at a time shows whether the road is open again. */
+	if (u->road.health == ROAD_PROBING && u->busy > 0)
+		return 0;
+	unsigned recipients = window_room(&u->window->window, now_ms);
+	if (recipients == 0)
+		wait_for_window(u, now_ms);
+	return recipients;
+}
+
+/* Whether another connection has to go: it is one too many, or another upstream of this mailbox has none. */
+static bool is_one_too_many(const struct upstream *u)
+{
+	return u->window->connections > send_window_connections(u->window, clock_mono_ms()) ||
+	       (u->window->wanted_by != NULL && u->window->wanted_by != u);
 }
 
 static void use_connection(struct upstream *u, struct connection *connection)
 {
 	struct attempt *attempt = NULL;
 
-	if (u->draining || client_is_stale(connection->client)) {
+	if (u->draining || client_is_stale(connection->client) || is_one_too_many(u)) {
 		client_quit(connection->client);
 		return;
 	}
-	/* One message at a time shows whether the road is open again. */
-	if (road_usable(&u->road, clock_mono_ms()) && (u->road.health != ROAD_PROBING || u->busy == 0))
-		attempt = u->owner->take(u->owner->arg, u->index);
+	unsigned recipients = room(u);
+	if (recipients > 0)
+		attempt = u->owner->take(u->owner->arg, u->index, recipients);
 	if (attempt == NULL)
 		return;
 	u->busy++;
+	connection->recipients = (unsigned)attempt->count;
+	window_begin(&u->window->window, connection->recipients);
 	client_send(connection->client, attempt);
+}
+
+/* What the upstream has taken counts for its recipients; what it has seen, as a message. */
+static void count_sent(struct upstream *u, const struct connection *connection, const struct attempt *attempt)
+{
+	unsigned delivered = 0;
+
+	for (size_t i = 0; i < attempt->count; i++)
+		delivered += attempt->recipients[i].failure == NULL;
+	window_end(
+	    &u->window->window, connection->recipients, delivered, attempt->not_begun, clock_mono_ms());
+	windows_changed(u->owner->windows);
 }
 
 static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
@@ -191,6 +274,7 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 		break;
 	case CLIENT_DONE:
 		u->busy--;
+		count_sent(u, connection_of(u, client), attempt);
 		u->owner->done(u->owner->arg, attempt);
 		break;
 	case CLIENT_ENDED:
@@ -205,6 +289,7 @@ static void open_connection(struct upstream *u)
 
 	LIST_INSERT_HEAD(&u->connections, connection, next);
 	u->connection_count++;
+	u->window->connections++;
 	count(&u->owner->counters->upstream_connections, 1);
 	connection->client = client_new(&u->settings, on_client, u);
 }
@@ -220,11 +305,36 @@ static size_t connections_to_be(const struct upstream *u)
 	return n;
 }
 
+/* Whether work waits that no connection is on its way for. */
+static bool needs_connection(struct upstream *u)
+{
+	size_t ready = u->owner->ready(u->owner->arg, u->index), to_be = connections_to_be(u);
+
+	return ready > to_be && room(u) > 0;
+}
+
+/* Where the mailbox has no connection left, the next one that ends is for the upstream that has none. */
+static bool may_open(struct upstream *u)
+{
+	struct send_window *window = u->window;
+
+	if (u->road.health == ROAD_PROBING && u->connection_count > 0)
+		return false;
+	bool is_free = window->connections < send_window_connections(window, clock_mono_ms()) &&
+		       u->connection_count < u->config->window.connections &&
+		       (window->wanted_by == NULL || window->wanted_by == u);
+	if (!is_free && u->connection_count == 0 && window->wanted_by == NULL)
+		window->wanted_by = u;
+	return is_free;
+}
+
 void upstream_pump(struct upstream *u)
 {
 	struct connection *connection, *following;
-	size_t limit = u->config->connections;
 
+	/* It is wanted as long as there is use for it. */
+	if (u->window->wanted_by == u)
+		u->window->wanted_by = NULL;
 	if (u->draining || !road_usable(&u->road, clock_mono_ms()))
 		return;
 	for (connection = LIST_FIRST(&u->connections); connection != NULL; connection = following) {
@@ -232,9 +342,7 @@ void upstream_pump(struct upstream *u)
 		if (client_is_idle(connection->client))
 			use_connection(u, connection);
 	}
-	if (u->road.health == ROAD_PROBING)
-		limit = 1;
-	while (u->connection_count < limit && u->owner->ready(u->owner->arg, u->index) > connections_to_be(u))
+	while (needs_connection(u) && may_open(u))
 		open_connection(u);
 }
 
@@ -242,7 +350,7 @@ bool upstream_hungry(struct upstream *u)
 {
 	return !u->draining && road_usable(&u->road, clock_mono_ms()) &&
 	       u->owner->ready(u->owner->arg, u->index) <
-		   (size_t)u->config->connections * READY_PER_CONNECTION;
+		   (size_t)u->config->window.connections * READY_PER_CONNECTION;
 }
 
 void upstream_drain(struct upstream *u, bool abort)
@@ -277,6 +385,8 @@ struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road,
 	u->index = road;
 	LIST_INIT(&u->connections);
 	u->hold_end = evtimer_new(owner->base, on_hold_end, u);
+	u->window = windows_of(owner->windows, u->config);
+	u->window_opens = evtimer_new(owner->base, on_window_opens, u);
 	if (client_settings_init(&u->settings, &means, u->config, err) < 0) {
 		upstream_free(u);
 		return NULL;
@@ -287,6 +397,11 @@ struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road,
 size_t upstream_connections(const struct upstream *u)
 {
 	return u->connection_count;
+}
+
+struct send_window *upstream_window(const struct upstream *u)
+{
+	return u->window;
 }
 
 const struct road *upstream_road(const struct upstream *u)
@@ -317,5 +432,6 @@ void upstream_free(struct upstream *u)
 	}
 	client_settings_free(&u->settings);
 	event_free(u->hold_end);
+	event_free(u->window_opens);
 	free(u);
 }

@@ -16,6 +16,7 @@ struct resolver;
 struct attempt;
 struct upstream;
 struct upstream_config;
+struct windows;
 
 /* What all upstreams share, and how they get their work. Borrowed. */
 struct upstream_owner {
@@ -24,9 +25,10 @@ struct upstream_owner {
 	struct counters *counters;
 	struct http *http;
 	struct resolver *resolver;
+	struct windows *windows;
 	void *arg;
 	size_t (*ready)(void *arg, unsigned road);			/* parts that stand ready */
-	struct attempt *(*take)(void *arg, unsigned road);		/* the next, or NULL */
+	struct attempt *(*take)(void *arg, unsigned road, size_t recipients);	/* the next, of at most so many; or NULL */
 	void (*done)(void *arg, struct attempt *attempt);	/* concluded; the owner's again. Called from the loop */
 	void (*idle)(void *arg, unsigned road);				/* the last connection has ended */
 	void (*open)(void *arg);					/* a hold is over: work may be read and taken again */
@@ -57,6 +59,7 @@ void upstream_release(struct upstream *upstream);
 void upstream_drain(struct upstream *upstream, bool abort);
 
 size_t upstream_connections(const struct upstream *upstream);
+struct send_window *upstream_window(const struct upstream *upstream);
 const struct road *upstream_road(const struct upstream *upstream);
 const struct failure *upstream_first_refused(const struct upstream *upstream);	/* token_first_refused */
 const struct upstream_config *upstream_config_of(const struct upstream *upstream);

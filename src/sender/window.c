@@ -1,6 +1,7 @@
 #include "sender/window.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Where only the end of what is under way makes room; whoever ends it looks again at once. */
@@ -123,6 +124,15 @@ enum quota_span window_full(struct window *window, int64_t now_ms, int64_t *wait
 		full = span;
 	}
 	return full;
+}
+
+const char *window_limit_text(char dst[WINDOW_TEXT_MAX], const struct window *window, enum quota_span span)
+{
+	static const char *const of[QUOTA_SPANS] = {
+	    "messages a minute", "messages an hour", "recipients in 24 hours"};
+
+	snprintf(dst, WINDOW_TEXT_MAX, "%u %s", window->limits.of[span], of[span]);
+	return dst;
 }
 
 void window_begin(struct window *window, unsigned recipients)

@@ -40,6 +40,10 @@ void window_assume_used(struct window *window, int64_t now_ms);
 /* Bring usage up to now. */
 void window_advance(struct window *window, int64_t now_ms);
 
+/* "25 messages a minute". Returns dst. */
+#define WINDOW_TEXT_MAX 64
+const char *window_limit_text(char dst[WINDOW_TEXT_MAX], const struct window *window, enum quota_span span);
+
 /* How many recipients a message may have that is sent now: 0 to WINDOW_ANY. */
 unsigned window_room(struct window *window, int64_t now_ms);
 

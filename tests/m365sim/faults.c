@@ -84,7 +84,8 @@ static const struct action_row {
     [ACTION_LENGTH] = {"length", AT(TOKENS), NUMBER, "N", "about so many characters (else 1600)"},
     [ACTION_CONNECTIONS] = {"connections", AT(THROTTLE), NUMBER, "N",
 	"432 at the end of data on connections beyond N of a user"},
-    [ACTION_PER_MINUTE] = {"per-minute", AT(THROTTLE), NUMBER, "N", "432 beyond N messages in 60 s"},
+    [ACTION_PER_MINUTE] = {"per-minute", AT(THROTTLE), NUMBER, "N", "432 beyond N messages of a user in a minute"},
+    [ACTION_PER_DAY] = {"per-day", AT(THROTTLE), NUMBER, "N", "550 5.1.90 beyond N recipients of a user in a day"},
 };
 
 struct rule {

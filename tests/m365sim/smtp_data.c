@@ -2,7 +2,6 @@
 #include "smtp_session.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,34 +12,9 @@
 #include "stop.h"
 #include "store.h"
 #include "text.h"
+#include "throttle.h"
 
-#define RATE_MAX     1024 /* messages remembered for the rate */
-#define RATE_SPAN_US 60000000
 #define UNKNOWN_SIZE 100000 /* what per cents are taken of when the client announced nothing */
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int64_t rate_times[RATE_MAX];
-static size_t rate_next;
-
-/* Whether one message more within the last minute stays within limit; counts it if so. */
-static bool within_rate(long limit)
-{
-	int64_t now = text_now_us();
-	bool within = true;
-	long recent = 0;
-	size_t i;
-
-	pthread_mutex_lock(&lock);
-	for (i = 0; i < RATE_MAX; i++)
-		recent += rate_times[i] > now - RATE_SPAN_US;
-	within = recent < limit;
-	if (within) {
-		rate_times[rate_next] = now;
-		rate_next = (rate_next + 1) % RATE_MAX;
-	}
-	pthread_mutex_unlock(&lock);
-	return within;
-}
 
 /* The verdict first, the content afterwards and for nothing. */
 static void answer_early(struct session *session, const char *text)
@@ -172,9 +146,6 @@ static bool has_bare_ends(const struct session *session)
 /* A refusal of the message as such, or NULL. */
 static const char *refusal(struct session *session)
 {
-	enum front front = session->connection->front;
-	struct fault fault;
-
 	if (!session->incoming && session->received <= play_of(session)->size)
 		return "452 4.3.1 Insufficient system resources";
 	if (session->received > play_of(session)->size)
@@ -182,15 +153,7 @@ static const char *refusal(struct session *session)
 	if (has_bare_ends(session))
 		return "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal; message contains bare linefeeds, which "
 		       "cannot be sent via DATA and receiving system does not support BDAT";
-	if (session->mechanism &&
-	    faults_take(front, STAGE_THROTTLE, NULL, ACTION_BIT(ACTION_CONNECTIONS), &fault) &&
-	    smtp_auth_rank(session) >= (unsigned)fault.number)
-		return "432 4.3.2 Concurrent connections limit exceeded. Visit "
-		       "https://aka.ms/concurrent_sending for more information.";
-	if (faults_take(front, STAGE_THROTTLE, NULL, ACTION_BIT(ACTION_PER_MINUTE), &fault) &&
-	    !within_rate(fault.number))
-		return "432 4.3.2 STOREDRV.ClientSubmit; exceeded the message limit per account";
-	return NULL;
+	return throttle_refusal(session);
 }
 
 static json_t *text_or_null(const char *text)

@@ -4,7 +4,7 @@
 #define M365SIM_STATS_H
 
 #define STATS(X) \
-	X(messages) X(bytes) X(messages_refused) X(recipients_refused) \
+	X(messages) X(bytes) X(messages_refused) X(throttled) X(recipients_refused) \
 	X(token_requests) X(tokens_issued) X(token_refusals) \
 	X(auth_ok) X(auth_failed) X(authenticated_now) X(authenticated_peak) \
 	X(tls_handshakes) X(tls_failures) X(protocol_errors) \

@@ -94,10 +94,15 @@ def free_port():
             return port
 
 
-def environment():
-    """For children: sanitizers report to stderr and end the process."""
-    return dict(os.environ, ASAN_OPTIONS="abort_on_error=0:detect_leaks=1:" + os.environ.get("ASAN_OPTIONS", ""),
-                UBSAN_OPTIONS="print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""))
+def environment(clock=None):
+    """For children: sanitizers report to stderr and end the process. With a clock they run by it; clock.so has none of what a
+    sanitizer wants to see first among the libraries."""
+    own = dict(os.environ, ASAN_OPTIONS="abort_on_error=0:detect_leaks=1:" + os.environ.get("ASAN_OPTIONS", ""),
+               UBSAN_OPTIONS="print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""))
+    if clock:
+        own.update(LD_PRELOAD=binary("clock.so"), CLOCK_CONTROL=str(clock.path),
+                   ASAN_OPTIONS="verify_asan_link_order=0:" + own["ASAN_OPTIONS"])
+    return own
 
 
 def read_text(path):
@@ -128,12 +133,14 @@ class Message:
 
 
 class Sim:
-    """m365sim. start() and restart() keep the ports once they are known."""
+    """m365sim. start() and restart() keep the ports once they are known. With clock=True it runs by Sim.clock, which a relay can
+    share: Relay(clock=sim.clock)."""
 
-    def __init__(self, folder, **options):
+    def __init__(self, folder, clock=False, **options):
         self.dir = pathlib.Path(folder)
         self.dir.mkdir(parents=True, exist_ok=True)
-        self.options = dict(tenant=TENANT, client_id=CLIENT_ID, secret=SECRET, mailbox=MAILBOX, **options)
+        self.clock = Clock(self.dir / "clock") if clock else None
+        self.options = dict(tenant=TENANT, client_id=CLIENT_ID, secret=SECRET, mailbox=MAILBOX) | options
         self.ports = {}
         self.process = None
         self.serves_daemon = False
@@ -153,7 +160,7 @@ class Sim:
                 arguments += [f"--{name}-port", str(self.ports[name])]
         (self.dir / "ports.json").unlink(missing_ok=True)
         with open(self.dir / "stderr", "ab") as stderr:
-            self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr, env=environment())
+            self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr, env=environment(self.clock))
         self.ports = wait_until(self._ready, 20, lambda: f"the simulator to start: {read_text(self.dir / 'stderr')}")
         return self
 
@@ -426,12 +433,13 @@ class Clock:
 
 class Relay:
     """mfdrelay serve, with its config, spool and log in folder. Keyword arguments are config keys, merged into the default
-    one; Relay.settings can be changed freely before start() or reload(). With clock=True the daemon runs by Relay.clock."""
+    one; Relay.settings can be changed freely before start() or reload(). With clock=True the daemon runs by Relay.clock; clock=sim.clock shares the
+    simulator's."""
 
     def __init__(self, folder, sim=None, clock=False, **overrides):
         self.dir = pathlib.Path(folder)
         self.dir.mkdir(parents=True, exist_ok=True)
-        self.clock = Clock(self.dir / "clock") if clock else None
+        self.clock = Clock(self.dir / "clock") if clock is True else clock or None
         self.sim = sim
         if sim:
             sim.serves_daemon = True
@@ -453,6 +461,7 @@ class Relay:
         """The default upstream: submission by OAuth at the simulator."""
         return merge({
             "name": "submission", "kind": "submission", "mailbox": MAILBOX, "host": "localhost",
+            "window": {"messages_per_minute": 0},  # what tests of other things send is not paced
             "port": self.sim.smtp_port if self.sim else 9, "ca": self.sim.ca if self.sim else "/dev/null",
             "oauth": {"tenant": TENANT, "client_id": CLIENT_ID, "client_secret": f"file:{self.dir}/client-secret",
                       "authority": f"https://localhost:{self.sim.login_port if self.sim else 9}",
@@ -483,19 +492,11 @@ class Relay:
         self.write_config()
         self._log = open(self.log_file, "ab")
         self.process = subprocess.Popen([binary("mfdrelay"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
-                                        stdout=self._log, stderr=self._log, env=self.environment(), cwd=self.dir)
+                                        stdout=self._log, stderr=self._log, env=environment(self.clock), cwd=self.dir)
         self._log.close()
         if wait:
             self.wait_banner(timeout)
         return self
-
-    def environment(self):
-        """The daemon's. clock.so has none of what a sanitizer wants to see first among the libraries."""
-        own = environment()
-        if self.clock:
-            own.update(LD_PRELOAD=binary("clock.so"), CLOCK_CONTROL=str(self.clock.path),
-                       ASAN_OPTIONS="verify_asan_link_order=0:" + own["ASAN_OPTIONS"])
-        return own
 
     def wait_banner(self, timeout=15):
         def banner():

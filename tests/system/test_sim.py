@@ -73,9 +73,9 @@ def authenticate(client, bearer, user=MAILBOX):
     return client.docmd(xoauth2(user, bearer))
 
 
-def logged_in(sim):
+def logged_in(sim, user=MAILBOX):
     client = connect(sim)
-    assert authenticate(client, token(sim))[0] == 235
+    assert authenticate(client, token(sim), user)[0] == 235
     return client
 
 
@@ -598,6 +598,23 @@ def test_throttle_per_minute(sim):
     sim.faults("throttle per-minute 2")
     client = logged_in(sim)
     assert [submit(client, harness.make_mail())[0] for _ in range(3)] == [250, 250, 432]
+    assert b"exceeded the message limit per account" in submit(client, harness.make_mail())[1]
+    assert sim.stats()["throttled"] == 2
+
+
+def test_throttle_per_day_slides(make_sim):
+    """Each user has a day of their own."""
+    sim = make_sim(clock=True, mailbox="*@contoso.com")
+    sim.faults("throttle per-day 2")
+    first, second = logged_in(sim), logged_in(sim, "second@contoso.com")
+    assert [submit(first, harness.make_mail())[0] for _ in range(2)] == [250, 250]
+    code, text = submit(first, harness.make_mail())
+    assert code == 550 and b"5.1.90" in text and b"daily limit" in text
+    assert submit(second, harness.make_mail())[0] == 250
+    sim.clock.forward(harness.DAY - 600)
+    assert submit(first, harness.make_mail())[0] == 550
+    sim.clock.forward(601)
+    assert submit(first, harness.make_mail())[0] == 250
 
 
 def test_bad_rules_are_told(sim):

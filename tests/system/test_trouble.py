@@ -250,7 +250,7 @@ def test_a_bdat_refused_at_once_bounces_nothing(sim, relay):
 
 def test_a_line_that_nothing_asked_for_loses_no_message(sim, make_relay):
     relay = make_relay(sim, start=False)
-    relay.settings["upstreams"][0]["window"] = {"connections": 1}
+    relay.settings["upstreams"][0]["window"]["connections"] = 1
     relay.start()
     sim.faults("final-dot extra 250 2.0.0 OK times=1", "final-dot reply 451 4.3.0 Not taken times=1")
     for i in range(2):
@@ -356,7 +356,7 @@ def send_once(relay, content):
 
 def test_connections_never_exceed_the_window_across_reloads(sim, make_relay):
     relay = make_relay(sim, start=False)
-    relay.settings["upstreams"][0]["window"] = {"connections": 3}
+    relay.settings["upstreams"][0]["window"]["connections"] = 3
     relay.start()
     sim.faults("final-dot delay 30")
     for i in range(200):

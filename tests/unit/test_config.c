@@ -256,7 +256,7 @@ static void test_every_key_is_stored(void **state)
 	assert_int_equal(road->port, 26);
 	assert_int_equal(road->tls, UPSTREAM_TLS_IMPLICIT);
 	assert_string_equal(road->mailbox, "m@a.example");
-	assert_int_equal(road->connections, 7);
+	assert_int_equal(road->window.connections, 7);
 	assert_string_equal(road->oauth->tenant, "t.example");
 	assert_string_equal(road->oauth->credential.client_secret, "credential:good");
 	assert_string_equal(road->oauth->scope, "https://s.example/.default");
@@ -284,24 +284,32 @@ static void test_kind_defaults(void **state)
 	static const struct {
 		const char *upstream;
 		const char *host;
-		unsigned port, connections, recipients;
+		unsigned port, recipients;
+		struct window_config window;
 	} cases[] = {
 	    {"kind = \"submission\"; user = \"u\"; password = \"credential:good\";", "smtp.office365.com",
-		587, 2, 500},
-	    {"kind = \"hve\"; user = \"u\"; password = \"credential:good\";", "smtp.hve.mx.microsoft", 587, 2,
-		50},
-	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 2, 200},
-	    {"kind = \"connector\"; host = \"mx.example\";", "mx.example", 25, 2, 200},
+		587, 500, {2, 25, 0, 10000}},
+	    {"kind = \"hve\"; user = \"u\"; password = \"credential:good\";", "smtp.hve.mx.microsoft", 587,
+		50, {2, 0, 0, 0}},
+	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 200, {2, 0, 0, 0}},
+	    {"kind = \"connector\"; host = \"mx.example\";", "mx.example", 25, 200, {2, 0, 0, 0}},
 	    {"kind = \"acs\"; user = \"u\"; password = \"credential:good\"; mailbox = \"a@b.example\";",
-		"smtp.azurecomm.net", 587, 2, 50},
+		"smtp.azurecomm.net", 587, 50, {2, 30, 100, 0}},
 	    {"kind = \"submission\"; cloud = \"dod\"; user = \"u\"; password = \"credential:good\";",
-		"outlook-dod.office365.us", 587, 2, 500},
+		"outlook-dod.office365.us", 587, 500, {2, 25, 0, 10000}},
 	    {"kind = \"hve\"; cloud = \"dod\"; host = \"hve.example\"; user = \"u\"; password = "
 	     "\"credential:good\"; limits = { recipients = 20; };",
-		"hve.example", 587, 2, 20},
-	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 5, 0},
-	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"implicit\";", "mx.example", 465, 5, 0},
-	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"none\"; port = 26;", "mx.example", 26, 5, 0},
+		"hve.example", 587, 20, {2, 0, 0, 0}},
+	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 0, {5, 0, 0, 0}},
+	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"implicit\";", "mx.example", 465, 0,
+		{5, 0, 0, 0}},
+	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"none\"; port = 26;", "mx.example", 26, 0,
+		{5, 0, 0, 0}},
+	    {"kind = \"submission\"; user = \"u\"; password = \"credential:good\"; window = { connections = "
+	     "1; messages_per_minute = 0; messages_per_hour = 300; };",
+		"smtp.office365.com", 587, 500, {1, 0, 300, 10000}},
+	    {"kind = \"smtp\"; host = \"mx.example\"; window = { recipients_per_day = 7; };", "mx.example",
+		587, 0, {5, 0, 0, 7}},
 	};
 
 	(void)state;
@@ -315,7 +323,7 @@ static void test_kind_defaults(void **state)
 			fail_msg("%s: %s", cases[i].upstream, problems.items[0].text);
 		assert_string_equal(config->upstreams[0].host, cases[i].host);
 		assert_int_equal(config->upstreams[0].port, cases[i].port);
-		assert_int_equal(config->upstreams[0].connections, cases[i].connections);
+		assert_memory_equal(&config->upstreams[0].window, &cases[i].window, sizeof cases[i].window);
 		assert_int_equal(config->upstreams[0].limits.recipients, cases[i].recipients);
 		config_free(config);
 		config_problems_free(&problems);

@@ -177,7 +177,7 @@ static struct attempt *take_after(int64_t ms)
 {
 	now_ms += ms;
 	scheduler_advance(scheduler, now_ms);
-	return queue_take(queue, 0);
+	return queue_take(queue, 0, SIZE_MAX);
 }
 
 /* Every recipient from the index-th of the attempt on gets that reply to its RCPT. */

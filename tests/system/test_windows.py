@@ -1,0 +1,170 @@
+"""Send windows: what is more than Microsoft allows a mailbox waits, and is never refused. Relay and simulator live in the same
+time here, which the test moves on."""
+
+import datetime
+import json
+import re
+import threading
+
+import pytest
+
+import harness
+from harness import DAY, make_mail, wait_until
+
+MICROSOFT = ["throttle connections 3", "throttle per-minute 30", "throttle per-day 10000"]
+PACED = {"messages_per_minute": 25}
+WINDOW_OPENS_S = 61  # a minute, and the second by which it slides
+
+
+@pytest.fixture
+def sim(make_sim):
+    sim = make_sim(clock=True, mailbox="scan*@contoso.com")
+    sim.faults(MICROSOFT)
+    return sim
+
+
+@pytest.fixture
+def make_paced(sim, make_relay):
+    """make_paced(**window) makes a relay whose mailbox has that window, the kind's where it says nothing."""
+    def make(window=None, **config):
+        relay = make_relay(sim, start=False, clock=sim.clock, **config)
+        relay.settings["upstreams"] = [relay.upstream(window=PACED | (window or {}))]
+        return relay.start()
+    return make
+
+
+def window(relay):
+    status = json.loads(relay.cli("status", "--json").stdout)
+    return status["upstreams"][0]["window"]
+
+
+def wait_full(relay):
+    return wait_until(lambda: window(relay) if "waits_for" in window(relay) else None, 20, "mail to wait for its window")
+
+
+def kept(relay):
+    """How many messages of the last minute the file quota holds."""
+    pairs = re.search(r"^minute: (.*)$", harness.read_text(relay.spool / "quota"), re.M)
+    return sum(int(pair.partition("=")[2]) for pair in pairs[1].split()) if pairs else 0
+
+
+def send_many(relay, n, client=None):
+    def send(client):
+        for i in range(n):
+            client.sendmail("printer@contoso.com", ["boss@contoso.com"], make_mail(subject=f"number {i}"))
+    if client:
+        return send(client)
+    with relay.smtp() as client:
+        send(client)
+
+
+def most_in_a_minute(messages):
+    times = sorted(datetime.datetime.fromisoformat(m["received"].replace("Z", "+00:00")).timestamp() for m in messages)
+    return max(sum(begin <= t < begin + 60 for t in times) for begin in times)
+
+
+def test_burst_of_500_leaves_as_fast_as_the_window_allows_and_none_is_refused(sim, make_paced):
+    relay = make_paced()
+    device = threading.Thread(target=send_many, args=(relay, 500))
+    device.start()
+    for minute in range(1, 20):
+        sim.wait_messages(25 * minute, timeout=30)
+        shown = wait_full(relay)
+        assert shown["waits_for"] == "25 messages a minute" and shown["wait_s"] <= WINDOW_OPENS_S, shown
+        assert shown["minute"] == {"used": 25, "limit": 25} and shown["day"] == {"used": 25 * minute, "limit": 10000}
+        assert len(sim.messages()) == 25 * minute
+        sim.clock.forward(WINDOW_OPENS_S)
+    device.join()
+    messages = sim.wait_messages(500)
+    relay.wait_empty()
+    stats = sim.stats()
+    assert stats["throttled"] == 0 and stats["messages_refused"] == 0 and len(messages) == 500
+    assert most_in_a_minute(messages) <= 25 and stats["authenticated_peak"] <= 2
+    assert not relay.events("deferred") and not relay.events("put-off") and not relay.events("road-held")
+    assert relay.events("window-full")[0]["key"] == "upstreams.window.messages_per_minute"
+    assert len(relay.events("window-full")) == 1, "told once an hour"
+
+
+def test_waiting_is_shown_and_is_no_attempt(sim, make_paced):
+    relay = make_paced({"messages_per_minute": 2})
+    send_many(relay, 5)
+    sim.wait_messages(2)
+    wait_full(relay)
+    text = relay.cli("status").stdout
+    assert "waiting for its send window: 2 messages a minute; more leaves in" in text
+    assert "window: 2 of 2 messages this minute, 2 of 10000 recipients in 24 hours" in text
+    listed = relay.cli("queue", "list").stdout
+    assert listed.count("waits for its send window: 2 messages a minute") == 1, listed
+    for message in json.loads(relay.cli("queue", "list", "--json").stdout):
+        assert message["recipients"][0]["attempts"] == 0 and message["recipients"][0]["status"] == "pending"
+    assert not list((relay.spool / "state").iterdir())
+
+
+@pytest.mark.parametrize("end", ["kill_all", "reload"])
+def test_what_was_sent_is_kept_over_a_restart(sim, make_paced, end):
+    relay = make_paced({"messages_per_minute": 3})
+    send_many(relay, 4)
+    sim.wait_messages(3)
+    wait_full(relay)
+    wait_until(lambda: kept(relay) == 3, 10, "the quota to be written")
+    if end == "reload":
+        relay.reload(report_to="other@contoso.com")
+        relay.wait_event("reloaded")
+    else:
+        getattr(relay, end)()
+        relay.start()
+    assert wait_full(relay)["minute"]["used"] == 3 and len(sim.messages()) == 3
+    sim.clock.forward(WINDOW_OPENS_S)
+    sim.wait_messages(4)
+    relay.wait_empty()
+    assert window(relay)["day"]["used"] == 4
+
+
+@pytest.mark.parametrize("leap", [365 * DAY, -365 * DAY])
+def test_wall_clock_that_leaps_while_down_brings_neither_storm_nor_stop(sim, make_paced, leap):
+    relay = make_paced({"messages_per_minute": 3, "recipients_per_day": 5})
+    send_many(relay, 5)
+    sim.wait_messages(3)
+    wait_full(relay)
+    relay.stop()
+    sim.clock.set_wall(leap)
+    relay.start()
+    shown = wait_full(relay)
+    assert shown["minute"]["used"] == 3 and len(sim.messages()) == 3
+    assert shown["day"]["used"] == (3 if leap < 0 else 0)
+    sim.clock.set_wall(-leap)  # for the certificates
+    sim.clock.forward(WINDOW_OPENS_S)
+    sim.wait_messages(5)
+    relay.wait_empty()
+    assert sim.stats()["throttled"] == 0
+
+
+def test_damaged_quota_counts_as_a_used_up_minute(sim, make_paced):
+    relay = make_paced()
+    relay.stop()
+    (relay.spool / "quota").write_text("mfdrelay-quota 1\nwritten-ms: soon\n")
+    relay.start()
+    assert "line 2" in relay.wait_event("quota-damaged")[0]["why"]
+    relay.send(make_mail())
+    wait_full(relay)
+    assert not sim.messages() and (relay.spool / "quota.damaged").exists()
+    sim.clock.forward(WINDOW_OPENS_S)
+    sim.wait_messages(1)
+    wait_until(lambda: (relay.spool / "quota").exists(), 10, "a new quota")
+
+
+def test_recipients_of_a_day_leave_as_the_day_slides(sim, make_paced):
+    """A message with more recipients than the day has left goes to as many as it has, the others follow."""
+    relay = make_paced({"recipients_per_day": 5})
+    relay.send(make_mail(), recipients=[f"user{i}@contoso.com" for i in range(3)])
+    sim.wait_messages(1)
+    relay.send(make_mail(), recipients=[f"user{i}@contoso.com" for i in range(6)])
+    sim.wait_messages(2)
+    shown = wait_full(relay)
+    assert shown["waits_for"] == "5 recipients in 24 hours" and shown["day"]["used"] == 5
+    assert relay.events("window-full")[0]["key"] == "upstreams.window.recipients_per_day"
+    sim.clock.forward(DAY + 900)
+    messages = sim.wait_messages(3)
+    relay.wait_empty()
+    assert [len(m["rcpt"]) for m in messages] == [3, 2, 4]
+    assert sorted(messages[1]["rcpt"] + messages[2]["rcpt"]) == [f"user{i}@contoso.com" for i in range(6)]
