@@ -42,7 +42,7 @@ $(error what mfdrelay is built from is missing; run: sh contrib/setup.sh)
 endif
 endif
 
-all: $(BUILD)/mfdrelay
+all: $(BUILD)/mfdrelay $(BUILD)/mfdrelay-catalogue.7
 
 $(BUILD)/%.o: %.c Makefile
 	$(call say,CC,$<)
@@ -58,6 +58,15 @@ $(BUILD)/mfdrelay: $(BUILD)/src/main.o $(BUILD)/libmfdrelay.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(pkg_libs)
 
+# A page of the manual that is a table of the code.
+$(BUILD)/man/print_catalogue: $(BUILD)/man/print_catalogue.o $(BUILD)/libmfdrelay.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(pkg_libs)
+
+$(BUILD)/mfdrelay-catalogue.7: $(BUILD)/man/print_catalogue
+	$(call say,MAN,$@)
+	$(Q)$< > $@.new && mv $@.new $@
+
 # The simulator stands on its own feet: none of the daemon's code, so that no mistake is shared.
 $(BUILD)/m365sim: $(SIM_OBJECTS)
 	$(call say,LD,$@)
@@ -72,7 +81,7 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libmfdrelay.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(shell pkg-config --libs openssl)
 
--include $(OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) $(BENCH_TOOLS:=.d) $(BUILD)/src/main.d
+-include $(OBJECTS:.o=.d) $(BUILD)/man/print_catalogue.d $(SIM_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) $(BENCH_TOOLS:=.d) $(BUILD)/src/main.d
 
 define build_preload
 $(call say,LD,$@)
@@ -97,7 +106,7 @@ $(BUILD)/%.so: tests/system/%.c Makefile
 $(BUILD)/%.so: tests/crash/%.c Makefile
 	$(build_preload)
 
-system: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/probe.so $(BUILD)/clock.so $(BENCH_TOOLS)
+system: all $(BUILD)/m365sim $(BUILD)/probe.so $(BUILD)/clock.so $(BENCH_TOOLS)
 	$(call run_pytest,tests/system)
 
 # torture is the long form of these tests.
@@ -135,11 +144,13 @@ asan:
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 \
+		$(DESTDIR)$(PREFIX)/share/man/man7
 	install -d $(DESTDIR)$(SYSCONFDIR)/mfdrelay/conf.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
 	install -m 755 $(BUILD)/mfdrelay $(DESTDIR)$(PREFIX)/sbin/mfdrelay
 	install -m 644 man/mfdrelay.8 $(DESTDIR)$(PREFIX)/share/man/man8/mfdrelay.8
 	install -m 644 man/mfdrelay.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/mfdrelay.conf.5
+	install -m 644 $(BUILD)/mfdrelay-catalogue.7 $(DESTDIR)$(PREFIX)/share/man/man7/mfdrelay-catalogue.7
 	install -m 644 conf/mfdrelay.conf $(DESTDIR)$(PREFIX)/share/doc/mfdrelay/mfdrelay.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/mfdrelay/mfdrelay.conf || \
 		install -m 644 conf/mfdrelay.conf $(DESTDIR)$(SYSCONFDIR)/mfdrelay/mfdrelay.conf
@@ -152,6 +163,7 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/mfdrelay $(DESTDIR)$(UNITDIR)/mfdrelay.service
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/mfdrelay.conf
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/mfdrelay.8 $(DESTDIR)$(PREFIX)/share/man/man5/mfdrelay.conf.5
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man7/mfdrelay-catalogue.7
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
 
 clean:
