@@ -1,10 +1,10 @@
-/* The format, version 1; every line ends with LF, and nothing else may stand there:
+/* The format, version 2; every line ends with LF, and nothing else may stand there:
  *
- *	mfdrelay-state 1
+ *	mfdrelay-state 2
  *	id: 0d2k1p0a3f7ab9c4e
  *	reports: 0
  *	recipients: 1
- *	recipient: a@contoso.com            the envelope's, in its order; from here eight lines each
+ *	recipient: a@contoso.com            the envelope's, in its order; from here ten lines each
  *	status: pending                     or "delivered", "failed", "reported"
  *	attempts: 2
  *	wait-ms: 120000
@@ -12,6 +12,8 @@
  *	next-ms: 1795459980123
  *	upstream: submission
  *	reason: 451 4.7.0 Temporary server error
+ *	refused-by: internal direct         not in version 1
+ *	perhaps-taken-by: submission        not in version 1
  *	end: 1                              the number of recipients again
  */
 #include "spool/state.h"
@@ -27,8 +29,10 @@
 #include "spool/envelope.h"
 #include "spool/fields.h"
 
-#define VERSION_LINE "mfdrelay-state 1"
-#define UPSTREAM_MAX 255
+#define VERSION_LINE   "mfdrelay-state 2"
+#define VERSION_1_LINE "mfdrelay-state 1"
+#define UPSTREAM_MAX   255
+#define REFUSED_BY_MAX 512
 /* Far beyond what is ever written, and such that no sum overflows and no message is put off for ever. */
 #define WAIT_MAX_MS   (366ULL * 86400 * 1000)
 #define WAITED_MAX_MS (100 * WAIT_MAX_MS)
@@ -41,12 +45,23 @@ const char *recipient_status_name(enum recipient_status status)
 	return status_names[status];
 }
 
+/* Those that have not been set. */
+static void fill_texts(struct recipient_state *recipient)
+{
+	char **const texts[] = {
+	    &recipient->upstream, &recipient->reason, &recipient->refused_by, &recipient->perhaps_taken_by};
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (*texts[i] == NULL)
+			*texts[i] = xstrdup("");
+}
+
 void state_init(struct state *state, size_t recipients)
 {
 	*state =
 	    (struct state){.recipients = xcalloc(recipients, sizeof *state->recipients), .count = recipients};
 	for (size_t i = 0; i < recipients; i++)
-		state_set_reason(&state->recipients[i], "", "");
+		fill_texts(&state->recipients[i]);
 }
 
 /* One line of at most max bytes, not cut within a character of UTF-8. */
@@ -77,6 +92,41 @@ void state_set_reason(struct recipient_state *recipient, const char *upstream, c
 	recipient->reason = new_reason;
 }
 
+bool state_is_refused_by(const struct recipient_state *recipient, const char *upstream)
+{
+	size_t n = strlen(upstream);
+
+	for (const char *at = recipient->refused_by; *at != '\0'; at += strspn(at, " ")) {
+		size_t length = strcspn(at, " ");
+		if (length == n && memcmp(at, upstream, n) == 0)
+			return true;
+		at += length;
+	}
+	return false;
+}
+
+void state_add_refusal(struct recipient_state *recipient, const char *upstream)
+{
+	char *all;
+
+	if (state_is_refused_by(recipient, upstream))
+		return;
+	all =
+	    xasprintf("%s%s%s", recipient->refused_by, recipient->refused_by[0] != '\0' ? " " : "", upstream);
+	const char *kept = all;
+	while (strlen(kept) > REFUSED_BY_MAX && strchr(kept, ' ') != NULL)
+		kept = strchr(kept, ' ') + 1;
+	free(recipient->refused_by);
+	recipient->refused_by = clean(kept, REFUSED_BY_MAX);
+	free(all);
+}
+
+void state_set_perhaps_taken(struct recipient_state *recipient, const char *upstream)
+{
+	free(recipient->perhaps_taken_by);
+	recipient->perhaps_taken_by = clean(upstream, UPSTREAM_MAX);
+}
+
 static uint64_t not_negative(int64_t ms)
 {
 	return ms < 0 ? 0 : (uint64_t)ms;
@@ -93,6 +143,8 @@ static void put_recipient(
 	field_put_number(writer, "next-ms", not_negative(recipient->next_ms));
 	field_put_text(writer, "upstream", recipient->upstream);
 	field_put_text(writer, "reason", recipient->reason);
+	field_put_text(writer, "refused-by", recipient->refused_by);
+	field_put_text(writer, "perhaps-taken-by", recipient->perhaps_taken_by);
 }
 
 char *state_format(const struct state *state, const struct envelope *envelope, size_t *n)
@@ -150,7 +202,8 @@ static unsigned read_count(struct field_reader *reader, const char *name, uint64
 	return (unsigned)count;
 }
 
-static void read_recipient(struct field_reader *reader, const char *address, struct recipient_state *out)
+static void read_recipient(
+    struct field_reader *reader, unsigned version, const char *address, struct recipient_state *out)
 {
 	read_same(reader, "recipient", ADDRESS_MAX, address);
 	read_status(reader, out);
@@ -160,9 +213,15 @@ static void read_recipient(struct field_reader *reader, const char *address, str
 	out->next_ms = read_ms(reader, "next-ms", INT64_MAX);
 	field_string(reader, "upstream", 0, UPSTREAM_MAX, &out->upstream);
 	field_string(reader, "reason", 0, STATE_REASON_MAX, &out->reason);
+	if (version >= 2) {
+		field_string(reader, "refused-by", 0, REFUSED_BY_MAX, &out->refused_by);
+		field_string(reader, "perhaps-taken-by", 0, UPSTREAM_MAX, &out->perhaps_taken_by);
+	}
+	fill_texts(out);
 }
 
-static void read_recipients(struct field_reader *reader, const struct envelope *envelope, struct state *out)
+static void read_recipients(
+    struct field_reader *reader, unsigned version, const struct envelope *envelope, struct state *out)
 {
 	uint64_t count;
 
@@ -174,24 +233,32 @@ static void read_recipients(struct field_reader *reader, const struct envelope *
 	}
 	out->recipients = xcalloc((size_t)count, sizeof *out->recipients);
 	while (out->count < count && reader->status == FIELDS_GOOD) {
-		read_recipient(reader, envelope->recipients[out->count], &out->recipients[out->count]);
+		read_recipient(
+		    reader, version, envelope->recipients[out->count], &out->recipients[out->count]);
 		out->count++;
 	}
 	if (read_count(reader, "end", UINT_MAX) != count)
 		field_wrong(reader, "the number at the end is not that of the recipients");
 }
 
+static bool starts_with(struct str text, const char *start)
+{
+	return text.n >= strlen(start) && memcmp(text.p, start, strlen(start)) == 0;
+}
+
 int state_parse(struct str text, const struct envelope *envelope, struct state *out, struct err *err)
 {
 	struct field_reader reader = {.rest = text, .err = err};
 
+	unsigned version = starts_with(text, VERSION_1_LINE "\n") ? 1 : 2;
+
 	*out = (struct state){.reports = 0};
-	if (!field_line(&reader, VERSION_LINE) && reader.status == FIELDS_BAD)
+	if (!field_line(&reader, version == 1 ? VERSION_1_LINE : VERSION_LINE) && reader.status == FIELDS_BAD)
 		err_set(err,
 		    "line 1: not \"" VERSION_LINE "\": damaged, or written by a later version of mfdrelay");
 	read_same(&reader, "id", SPOOL_ID_MAX, envelope->id);
 	out->reports = read_count(&reader, "reports", REPORTS_MAX);
-	read_recipients(&reader, envelope, out);
+	read_recipients(&reader, version, envelope, out);
 	if (reader.status == FIELDS_GOOD && reader.rest.n > 0)
 		field_wrong(&reader, "more text follows");
 	if (reader.status == FIELDS_GOOD)
@@ -207,6 +274,8 @@ void state_free(struct state *state)
 	for (size_t i = 0; i < state->count; i++) {
 		free(state->recipients[i].upstream);
 		free(state->recipients[i].reason);
+		free(state->recipients[i].refused_by);
+		free(state->recipients[i].perhaps_taken_by);
 	}
 	free(state->recipients);
 	*state = (struct state){.reports = 0};

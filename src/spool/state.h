@@ -3,6 +3,7 @@
 #ifndef MFDRELAY_SPOOL_STATE_H
 #define MFDRELAY_SPOOL_STATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
@@ -10,7 +11,7 @@
 
 struct envelope;
 
-#define STATE_MAX (24u * 1024 * 1024)	/* octets; 10,000 recipients with all fields at their limits are less */
+#define STATE_MAX (32u * 1024 * 1024)	/* octets; 10,000 recipients with all fields at their limits are less */
 #define STATE_REASON_MAX 1024		/* octets of a reason */
 
 enum recipient_status {
@@ -29,6 +30,8 @@ struct recipient_state {
 				   than wait_ms, so a clock jump delays nothing */
 	char *upstream;		/* name of the last one tried, or "" */
 	char *reason;		/* its last reply or the cause, one line, or "" */
+	char *refused_by;	/* upstreams that left it to others (class N), their names parted by blanks, or "" */
+	char *perhaps_taken_by;	/* the upstream that got all of the content and whose answer was lost, or "" */
 };
 
 struct state {
@@ -42,6 +45,13 @@ void state_init(struct state *state, size_t recipients);
 
 /* Set text fields (copied; control characters made blanks, cut at their limit). */
 void state_set_reason(struct recipient_state *recipient, const char *upstream, const char *reason);
+
+/* Which upstreams it need not be offered again. Of more names than there is room for the oldest are forgotten, and would be
+ * asked once more. */
+void state_add_refusal(struct recipient_state *recipient, const char *upstream);
+bool state_is_refused_by(const struct recipient_state *recipient, const char *upstream);
+
+void state_set_perhaps_taken(struct recipient_state *recipient, const char *upstream);
 
 /* As text, malloc'ed, its length in *n; holds id and the recipients' addresses too, for people. */
 char *state_format(const struct state *state, const struct envelope *envelope, size_t *n);

@@ -28,8 +28,11 @@ static void check_reason(struct state *state, const struct envelope *envelope, s
 {
 	char *reason = strndup(words.p, words.n);
 
-	for (size_t i = 0; i < state->count; i++)
+	for (size_t i = 0; i < state->count; i++) {
 		state_set_reason(&state->recipients[i], reason, reason);
+		state_add_refusal(&state->recipients[i], reason);
+		state_set_perhaps_taken(&state->recipients[i], reason);
+	}
 	free(reason);
 	check_again(state, envelope);
 }

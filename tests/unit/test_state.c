@@ -31,6 +31,9 @@ static void fill(struct state *state)
 	state->recipients[0].waited_ms = 60000;
 	state->recipients[0].next_ms = 1795459980123;
 	state_set_reason(&state->recipients[0], "submission", "550 5.1.1 no such user: \"a\"");
+	state_add_refusal(&state->recipients[0], "internal");
+	state_add_refusal(&state->recipients[0], "direct");
+	state_set_perhaps_taken(&state->recipients[1], "direct");
 	state->recipients[1].status = RECIPIENT_DELIVERED;
 	state->recipients[1].attempts = UINT_MAX;
 	state->recipients[1].next_ms = INT64_MAX;
@@ -59,6 +62,8 @@ static void assert_same(const struct state *a, const struct state *b)
 		assert_int_equal(a->recipients[i].next_ms, b->recipients[i].next_ms);
 		assert_string_equal(a->recipients[i].upstream, b->recipients[i].upstream);
 		assert_string_equal(a->recipients[i].reason, b->recipients[i].reason);
+		assert_string_equal(a->recipients[i].refused_by, b->recipients[i].refused_by);
+		assert_string_equal(a->recipients[i].perhaps_taken_by, b->recipients[i].perhaps_taken_by);
 	}
 }
 
@@ -76,6 +81,50 @@ static void test_round_trip(void **unused)
 	state_free(&out);
 	state_free(&in);
 	free(text);
+}
+
+static void test_version_1_is_read(void **unused)
+{
+	static const char text[] =
+	    "mfdrelay-state 1\nid: " ID "\nreports: 0\nrecipients: 2\n"
+	    "recipient: a@contoso.com\nstatus: pending\nattempts: 1\nwait-ms: 60000\nwaited-ms: 0\n"
+	    "next-ms: 5\nupstream: submission\nreason: 451 4.7.0 later\n"
+	    "recipient: b@contoso.com\nstatus: delivered\nattempts: 0\nwait-ms: 0\nwaited-ms: 0\n"
+	    "next-ms: 0\nupstream: \nreason: \nend: 2\n";
+	struct state out;
+	struct err err = {""};
+
+	(void)unused;
+	assert_int_equal(parse(text, sizeof text - 1, &out, &err), 0);
+	assert_int_equal(out.recipients[0].attempts, 1);
+	assert_string_equal(out.recipients[0].refused_by, "");
+	assert_string_equal(out.recipients[1].perhaps_taken_by, "");
+	state_free(&out);
+}
+
+static void test_refusals(void **unused)
+{
+	struct state state;
+	char name[65];
+
+	(void)unused;
+	state_init(&state, 1);
+	struct recipient_state *recipient = &state.recipients[0];
+	assert_false(state_is_refused_by(recipient, "direct"));
+	state_add_refusal(recipient, "direct");
+	state_add_refusal(recipient, "direct");
+	assert_string_equal(recipient->refused_by, "direct");
+	assert_true(state_is_refused_by(recipient, "direct"));
+	assert_false(state_is_refused_by(recipient, "direc"));
+	assert_false(state_is_refused_by(recipient, "direct2"));
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "%064d", i);
+		state_add_refusal(recipient, name);
+		assert_true(state_is_refused_by(recipient, name));
+	}
+	assert_false(state_is_refused_by(recipient, "direct"));
+	assert_true(strlen(recipient->refused_by) <= 512);
+	state_free(&state);
 }
 
 static void test_negative_numbers_become_none(void **unused)
@@ -116,7 +165,9 @@ static void test_every_cut_is_refused(void **unused)
 static const struct {
 	const char *label, *from, *to;
 } edits[] = {
-    {"a later version is refused", "state 1", "state 2"},
+    {"a later version is refused", "state 2", "state 3"},
+    {"version 1 has no refusals", "state 2", "state 1"},
+    {"an upstream that may have taken it is no list", "perhaps-taken-by: direct\n", ""},
     {"another message's id is refused", "id: 0", "id: 1"},
     {"another recipient is refused", "recipient: b@", "recipient: c@"},
     {"another number of recipients is refused", "recipients: 2", "recipients: 1"},
@@ -266,6 +317,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_version_1_is_read),
+	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_negative_numbers_become_none),
 	    cmocka_unit_test(test_every_cut_is_refused),
 	    cmocka_unit_test(test_edits_are_refused),
