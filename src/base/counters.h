@@ -1,10 +1,12 @@
 /* Counters on one page that supervisor and workers share (anonymous mapping, made before fork). Relaxed atomics: they
- * are for people, nothing is decided by them. They outlive a worker's restart, not the daemon's. */
+ * are for people, and nothing is decided by them but how large a message may be. They outlive a worker's restart, not the daemon's. */
 #ifndef MFDRELAY_BASE_COUNTERS_H
 #define MFDRELAY_BASE_COUNTERS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
+
+#define COUNTERS_UPSTREAMS 64	/* as many as a config may hold */
 
 struct counters {
 	/* listener */
@@ -30,6 +32,9 @@ struct counters {
 	_Atomic uint64_t deferrals;
 	_Atomic uint64_t upstream_connections;
 	_Atomic uint64_t tokens_fetched;
+	struct {
+		_Atomic uint64_t key, bytes;	/* what upstreams have said they take: config/upstream_size.h */
+	} upstream_sizes[COUNTERS_UPSTREAMS];
 	/* supervisor */
 	_Atomic uint64_t listener_restarts;
 	_Atomic uint64_t sender_restarts;

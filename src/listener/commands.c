@@ -143,12 +143,12 @@ static const char *refuse_args(enum args_result result, const char *what, const 
 	return NULL;
 }
 
-static const char *refuse_size(const struct mail_args *mail, struct size_limit limit)
+static const char *refuse_size(uint64_t announced, struct size_limit limit)
 {
-	if (!mail->has_size || mail->size <= limit.bytes)
+	if (announced <= limit.bytes)
 		return NULL;
-	return say("552 5.3.4 Message of %" PRIu64 " bytes is larger than %s (%" PRIu64 " bytes)", mail->size,
-	    limit.key, limit.bytes);
+	return say("552 5.3.4 Message of %" PRIu64 " bytes is larger than %s%s (%" PRIu64 " bytes)",
+	    announced, limit.key, limit.of, limit.bytes);
 }
 
 static const char *refuse_disk(int error)
@@ -226,7 +226,7 @@ static const char *on_mail(struct session *s, struct str args)
 	if (refusal == NULL)
 		refusal = refuse_storm(s);
 	if (refusal == NULL)
-		refusal = refuse_size(&mail, policy_size_limit(s));
+		refusal = refuse_size(mail.has_size ? mail.size : 0, policy_size_limit(s));
 	if (refusal == NULL)
 		refusal = refuse_no_room(s, mail.has_size ? mail.size : 0);
 	if (refusal != NULL)
@@ -247,7 +247,8 @@ static bool is_among(const struct address *address, const struct address *others
 	return false;
 }
 
-static const char *refuse_recipients(const struct session *s, const struct address *found, size_t n)
+static const char *refuse_recipients(
+    const struct session *s, const struct address *found, size_t n, struct size_limit *limit)
 {
 	const struct config *config = s->env->config;
 	size_t total = transaction_recipients(s->mail);
@@ -258,19 +259,21 @@ static const char *refuse_recipients(const struct session *s, const struct addre
 			return refusal;
 		if (config_route(config, found[i].text) < 0)
 			return say("550 5.7.1 No route for %s (see routes in mfdrelay.conf)", found[i].text);
+		*limit = policy_size_limit_for(s, found[i].text, *limit);
 		if (!transaction_has(s->mail, &found[i]) && !is_among(&found[i], found, i))
 			total++;
 	}
 	if (total > config->limits.recipients)
 		return say(
 		    "452 4.5.3 More recipients than limits.recipients (%u)", config->limits.recipients);
-	return NULL;
+	return refuse_size(transaction_announced(s->mail), *limit);
 }
 
 static const char *on_rcpt(struct session *s, struct str args)
 {
 	static struct address found[RCPT_LIST_MAX];
 	size_t n = 0;
+	struct size_limit limit = transaction_limit(s->mail);
 	const char *refusal = policy_refuse_peer(s);
 
 	if (refusal != NULL && s->place != NULL)
@@ -280,11 +283,12 @@ static const char *on_rcpt(struct session *s, struct str args)
 		refusal = refuse_args(command_rcpt(args, found, RCPT_LIST_MAX, &n), "RCPT TO",
 		    "501 5.1.3 That is no recipient's address");
 	if (refusal == NULL)
-		refusal = refuse_recipients(s, found, n);
+		refusal = refuse_recipients(s, found, n, &limit);
 	if (refusal != NULL) {
 		count(&s->env->counters->recipients_refused, 1);
 		return refusal;
 	}
+	transaction_set_limit(s->mail, limit);
 	for (size_t i = 0; i < n; i++) {
 		if (!transaction_has(s->mail, &found[i]))
 			transaction_add(s->mail, &found[i]);

@@ -1,6 +1,7 @@
 #include "listener/policy.h"
 
 #include "config/config.h"
+#include "config/upstream_size.h"
 #include "listener/say.h"
 #include "listener/session_inside.h"
 #include "listener/session_tls.h"
@@ -36,14 +37,49 @@ const char *policy_refuse_auth(const struct session *s)
 	    "502 5.5.1 AUTH is not offered to %s: no user in devices may come from there", s->peer_text);
 }
 
-struct size_limit policy_size_limit(const struct session *s)
+static struct size_limit configured_limit(const struct session *s)
 {
 	const struct device *device = policy_device(s);
-	struct size_limit all = {s->env->config->limits.message_size, "limits.message_size"};
+	struct size_limit all = {s->env->config->limits.message_size, "limits.message_size", ""};
 
 	if (device == NULL || device->message_size == 0 || device->message_size > all.bytes)
 		return all;
-	return (struct size_limit){device->message_size, "devices.message_size"};
+	return (struct size_limit){device->message_size, "devices.message_size", ""};
+}
+
+/* Too large for one of them is too large: what is accepted shall get through whichever of them is up. */
+static struct size_limit route_limit(
+    const struct session *s, const struct route *route, struct size_limit limit)
+{
+	for (size_t i = 0; i < route->via_count; i++) {
+		const struct upstream_config *upstream = &s->env->config->upstreams[route->via[i]];
+		uint64_t bytes = upstream_size(upstream, s->env->counters);
+		if (bytes > 0 && bytes < limit.bytes)
+			limit = (struct size_limit){bytes, "the SIZE of upstream ", upstream->name};
+	}
+	return limit;
+}
+
+/* The recipient is not known yet, so the route that takes most counts; what is too large for another is refused at RCPT. */
+struct size_limit policy_size_limit(const struct session *s)
+{
+	const struct config *config = s->env->config;
+	struct size_limit configured = configured_limit(s), most = {0};
+
+	for (size_t i = 0; i < config->route_count; i++) {
+		struct size_limit one = route_limit(s, &config->routes[i], configured);
+		if (one.bytes > most.bytes)
+			most = one;
+	}
+	return most.bytes > 0 ? most : configured;
+}
+
+struct size_limit policy_size_limit_for(
+    const struct session *s, const char *recipient, struct size_limit limit)
+{
+	int route = config_route(s->env->config, recipient);
+
+	return route < 0 ? limit : route_limit(s, &s->env->config->routes[route], limit);
 }
 
 static bool is_among(const char *text, char *const *patterns, size_t n)

@@ -20,12 +20,18 @@ bool policy_offers_auth(const struct session *session);
 /* Why it may not log in, as the reply to AUTH; only where it is not offered. */
 const char *policy_refuse_auth(const struct session *session);
 
-/* How large a message may be, and the key of the config that says so. */
+/* How large a message may be, and who says so: key is a key of the config and of is "", or it is for the SIZE of an upstream,
+ * and of is its name. Borrowed from the config. */
 struct size_limit {
 	uint64_t bytes;
-	const char *key;
+	const char *key, *of;
 };
+
+/* What the session is told in EHLO: what the config lets it send, but no more than the most that any route takes. */
 struct size_limit policy_size_limit(const struct session *session);
+
+/* The stricter of limit and what each upstream takes that recipient's mail may go by. */
+struct size_limit policy_size_limit_for(const struct session *session, const char *recipient, struct size_limit limit);
 
 /* Each the reply that refuses, borrowed until the next reply is made, or NULL: it may. Who may not send at all is let pass
  * at MAIL, and told at RCPT, where devices show what they are told. */

@@ -321,9 +321,9 @@ static bool take_content(struct session *s)
 	if (feed == FEED_ENDED) {
 		end_message(s);
 	} else if (feed == FEED_HOPELESS) {
-		const char *key = transaction_limit(s->mail).key;
+		struct size_limit limit = transaction_limit(s->mail);
 		lost(s, "more than twice as large as it may be");
-		answer(s, say("421 4.3.4 Message is far larger than %s, closing", key));
+		answer(s, say("421 4.3.4 Message is far larger than %s%s, closing", limit.key, limit.of));
 	}
 	return true;
 }

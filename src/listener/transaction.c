@@ -101,6 +101,11 @@ struct size_limit transaction_limit(const struct transaction *t)
 	return t->limit;
 }
 
+void transaction_set_limit(struct transaction *t, struct size_limit limit)
+{
+	t->limit = limit;
+}
+
 const char *transaction_sender(const struct transaction *t)
 {
 	return t->envelope.sender;
@@ -205,8 +210,8 @@ static void check_content(struct transaction *t)
 {
 	if (t->reader.bytes > t->limit.bytes)
 		refuse(t,
-		    xasprintf("552 5.3.4 Message is larger than %s (%" PRIu64 " bytes)", t->limit.key,
-			t->limit.bytes),
+		    xasprintf("552 5.3.4 Message is larger than %s%s (%" PRIu64 " bytes)", t->limit.key,
+			t->limit.of, t->limit.bytes),
 		    NULL);
 	else if (t->scan.received > TRACE_RECEIVED_MAX)
 		refuse(t, xasprintf("554 5.4.6 More than %d Received headers: mail loop", TRACE_RECEIVED_MAX),

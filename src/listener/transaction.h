@@ -34,6 +34,7 @@ struct transaction *transaction_new(
     struct session_env *env, const struct address *sender, uint64_t announced, struct size_limit limit);
 uint64_t transaction_announced(const struct transaction *transaction);
 struct size_limit transaction_limit(const struct transaction *transaction);
+void transaction_set_limit(struct transaction *transaction, struct size_limit limit);	/* before DATA */
 
 /* Whether it has that recipient already: the domain in any case, the local part as it is. */
 bool transaction_has(const struct transaction *transaction, const struct address *recipient);

@@ -25,6 +25,7 @@
 #include "sender/follow.h"
 #include "sender/queue.h"
 #include "sender/scheduler.h"
+#include "sender/sizes.h"
 #include "sender/status.h"
 #include "sender/upstream.h"
 #include "sender/windows.h"
@@ -46,6 +47,7 @@ struct sender {
 	struct scheduler *scheduler;
 	struct queue *queue;
 	struct delivery *delivery;
+	struct sizes *sizes;
 	struct follow *follow;
 	struct resolver *resolver;
 	struct http *http;
@@ -141,6 +143,13 @@ static void on_upstream_idle(void *arg, unsigned road)
 {
 	(void)road;
 	finish_if_done(arg);
+}
+
+static void on_upstream_size(void *arg, unsigned road, uint64_t bytes)
+{
+	struct sender *s = arg;
+
+	sizes_learn(s->sizes, road, bytes);
 }
 
 static void on_upstream_open(void *arg)
@@ -326,6 +335,7 @@ static int start_upstreams(struct sender *s, struct err *err)
 	    .take = take_for,
 	    .done = on_attempt_done,
 	    .idle = on_upstream_idle,
+	    .size = on_upstream_size,
 	    .open = on_upstream_open,
 	};
 	s->upstreams = xcalloc(s->config->upstream_count, sizeof(struct upstream *));
@@ -383,6 +393,7 @@ static int start_parts(struct sender *s, struct err *err)
 		return -1;
 	spool_start(s->spool);
 	windows_load(s->windows, base, s->spool);
+	s->sizes = sizes_new(base, s->spool, s->config, s->counters);
 	s->scheduler = scheduler_new((unsigned)s->config->upstream_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
@@ -480,6 +491,7 @@ static void stop(void *state)
 	delivery_free(s->delivery);
 	follow_free(s->follow);
 	queue_free(s->queue);
+	sizes_free(s->sizes);
 	spool_close(s->spool);
 	scheduler_free(s->scheduler);
 	windows_free(s->windows);

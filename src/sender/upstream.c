@@ -17,6 +17,7 @@
 #include "sender/attempt.h"
 #include "sender/token.h"
 #include "sender/windows.h"
+#include "smtp/reply.h"
 
 /* So many parts stand ready for each connection that may be open before no more are read from the disk. */
 #define READY_PER_CONNECTION 4
@@ -367,6 +368,15 @@ void upstream_drain(struct upstream *u, bool abort)
 	}
 }
 
+static void on_step(
+    void *arg, enum client_step step, const struct failure *why, const struct client_view *view)
+{
+	const struct upstream *u = arg;
+
+	if (step == CLIENT_EHLO && why == NULL)
+		u->owner->size(u->owner->arg, u->index, view->ehlo->has_size ? view->ehlo->size : 0);
+}
+
 /* --- life --- */
 
 struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road, struct err *err)
@@ -391,6 +401,8 @@ struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road,
 		upstream_free(u);
 		return NULL;
 	}
+	u->settings.step = on_step;
+	u->settings.step_arg = u;
 	return u;
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/err.h"
 #include "sender/road.h"
 
@@ -31,6 +32,7 @@ struct upstream_owner {
 	struct attempt *(*take)(void *arg, unsigned road, size_t recipients);	/* the next, of at most so many; or NULL */
 	void (*done)(void *arg, struct attempt *attempt);	/* concluded; the owner's again. Called from the loop */
 	void (*idle)(void *arg, unsigned road);				/* the last connection has ended */
+	void (*size)(void *arg, unsigned road, uint64_t bytes);		/* it has said how large a message it takes; 0: any */
 	void (*open)(void *arg);					/* a hold is over: work may be read and taken again */
 };
 

@@ -210,6 +210,11 @@ struct spool *spool_open(const char *path, struct event_base *base, uint64_t fre
 	return NULL;
 }
 
+int spool_var_fd(const struct spool *spool)
+{
+	return spool->dirs[DIR_VAR];
+}
+
 int spool_intake_fd(const struct spool *spool)
 {
 	return spool->dirs[DIR_QUEUE];

@@ -46,6 +46,9 @@ struct spool *spool_open(const char *path, struct event_base *base, uint64_t fre
 /* The folder into which messages are taken: all that spool_begin and spool_commit touch is below it. Borrowed. */
 int spool_intake_fd(const struct spool *spool);
 
+/* The folder of small lasting facts, each of whose files has one writer. Borrowed. */
+int spool_var_fd(const struct spool *spool);
+
 /* Start the syncer's thread, once: before the first asynchronous call, after whatever must be before any thread. */
 void spool_start(struct spool *spool);
 

@@ -38,6 +38,7 @@ static struct device devices[] = {{.name = "loopback", .prefixes = &loopback, .p
     {.name = "erp", .user = "erp", .password_hash = "x"}};
 static char *patterns[] = {"*"};
 static size_t via[] = {0};
+static struct upstream_config upstream = {.name = "submission", .host = "smtp.office365.com", .port = 587};
 static struct route route = {.recipients = patterns, .recipient_count = 1, .via = via, .via_count = 1};
 
 static void make_config(struct process *p, size_t device_count)
@@ -49,6 +50,8 @@ static void make_config(struct process *p, size_t device_count)
 	    .device_count = device_count,
 	    .routes = &route,
 	    .route_count = 1,
+	    .upstreams = &upstream,
+	    .upstream_count = 1,
 	    .limits = {.message_size = 1000000,
 		.sessions = 5,
 		.sessions_per_address = 3,

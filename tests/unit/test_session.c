@@ -6,7 +6,7 @@
  * "C* N text" N times; \r \n \0 \xHH are those bytes. "S: text" is what a reply line begins with, "S= text"
  * all of it. "eof": the device closes its side. "closed": the relay does, after the last reply. "queued N":
  * messages in the spool afterwards; "content text" and "lacks text": of the last one. Before all that: "peer
- * ADDRESS", "size N", "recipients N", "bare_newlines reject", "without-users", "legacy" (the listener's
+ * ADDRESS", "size N", "upstream-size N", "recipients N", "bare_newlines reject", "without-users", "legacy" (the listener's
  * tls_min is 1.0), and "only whole bytes steps" for the ways that are
  * tried. A line that begins with '#' is for the reader. */
 #include <errno.h>
@@ -92,9 +92,12 @@ static void make_config(struct config *config, const char *spool)
 	static char *senders[] = {"camera@contoso.com", "<>"}, *guards[] = {"guard@contoso.com"};
 	static char *patterns[] = {"*@contoso.com", "*@fabrikam.com"};
 	static size_t via[] = {0};
+	static char upstream_name[] = "submission";
+	static struct upstream_config upstream;
 	static struct route route = {
 	    .recipients = patterns, .recipient_count = 2, .via = via, .via_count = 1};
 
+	upstream = (struct upstream_config){.name = upstream_name};
 	office = prefix_of("::ffff:10.1.2.0", 120);
 	labs = prefix_of("fd00:3::", 64);
 	cameras = prefix_of("::ffff:10.1.9.1", 128);
@@ -139,6 +142,8 @@ static void make_config(struct config *config, const char *spool)
 	    .device_count = 7,
 	    .routes = &route,
 	    .route_count = 1,
+	    .upstreams = &upstream,
+	    .upstream_count = 1,
 	    .limits = {.message_size = 100000,
 		.sessions = 512,
 		.sessions_per_address = 32,
@@ -472,6 +477,8 @@ static void apply_option(struct relay *r, struct dialog *d, const char *line, co
 		*peer = value;
 	else if ((value = after(line, "size")) != NULL)
 		r->config.limits.message_size = strtoul(value, NULL, 10);
+	else if ((value = after(line, "upstream-size")) != NULL)
+		r->config.upstreams[0].limits.message_size = strtoul(value, NULL, 10);
 	else if (after(line, "bare_newlines reject") != NULL)
 		r->listen.bare_newlines = BARE_REJECT;
 	else if ((value = after(line, "recipients")) != NULL)

@@ -1,0 +1,185 @@
+/* The file is text, an upstream a line: what it is known by, its octets, its name for who reads it. */
+#include "sender/sizes.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/counters.h"
+#include "base/fsutil.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/work.h"
+#include "config/config.h"
+#include "config/upstream_size.h"
+#include "spool/spool.h"
+
+#define NAME	 "upstream-sizes"
+#define HEADING	 "mfdrelay-upstream-sizes 1\n"
+#define FILE_MAX (128 * 1024)
+#define ENTRY_MAX 1200 /* a name has 1,024 octets at most */
+
+struct sizes {
+	const struct config *config;
+	struct counters *counters;
+	int var_fd;
+	struct work_pool *pool;
+	struct work_job job;
+	bool writing, changed; /* changed: once more when it is written */
+	char *text;	       /* what is being written */
+	uint64_t bytes[COUNTERS_UPSTREAMS];
+	bool known[COUNTERS_UPSTREAMS];
+};
+
+/* --- the file --- */
+
+static char *format(const struct sizes *sizes)
+{
+	size_t room = sizeof HEADING + sizes->config->upstream_count * ENTRY_MAX, n;
+	char *text = xcalloc(room, 1);
+
+	n = (size_t)snprintf(text, room, HEADING);
+	for (size_t i = 0; i < sizes->config->upstream_count; i++)
+		if (sizes->known[i])
+			n += (size_t)snprintf(text + n, room - n, "%016" PRIx64 " %" PRIu64 " %s\n",
+			    upstream_size_key(&sizes->config->upstreams[i]), sizes->bytes[i],
+			    sizes->config->upstreams[i].name);
+	return text;
+}
+
+static void note(struct sizes *sizes, unsigned upstream, uint64_t bytes)
+{
+	sizes->known[upstream] = true;
+	sizes->bytes[upstream] = bytes;
+	upstream_size_learned(
+	    sizes->counters, upstream, upstream_size_key(&sizes->config->upstreams[upstream]), bytes);
+}
+
+/* What is no longer in the config is passed over. Returns false when line is none of ours. */
+static bool take_line(struct sizes *sizes, const char *line)
+{
+	char *end;
+	uint64_t key = strtoull(line, &end, 16), bytes;
+	const char *number = end + 1, *name = *end == ' ' ? strchr(number, ' ') : NULL;
+
+	if (end != line + 16 || name == NULL ||
+	    !str_u64((struct str){number, (size_t)(name - number)}, UINT64_MAX, &bytes))
+		return false;
+	for (unsigned i = 0; i < sizes->config->upstream_count; i++)
+		if (upstream_size_key(&sizes->config->upstreams[i]) == key)
+			note(sizes, i, bytes);
+	return true;
+}
+
+static bool take_text(struct sizes *sizes, char *text)
+{
+	bool fine = strncmp(text, HEADING, strlen(HEADING)) == 0;
+	char *rest = NULL;
+
+	if (!fine)
+		return false;
+	for (char *line = strtok_r(text + strlen(HEADING), "\n", &rest); line != NULL && fine;
+	     line = strtok_r(NULL, "\n", &rest))
+		fine = take_line(sizes, line);
+	return fine;
+}
+
+static void load(struct sizes *sizes)
+{
+	size_t n;
+	char *text = fs_read_file(sizes->var_fd, NAME, FILE_MAX, &n);
+
+	if (text == NULL && errno == ENOENT)
+		return;
+	if (text == NULL)
+		log_event(LOG_LEVEL_WARNING, "sizes-unreadable", kv_str("file", "var/" NAME), kv_errno());
+	else if (!take_text(sizes, text))
+		log_event(LOG_LEVEL_WARNING, "sizes-damaged", kv_str("file", "var/" NAME),
+		    kv_str("consequence", "what is lost is learned anew from the upstreams"));
+	free(text);
+}
+
+/* --- writing it --- */
+
+static void run(struct work_job *const *jobs, size_t n, void *arg)
+{
+	const struct sizes *sizes = arg;
+
+	(void)jobs;
+	(void)n;
+	if (fs_replace_file(sizes->var_fd, "tmp." NAME, NAME, sizes->text, strlen(sizes->text)) < 0)
+		log_event(LOG_LEVEL_WARNING, "sizes-not-written", kv_str("file", "var/" NAME), kv_errno(),
+		    kv_str("consequence", "after a restart they are learned anew from the upstreams"));
+}
+
+static void write_file(struct sizes *sizes)
+{
+	sizes->writing = true;
+	sizes->changed = false;
+	sizes->text = format(sizes);
+	work_submit(sizes->pool, &sizes->job);
+}
+
+static void on_written(struct work_job *job)
+{
+	struct sizes *sizes = (struct sizes *)((char *)job - offsetof(struct sizes, job));
+
+	sizes->writing = false;
+	free(sizes->text);
+	sizes->text = NULL;
+	if (sizes->changed)
+		write_file(sizes);
+}
+
+/* --- for others --- */
+
+struct sizes *sizes_new(struct event_base *base, const struct spool *spool, const struct config *config,
+    struct counters *counters)
+{
+	struct sizes *sizes = xcalloc(1, sizeof *sizes);
+
+	sizes->config = config;
+	sizes->counters = counters;
+	sizes->var_fd = spool_var_fd(spool);
+	sizes->job.done = on_written;
+	for (unsigned i = 0; i < COUNTERS_UPSTREAMS; i++)
+		upstream_size_learned(counters, i, 0, 0);
+	load(sizes);
+	sizes->pool = work_pool_new(base, "sizes", 1, 1, run, sizes);
+	return sizes;
+}
+
+void sizes_learn(struct sizes *sizes, unsigned upstream, uint64_t bytes)
+{
+	if (sizes->known[upstream] && sizes->bytes[upstream] == bytes)
+		return;
+	note(sizes, upstream, bytes);
+	log_event(LOG_LEVEL_INFO, "upstream-size",
+	    kv_str("upstream", sizes->config->upstreams[upstream].name), kv_u64("bytes", bytes));
+	if (sizes->writing)
+		sizes->changed = true;
+	else
+		write_file(sizes);
+}
+
+void sizes_free(struct sizes *sizes)
+{
+	bool again;
+
+	if (sizes == NULL)
+		return;
+	again = sizes->changed;
+	sizes->changed = false;
+	work_pool_free(sizes->pool);
+	if (again) {
+		sizes->text = format(sizes);
+		run(NULL, 0, sizes);
+	}
+	free(sizes->text);
+	free(sizes);
+}
