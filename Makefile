@@ -144,13 +144,13 @@ asan:
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 \
-		$(DESTDIR)$(PREFIX)/share/man/man7
+	install -d $(DESTDIR)$(PREFIX)/sbin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,5 7 8)
 	install -d $(DESTDIR)$(SYSCONFDIR)/mfdrelay/conf.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
 	install -m 755 $(BUILD)/mfdrelay $(DESTDIR)$(PREFIX)/sbin/mfdrelay
 	install -m 644 man/mfdrelay.8 $(DESTDIR)$(PREFIX)/share/man/man8/mfdrelay.8
 	install -m 644 man/mfdrelay.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/mfdrelay.conf.5
 	install -m 644 $(BUILD)/mfdrelay-catalogue.7 $(DESTDIR)$(PREFIX)/share/man/man7/mfdrelay-catalogue.7
+	install -m 644 man/mfdrelay-microsoft365.7 $(DESTDIR)$(PREFIX)/share/man/man7/mfdrelay-microsoft365.7
 	install -m 644 conf/mfdrelay.conf $(DESTDIR)$(PREFIX)/share/doc/mfdrelay/mfdrelay.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/mfdrelay/mfdrelay.conf || \
 		install -m 644 conf/mfdrelay.conf $(DESTDIR)$(SYSCONFDIR)/mfdrelay/mfdrelay.conf
@@ -164,6 +164,7 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/mfdrelay.conf
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/mfdrelay.8 $(DESTDIR)$(PREFIX)/share/man/man5/mfdrelay.conf.5
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man7/mfdrelay-catalogue.7
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man7/mfdrelay-microsoft365.7
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/mfdrelay
 
 clean:

@@ -17,6 +17,7 @@ def test_install_and_uninstall(tmp_path):
     files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     assert files == {"usr/sbin/mfdrelay", "usr/share/man/man8/mfdrelay.8", "usr/share/man/man5/mfdrelay.conf.5",
                      "usr/share/man/man7/mfdrelay-catalogue.7",
+                     "usr/share/man/man7/mfdrelay-microsoft365.7",
                      "usr/share/doc/mfdrelay/mfdrelay.conf", "etc/mfdrelay/mfdrelay.conf",
                      "lib/systemd/system/mfdrelay.service", "usr/lib/sysusers.d/mfdrelay.conf"}
     unit = (tmp_path / "lib/systemd/system/mfdrelay.service").read_text()
