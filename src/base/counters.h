@@ -41,6 +41,7 @@ struct counters {
 	_Atomic int64_t started_ms;		/* wall clock */
 	_Atomic int32_t listener_pid, sender_pid;
 	_Atomic int64_t config_loaded_ms;
+	_Atomic int64_t config_refused_ms;	/* when a reload was last refused; 0: never */
 };
 
 /* Map the page. Returns NULL with errno. It stays mapped to the process's end. */

@@ -2,6 +2,7 @@
 #ifndef MFDRELAY_CLI_COMMANDS_H
 #define MFDRELAY_CLI_COMMANDS_H
 
+int cmd_allow(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);

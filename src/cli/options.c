@@ -39,6 +39,9 @@ static void set(struct options *out, int option)
 	case 'n':
 		out->device = optarg;
 		break;
+	case 'a':
+		out->name = optarg;
+		break;
 	case 'w':
 		out->timeout = optarg;
 		break;
@@ -78,6 +81,7 @@ int options_parse(int argc, char **argv, const char *allowed, const char *usage,
 	    {"to", required_argument, NULL, 't'},
 	    {"from", required_argument, NULL, 'f'},
 	    {"device", required_argument, NULL, 'n'},
+	    {"name", required_argument, NULL, 'a'},
 	    {"timeout", required_argument, NULL, 'w'},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},

@@ -198,11 +198,13 @@ json_t *status_json(const struct status_view *view)
 		json_array_append_new(roads, upstream_json(view->upstreams[i], view->scheduler, i));
 	add_alarms(alarms, view->upstreams, config->upstream_count);
 	add_disk_alarms(alarms, counters, &counts, view->spool);
-	json_t *status = json_pack("{s:b, s:s, s:o, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
-	    "version", MFDRELAY_VERSION, "started", time_json(atomic_load(&counters->started_ms)), "config",
-	    "file", config->file, "loaded", time_json(atomic_load(&counters->config_loaded_ms)), "workers",
-	    workers_json(counters), "counters", counters_json(counters), "queue",
-	    queue_json(&counts, view->spool), "upstreams", roads, "alarms", alarms);
+	json_t *status = json_pack("{s:b, s:s, s:o, s:{s:s, s:o, s:I, s:I}, s:o, s:o, s:o, s:o, s:o}", "ok",
+	    1, "version", MFDRELAY_VERSION, "started", time_json(atomic_load(&counters->started_ms)),
+	    "config", "file", config->file, "loaded", time_json(atomic_load(&counters->config_loaded_ms)),
+	    "loaded_ms", (json_int_t)atomic_load(&counters->config_loaded_ms), "refused_ms",
+	    (json_int_t)atomic_load(&counters->config_refused_ms), "workers", workers_json(counters),
+	    "counters", counters_json(counters), "queue", queue_json(&counts, view->spool), "upstreams",
+	    roads, "alarms", alarms);
 	json_object_set_new(status, "expiries", expiries_json(config, alarms));
 	add_ending(status, alarms, view->drain_left_ms);
 	return status;

@@ -29,6 +29,9 @@ int spool_lock(const char *path, unsigned wait_ms, struct err *err);
 /* Whether a daemon holds that lock now. */
 bool spool_is_locked(const char *path);
 
+/* The supervisor that holds it, as far as can be told: a process named mfdrelay whose number is in the lock file. 0: none. */
+pid_t spool_locked_by(const char *path);
+
 /* Whether what lock_fd has locked is still the spool at that path: not when it was moved, removed or replaced. */
 bool spool_is_at(const char *path, int lock_fd);
 

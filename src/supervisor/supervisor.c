@@ -443,6 +443,7 @@ static void on_reload(evutil_socket_t fd, short what, void *cookie)
 		sd_notify(0, "READY=1\nSTATUS=the last reload was refused, the old configuration goes on: "
 			     "see the log");
 		s->reload_refused = true;
+		atomic_store(&s->counters->config_refused_ms, clock_wall_ms());
 		return;
 	}
 	s->reload_refused = false;

@@ -13,13 +13,14 @@ import harness
 from harness import make_mail, wait_until
 
 PASSWORD = "kopierraum7"
+NOWHERE = {"routes": [{"recipients": ["*"], "via": ["nowhere"]}],
+           "upstreams": [{"name": "nowhere", "kind": "smtp", "host": "127.0.0.1", "port": 9, "tls": "none"}]}
 
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory):
     """A relay for a printer whose alerts go out by themselves, at 127.0.0.2, and for anna, who logs in wherever she is."""
-    relay = harness.Relay(tmp_path_factory.mktemp("office"), routes=[{"recipients": ["*"], "via": ["nowhere"]}],
-                          upstreams=[{"name": "nowhere", "kind": "smtp", "host": "127.0.0.1", "port": 9, "tls": "none"}])
+    relay = harness.Relay(tmp_path_factory.mktemp("office"), **NOWHERE)
     line = relay.cli("passwd", input=PASSWORD + "\n", check=True).stdout
     relay.settings["devices"] = [
         {"name": "mfd", "address": "127.0.0.2", "auth": "optional", "recipients": "it@contoso.com", "senders": "*@contoso.com"},
@@ -96,3 +97,64 @@ def test_failed_logins_are_slow_and_fail2ban_reads_who_failed(office):
     assert not regex.search(" WARNING listener refused peer=127.0.0.9 helo=\"listener login-failed peer=192.0.2.1 \"")
     counters = json.loads(office.cli("status", "--json").stdout)["counters"]
     assert counters["auth_failures"] >= 1 and counters["logins"] >= 1
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory):
+    """A relay that knows one device, at 127.0.0.2."""
+    relay = harness.Relay(tmp_path_factory.mktemp("growing"), devices=[{"name": "first", "address": "127.0.0.2"}], **NOWHERE)
+    relay.start()
+    yield relay
+    assert relay.stop() == 0
+    relay.check_clean()
+
+
+def reply_to_rcpt(relay, address):
+    client = connect(relay, address)
+    client.mail("scan@contoso.com")
+    reply = client.rcpt("it@contoso.com")
+    client.close()
+    return reply
+
+
+def test_allow_lets_a_device_in_at_once(growing):
+    assert reply_to_rcpt(growing, "127.0.0.7")[0] == 550
+    result = growing.cli("allow", "127.0.0.7", "--name", "mfd-hall")
+    assert (result.returncode, result.stderr) == (0, "")
+    file = growing.dir / "conf.d" / "mfd-hall.conf"
+    assert str(file) in result.stdout and "the relay has reloaded" in result.stdout
+    assert file.stat().st_mode & 0o777 == growing.config.stat().st_mode & 0o644
+    wait_until(lambda: reply_to_rcpt(growing, "127.0.0.7")[0] == 250, 10, "the new listener")
+    assert "127.0.0.7" in growing.cli("check", check=True).stdout
+
+
+def test_allow_changes_nothing_where_it_is_not_sure(growing):
+    def files():
+        return {path.name: path.read_text() for path in (growing.dir / "conf.d").glob("*")}
+    (growing.dir / "conf.d").mkdir(exist_ok=True)
+    (growing.dir / "conf.d" / "odd.conf").write_text('devices = ( { name = "even"; address = "127.0.0.20"; } );')
+    before = files()
+    for arguments, says in [
+            (["127.0.0.2", "--name", "second"], '127.0.0.2 is in devices already, as "first": change that entry'),
+            (["127.0.0.8", "--name", "FIRST"], "there is a device of that name: choose another"),
+            (["127.0.0.8", "--name", "odd"], "odd.conf is there already"),
+            (["0.0.0.0/0", "--name", "all"], "would make an open relay")]:
+        result = growing.cli("allow", *arguments)
+        assert result.returncode == 1 and says in result.stderr and "nothing was changed" in result.stderr, result
+    for arguments in (["127.0.0.8"], ["--name", "x"], ["scanner", "--name", "x"], ["127.0.0.8", "--name", "../x"],
+                      ["127.0.0.8", "--name", ".x"]):
+        assert growing.cli("allow", *arguments).returncode == 64, arguments
+    growing.config.write_text(growing.config.read_text().replace("hostname", "hostnam"))
+    result = growing.cli("allow", "127.0.0.8", "--name", "eighth")
+    assert result.returncode == 1 and "the config has errors: correct them first" in result.stderr
+    assert 'did you mean "hostname"?' in result.stderr
+    growing.write_config()
+    assert files() == before
+    assert reply_to_rcpt(growing, "127.0.0.8")[0] == 550
+
+
+def test_allow_says_what_is_wide_and_when_no_relay_runs(make_relay):
+    relay = make_relay(start=False, **NOWHERE)
+    result = relay.cli("allow", "10.4.0.0/16", "--name", "site")
+    assert result.returncode == 0 and "the relay does not run" in result.stdout
+    assert "lets 65536 addresses send; name smaller networks if you can" in result.stderr
