@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct reply_table *const reply_tables[REPLY_TABLES] = {&auth_replies, &limit_replies, &mail_replies};
+const struct reply_table *const reply_tables[REPLY_TABLES] = {
+    &auth_replies, &limit_replies, &graph_replies, &mail_replies};
 
 /* "5.7.139", or "5.7.606-649" for a range of its last part. */
 static bool enhanced_fits_one(struct str pattern, const char *enhanced)

@@ -191,7 +191,8 @@ static const struct reply_row rows[] = {
 	    "Have the relay write the account's address into From; where answers shall go is set by "
 	    "Set-HVEAccountSettings <mailbox> -ReplyTo <address>."}},
     {{{.code = 5, .enhanced = "5.2.252|5.2.0|5.7.60", .fragment = "sendasdenied|not allowed to send as"},
-	 {.code = 5, .enhanced = "5.7.60"}, {.code = 554, .enhanced = "5.2.252"}},
+	 {.code = 5, .enhanced = "5.7.60"}, {.code = 554, .enhanced = "5.2.252"},
+	 {.fragment = "errorsendasdenied"}},
 	{"send-as-denied", OUTCOME_P, ACTOR_EXCHANGE, BY_RETRY,
 	    "The mailbox has no right to send with the sender address of this message.",
 	    "Set the device's From to the mailbox's address, or: Add-RecipientPermission <From address> "

@@ -156,6 +156,12 @@ static const struct reply_row rows[] = {
 	    "Microsoft knows no tenant or connector for this mail.",
 	    "Check that the domain is an accepted domain of the tenant, and host of this upstream."}},
 
+    {{{.code = 4, .enhanced = "4.4.7|4.4.8|4.7.5|4.7.321-325"}},
+	{"far-side-not-yet", OUTCOME_T, ACTOR_RECIPIENT, BY_RETRY,
+	    "Microsoft can not reach the recipient's server yet, or not safely: its TLS, certificate, DNS or "
+	    "policy does not fit.",
+	    "Nothing, it is tried again; if it lasts, the recipient's administrator must mend that."}},
+
     /* What reports of non-delivery say: Microsoft took the message and could not bring it further. */
     {{{.code = 5, .enhanced = "5.4.300|4.4.7"}},
 	{"far-side-expired", OUTCOME_P, ACTOR_RECIPIENT, BY_RETRY,

@@ -56,8 +56,8 @@ struct reply_table {
 };
 
 /* Tried in this order. The last three rows of the last fit whatever none above does. */
-#define REPLY_TABLES 3
-extern const struct reply_table auth_replies, limit_replies, mail_replies;
+#define REPLY_TABLES 4
+extern const struct reply_table auth_replies, limit_replies, graph_replies, mail_replies;
 extern const struct reply_table *const reply_tables[REPLY_TABLES];
 
 /* What is not a reply. The first row of the trouble decides whose fragment the text holds, compared in lower case. */
