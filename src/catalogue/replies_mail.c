@@ -42,7 +42,7 @@ static const struct reply_row rows[] = {
 	    "sender's domain is not an accepted domain, or the certificate came without its chain.",
 	    "Exchange admin centre > Mail flow > Connectors: compare address or certificate name, type "
 	    "\"Your "
-	    "organization's email server\" (Get-InboundConnector | fl). To outside recipients the "
+	    "organization's email server\" (Get-InboundConnector lists them). To outside recipients the "
 	    "certificate's "
 	    "name or MAIL FROM must be of an accepted domain."}},
     {{{.code = 5, .from = MX | OTHER, .enhanced = "5.7.68"}},

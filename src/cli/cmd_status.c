@@ -75,8 +75,8 @@ static void print_upstream(const json_t *upstream)
 	print_window(json_object_get(upstream, "window"));
 	if (strcmp(text_of(upstream, "health"), "up") == 0)
 		return;
-	printf("           cause:  %s\n           remedy: %s\n", text_of(upstream, "cause"),
-	    text_of(upstream, "remedy"));
+	printf("           cause:  %s\n           acts:   %s\n           remedy: %s\n",
+	    text_of(upstream, "cause"), text_of(upstream, "who_acts"), text_of(upstream, "remedy"));
 	printf("           answer: %s\n           next try in %lld s\n",
 	    terminal_text(text, sizeof text, text_of(upstream, "text"), sizeof text),
 	    number_of(upstream, "next_try_s"));

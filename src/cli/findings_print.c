@@ -33,6 +33,7 @@ static void print_step(const struct step *step)
 	if (step->status != STEP_FAILED)
 		return;
 	print_behind("cause:", step->why.cause->cause);
+	print_behind("acts:", actor_words(step->why.cause->actor));
 	print_behind("remedy:", step->why.cause->remedy);
 }
 
@@ -69,6 +70,7 @@ static json_t *step_json(const struct step *step)
 	json_object_set_new(object, "reason", json_string(step->why.cause->name));
 	json_object_set_new(object, "class", json_string(outcome_name(step->why.cause->outcome)));
 	json_object_set_new(object, "cause", json_string(step->why.cause->cause));
+	json_object_set_new(object, "who_acts", json_string(actor_words(step->why.cause->actor)));
 	json_object_set_new(object, "remedy", json_string(step->why.cause->remedy));
 	return object;
 }

@@ -67,8 +67,10 @@ static void log_result(const struct verdict *v, enum log_level level, const char
 	else
 		log_event(level, event, kv_str("id", v->attempt->owner->id), kv_str("to", v->to),
 		    kv_str("upstream", v->upstream), kv_str("class", outcome_name(failure->cause->outcome)),
-		    kv_str("cause", failure->cause->cause), kv_str("remedy", failure->cause->remedy),
-		    kv_str("reply", failure->text), kv_i64("next_ms", next_ms));
+		    kv_str("reason", failure->cause->name), kv_str("cause", failure->cause->cause),
+		    kv_str("who_acts", actor_words(failure->cause->actor)),
+		    kv_str("remedy", failure->cause->remedy), kv_str("reply", failure->text),
+		    kv_i64("next_ms", next_ms));
 	if (v->delivery->follow != NULL)
 		follow_result(v->delivery->follow, v->attempt->owner->id, event, v->to, v->upstream,
 		    v->attempt->reply, failure, next_ms);
@@ -82,13 +84,24 @@ static void mark_delivered(const struct verdict *v, struct recipient_state *reci
 	log_result(v, LOG_LEVEL_INFO, "delivered", NULL, 0);
 }
 
+/* The parts of a reason for good, which report.c takes apart again: '|' stands between them alone. The other side's words are cut so
+ * that ours have room. */
+static void write_reason(char dst[STATE_REASON_MAX], const struct failure *failure)
+{
+	int n = snprintf(dst, STATE_REASON_MAX, "%.300s", failure->text);
+
+	for (char *bar = dst; (bar = strchr(bar, '|')) != NULL;)
+		*bar = '/';
+	snprintf(dst + n, STATE_REASON_MAX - (size_t)n, " | %s | %s | %s", failure->cause->cause,
+	    actor_words(failure->cause->actor), failure->cause->remedy);
+}
+
 static void mark_failed(
     const struct verdict *v, struct recipient_state *recipient, const struct failure *failure)
 {
 	char reason[STATE_REASON_MAX];
 
-	snprintf(reason, sizeof reason, "%s | %s | %s", failure->text, failure->cause->cause,
-	    failure->cause->remedy);
+	write_reason(reason, failure);
 	recipient->status = RECIPIENT_FAILED;
 	state_set_reason(recipient, v->upstream, reason);
 	count(&v->delivery->counters->recipients_failed, 1);

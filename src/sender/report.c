@@ -91,13 +91,13 @@ static void put_head(struct text *text, const struct config *config, const struc
 	put(text, "%s", "");
 }
 
-/* The reason as delivery.c wrote it: reply | cause | remedy. */
+/* The reason as delivery.c wrote it: reply | cause | who acts | remedy. */
 static void put_reason(struct text *text, const char *reason)
 {
-	static const char *const labels[] = {"Answer", "Cause", "Remedy"};
+	static const char *const labels[] = {"Answer", "Cause", "Who acts", "Remedy"};
 	const char *end;
 
-	for (int i = 0; i < 3; i++, reason = end + 3) {
+	for (int i = 0; i < 4; i++, reason = end + 3) {
 		end = strstr(reason, " | ");
 		int n = end != NULL ? (int)(end - reason) : (int)strlen(reason);
 		if (n > 0)

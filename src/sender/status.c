@@ -57,10 +57,11 @@ static json_t *reasons_json(const struct queue_counts *counts)
 
 	for (size_t i = 0; i < counts->reason_count; i++) {
 		const struct cause *cause = counts->reasons[i].cause;
-		json_array_append_new(reasons,
-		    json_pack("{s:I, s:s, s:s, s:s, s:s}", "messages",
-			(json_int_t)counts->reasons[i].messages, "reason", cause->name, "class",
-			outcome_name(cause->outcome), "cause", cause->cause, "remedy", cause->remedy));
+		json_array_append_new(
+		    reasons, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s}", "messages",
+				 (json_int_t)counts->reasons[i].messages, "reason", cause->name, "class",
+				 outcome_name(cause->outcome), "cause", cause->cause, "who_acts",
+				 actor_words(cause->actor), "remedy", cause->remedy));
 	}
 	return reasons;
 }
@@ -109,10 +110,10 @@ static json_t *upstream_json(
 	const struct upstream_config *config = upstream_config_of(upstream);
 	const struct road *road = upstream_road(upstream);
 	json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:i, s:I, s:I}", "name", config->name,
-	    "kind", upstream_kind_names[config->kind], "host", upstream_name(config), "port", (int)config->port,
-	    "health", health_name(road), "connections", (json_int_t)upstream_connections(upstream),
-	    "connections_max", (int)config->window.connections, "ready",
-	    (json_int_t)scheduler_ready(scheduler, index), "waiting",
+	    "kind", upstream_kind_names[config->kind], "host", upstream_name(config), "port",
+	    (int)config->port, "health", health_name(road), "connections",
+	    (json_int_t)upstream_connections(upstream), "connections_max", (int)config->window.connections,
+	    "ready", (json_int_t)scheduler_ready(scheduler, index), "waiting",
 	    (json_int_t)scheduler_waiting(scheduler, index));
 
 	json_object_set_new(object, "window",
@@ -121,7 +122,9 @@ static json_t *upstream_json(
 		return object;
 	int64_t left_ms = road->held_until_ms - clock_mono_ms();
 	json_object_set_new(object, "class", json_string(outcome_name(road->why.cause->outcome)));
+	json_object_set_new(object, "reason", json_string(road->why.cause->name));
 	json_object_set_new(object, "cause", json_string(road->why.cause->cause));
+	json_object_set_new(object, "who_acts", json_string(actor_words(road->why.cause->actor)));
 	json_object_set_new(object, "remedy", json_string(road->why.cause->remedy));
 	json_object_set_new(object, "text", json_string(road->why.text));
 	json_object_set_new(object, "next_try_s", json_integer(left_ms > 0 ? left_ms / 1000 : 0));

@@ -94,7 +94,8 @@ int64_t upstream_hold(struct upstream *u, const struct failure *why)
 		return ms;
 	log_event(road_alarm(&u->road, now_ms) ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
 	    kv_str("upstream", u->config->name), kv_str("class", outcome_name(why->cause->outcome)),
-	    kv_str("cause", why->cause->cause), kv_str("remedy", why->cause->remedy),
+	    kv_str("reason", why->cause->name), kv_str("cause", why->cause->cause),
+	    kv_str("who_acts", actor_words(why->cause->actor)), kv_str("remedy", why->cause->remedy),
 	    kv_str("text", why->text), kv_i64("for_ms", ms));
 	return ms;
 }

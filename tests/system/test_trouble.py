@@ -1,6 +1,8 @@
 """Upstream and login trouble: what is accepted is kept, held roads charge nobody, and everything goes out when it heals."""
 
+import json
 import os
+import subprocess
 import time
 
 import harness
@@ -10,7 +12,6 @@ NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient nobody@contoso
 
 
 def queue(relay, queue_id):
-    import json
     for message in json.loads(relay.cli("queue", "list", "--json", check=True).stdout):
         if message["id"] == queue_id:
             return message
@@ -18,7 +19,6 @@ def queue(relay, queue_id):
 
 
 def status(relay):
-    import json
     return json.loads(relay.cli("status", "--json").stdout)
 
 
@@ -122,6 +122,34 @@ def test_a_token_that_expires_in_the_middle_of_a_run(sim, make_relay):
     relay.wait_empty()
     assert sim.stats()["token_requests"] >= 2
     assert not relay.events("road-held")
+
+
+def explained(text):
+    """What mfdrelay explain says of it, as it stands in the log, the status and the reports."""
+    found, = json.loads(subprocess.run([harness.binary("mfdrelay"), "explain", "--json", text], capture_output=True, text=True,
+                                       env=harness.environment(), check=True, timeout=20).stdout)
+    return {"reason": found["name"], "class": found["class"], **{key: found[key] for key in ("cause", "who_acts", "remedy")}}
+
+
+def test_log_status_and_report_say_what_explain_says(sim, relay):
+    sim.faults("auth reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.",
+               f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay.send(make_mail(), recipients=["nobody@contoso.com"])
+    held = relay.wait_event("road-held")[0]
+    words = explained(held["text"])
+    assert {key: held[key] for key in words} == words
+    upstream, = status(relay)["upstreams"]
+    assert {key: upstream[key] for key in words} == words
+    shown = relay.cli("status").stdout
+    assert words["cause"] in shown and words["who_acts"] in shown and words["remedy"] in shown
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay.cli("queue", "retry", "all", check=True)
+    words = explained(NOT_FOUND)
+    failed = relay.wait_event("failed")[0]
+    assert {key: failed[key] for key in words} == words
+    report = sim.wait_messages(1)[0].content.decode()
+    for label, key in (("Cause", "cause"), ("Who acts", "who_acts"), ("Remedy", "remedy")):
+        assert f"{label}: {words[key]}" in report
 
 
 def test_a_refused_recipient_is_reported_to_the_sender_and_kept(sim, relay):

@@ -299,6 +299,11 @@ static void every_row_says_cause_and_remedy(void **state)
 		check_sentence(cause, cause->remedy);
 		check_hold(cause);
 		assert_true(actor_words(cause->actor)[0] != '\0');
+		/* They go into a state's reason behind 300 octets of the reply, parted by " | ". */
+		assert_true(
+		    strlen(cause->cause) + strlen(cause->remedy) + strlen(actor_words(cause->actor)) < 700);
+		assert_null(strstr(cause->cause, " | "));
+		assert_null(strstr(cause->remedy, " | "));
 		/* What only a person can mend names the person. */
 		if (cause->outcome == OUTCOME_C || cause->outcome == OUTCOME_P)
 			assert_int_not_equal(cause->actor, ACTOR_NOBODY);
