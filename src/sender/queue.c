@@ -239,6 +239,17 @@ bool queue_is_due(const struct message *message, int64_t within_ms)
 	return false;
 }
 
+/* Whose share a held message is sent by. Reports, and mail of devices that the config no longer has, share one. */
+static unsigned share_of(const struct queue *queue, const struct message *message)
+{
+	const char *name = spool_envelope(message->held)->device;
+	unsigned i = 0;
+
+	while (i < queue->config->device_count && strcmp(queue->config->devices[i].name, name) != 0)
+		i++;
+	return i;
+}
+
 static struct part *part_on(struct message *message, unsigned road)
 {
 	struct part *part;
@@ -280,6 +291,7 @@ static void make_parts(struct queue *queue, struct message *message, int64_t now
 {
 	const struct envelope *envelope = spool_envelope(message->held);
 	const struct state *state = spool_state(message->held);
+	unsigned share = share_of(queue, message);
 
 	for (size_t i = 0; i < state->count; i++) {
 		if (state->recipients[i].status != RECIPIENT_PENDING)
@@ -292,6 +304,8 @@ static void make_parts(struct queue *queue, struct message *message, int64_t now
 		}
 		if (due_ms < part->timer.key)
 			part->timer.key = due_ms;
+		part->device = share;
+		part->recipients++;
 	}
 }
 
@@ -323,6 +337,10 @@ void queue_plan(struct queue *queue, struct message *message)
 	SLIST_FOREACH(part, &message->parts, of_message) {
 		int64_t due_ms = part->timer.key;
 		any_ready = any_ready || due_ms <= now_ms;
+		/* The rest of a longer list takes its turn as another. */
+		size_t limit = queue->recipient_limits[part->road];
+		if (limit != 0 && part->recipients > limit)
+			part->recipients = (unsigned)limit;
 		scheduler_add(queue->scheduler, part, now_ms, due_ms);
 	}
 	if (!any_ready || queue->held_count > HELD_MAX)

@@ -1,47 +1,79 @@
 #include "sender/scheduler.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 
 TAILQ_HEAD(part_line, part);
 
-struct road_line {
+/* What a device has ready on a road. It is there only while there is something. */
+struct share {
+	TAILQ_ENTRY(share) turn;
 	struct part_line parts;
+	unsigned recipients; /* it has a right to, and has not used */
+};
+
+struct road_line {
+	TAILQ_HEAD(, share) turns; /* whose turn was longest ago stands first */
+	struct share **of_device;
 	size_t ready, waiting;
 };
 
 struct scheduler {
 	struct heap timers;
 	struct road_line *roads;
-	unsigned road_count;
+	unsigned road_count, device_count;
 };
 
-struct scheduler *scheduler_new(unsigned roads)
+struct scheduler *scheduler_new(unsigned roads, unsigned devices)
 {
 	struct scheduler *scheduler = xcalloc(1, sizeof *scheduler);
 
 	scheduler->roads = xcalloc(roads, sizeof *scheduler->roads);
 	scheduler->road_count = roads;
-	for (unsigned i = 0; i < roads; i++)
-		TAILQ_INIT(&scheduler->roads[i].parts);
+	scheduler->device_count = devices;
+	for (unsigned i = 0; i < roads; i++) {
+		TAILQ_INIT(&scheduler->roads[i].turns);
+		scheduler->roads[i].of_device = xcalloc(devices, sizeof(struct share *));
+	}
 	return scheduler;
 }
 
 static struct road_line *line_of(struct scheduler *scheduler, const struct part *part)
 {
-	assert(part->road < scheduler->road_count);
+	assert(part->road < scheduler->road_count && part->device < scheduler->device_count);
 	return &scheduler->roads[part->road];
 }
 
 static void make_ready(struct scheduler *scheduler, struct part *part)
 {
 	struct road_line *line = line_of(scheduler, part);
+	struct share **share = &line->of_device[part->device];
 
+	if (*share == NULL) {
+		*share = xcalloc(1, sizeof **share);
+		TAILQ_INIT(&(*share)->parts);
+		TAILQ_INSERT_TAIL(&line->turns, *share, turn);
+	}
 	part->is_ready = true;
-	TAILQ_INSERT_TAIL(&line->parts, part, ready);
+	TAILQ_INSERT_TAIL(&(*share)->parts, part, ready);
 	line->ready++;
+}
+
+static void leave_line(struct road_line *line, struct part *part)
+{
+	struct share **share = &line->of_device[part->device];
+
+	TAILQ_REMOVE(&(*share)->parts, part, ready);
+	line->ready--;
+	part->is_ready = false;
+	if (!TAILQ_EMPTY(&(*share)->parts))
+		return;
+	TAILQ_REMOVE(&line->turns, *share, turn);
+	free(*share);
+	*share = NULL;
 }
 
 void scheduler_add(struct scheduler *scheduler, struct part *part, int64_t now_ms, int64_t due_ms)
@@ -59,21 +91,47 @@ void scheduler_remove(struct scheduler *scheduler, struct part *part)
 	struct road_line *line = line_of(scheduler, part);
 
 	if (part->is_ready) {
-		TAILQ_REMOVE(&line->parts, part, ready);
-		line->ready--;
-		part->is_ready = false;
+		leave_line(line, part);
 	} else if (part->timer.place != 0) {
 		heap_remove(&scheduler->timers, &part->timer);
 		line->waiting--;
 	}
 }
 
+/* As many rounds at once as it takes until the first message of some share can go: that share, or NULL. What was saved
+ * up for a message that has left by another way is not for the next one. */
+static struct share *next_share(struct road_line *line)
+{
+	struct share *share, *next = NULL;
+	unsigned rounds = UINT_MAX;
+
+	TAILQ_FOREACH(share, &line->turns, turn) {
+		unsigned needed = TAILQ_FIRST(&share->parts)->recipients;
+		if (share->recipients > needed)
+			share->recipients = needed;
+		if (next != NULL && needed - share->recipients >= rounds)
+			continue;
+		rounds = needed - share->recipients;
+		next = share;
+	}
+	if (rounds > 0)
+		TAILQ_FOREACH(share, &line->turns, turn)
+			share->recipients += rounds;
+	return next;
+}
+
 struct part *scheduler_take(struct scheduler *scheduler, unsigned road)
 {
-	struct part *part = TAILQ_FIRST(&scheduler->roads[road].parts);
+	struct road_line *line = &scheduler->roads[road];
+	struct share *share = next_share(line);
 
-	if (part != NULL)
-		scheduler_remove(scheduler, part);
+	if (share == NULL)
+		return NULL;
+	struct part *part = TAILQ_FIRST(&share->parts);
+	share->recipients -= part->recipients;
+	TAILQ_REMOVE(&line->turns, share, turn);
+	TAILQ_INSERT_TAIL(&line->turns, share, turn);
+	leave_line(line, part);
 	return part;
 }
 
@@ -108,11 +166,24 @@ size_t scheduler_waiting(const struct scheduler *scheduler, unsigned road)
 	return scheduler->roads[road].waiting;
 }
 
+static void free_line(struct road_line *line)
+{
+	struct share *share;
+
+	while ((share = TAILQ_FIRST(&line->turns)) != NULL) {
+		TAILQ_REMOVE(&line->turns, share, turn);
+		free(share);
+	}
+	free(line->of_device);
+}
+
 void scheduler_free(struct scheduler *scheduler)
 {
 	if (scheduler == NULL)
 		return;
 	heap_free(&scheduler->timers);
+	for (unsigned i = 0; i < scheduler->road_count; i++)
+		free_line(&scheduler->roads[i]);
 	free(scheduler->roads);
 	free(scheduler);
 }

@@ -1,7 +1,12 @@
 /* When which part of which message is tried next. Pure: no I/O, and the clock is an argument (monotonic milliseconds).
  *
  * A part is the recipients of one message that go by the same road, an upstream by its index in the config. It waits for
- * its time in a heap, then stands ready in its road's line until an upstream's connection takes it. */
+ * its time in a heap, then stands ready in its road's line until an upstream's connection takes it.
+ *
+ * The devices share a road by deficit round-robin (Shreedhar and Varghese, SIGCOMM 1995) with one recipient a round: each
+ * round gives each device that has mail ready the right to one recipient more, and its first message goes when it has as many
+ * as that has recipients. So a device's only message, to one recipient, waits for one message of each other device at most,
+ * however many those have; and in the long run all reach as many recipients. */
 #ifndef MFDRELAY_SENDER_SCHEDULER_H
 #define MFDRELAY_SENDER_SCHEDULER_H
 
@@ -20,19 +25,22 @@ struct part {
 	SLIST_ENTRY(part) of_message;	/* the message's list */
 	struct message *message;
 	unsigned road;
+	unsigned device;		/* who shares */
+	unsigned recipients;		/* that it takes from the share */
 	bool is_ready;
 };
 
-/* One line for each road. The caller frees with scheduler_free. */
-struct scheduler *scheduler_new(unsigned roads);
+/* One line for each road, shared by devices 0 to devices - 1. The caller frees with scheduler_free. */
+struct scheduler *scheduler_new(unsigned roads, unsigned devices);
 
-/* The part becomes ready at `due_ms`; one that is due already goes to the end of the line at once. */
+/* The part becomes ready at `due_ms`; one that is due already goes behind its device's others at once. */
 void scheduler_add(struct scheduler *scheduler, struct part *part, int64_t now_ms, int64_t due_ms);
 
 /* Take it out, wherever it is. */
 void scheduler_remove(struct scheduler *scheduler, struct part *part);
 
-/* The first part that is ready on a road, taken out; NULL when there is none. */
+/* The part that is next on a road, taken out; NULL when none is ready. The time it takes grows with the number of devices that
+ * have one. */
 struct part *scheduler_take(struct scheduler *scheduler, unsigned road);
 
 /* Move what has become due to its line. Returns whether any part was. */

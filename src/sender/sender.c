@@ -394,7 +394,8 @@ static int start_parts(struct sender *s, struct err *err)
 	spool_start(s->spool);
 	windows_load(s->windows, base, s->spool);
 	s->sizes = sizes_new(base, s->spool, s->config, s->counters);
-	s->scheduler = scheduler_new((unsigned)s->config->upstream_count + 1);
+	s->scheduler =
+	    scheduler_new((unsigned)s->config->upstream_count + 1, (unsigned)s->config->device_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
 	s->follow = follow_new();

@@ -19,8 +19,9 @@
 #include "sender/windows.h"
 #include "smtp/reply.h"
 
-/* So many parts stand ready for each connection that may be open before no more are read from the disk. */
-#define READY_PER_CONNECTION 4
+/* So many parts stand ready before no more are read from the disk: what is not read has no share yet. Each takes some 200
+ * bytes. */
+#define READY_MAX 100000
 
 /* After an answer that asks to slow down, one connection is enough for so long. */
 #define SINGLE_MS     300000
@@ -351,8 +352,7 @@ void upstream_pump(struct upstream *u)
 bool upstream_hungry(struct upstream *u)
 {
 	return !u->draining && road_usable(&u->road, clock_mono_ms()) &&
-	       u->owner->ready(u->owner->arg, u->index) <
-		   (size_t)u->config->window.connections * READY_PER_CONNECTION;
+	       u->owner->ready(u->owner->arg, u->index) < READY_MAX;
 }
 
 void upstream_drain(struct upstream *u, bool abort)

@@ -4,6 +4,7 @@ time here, which the test moves on."""
 import datetime
 import json
 import re
+import smtplib
 import threading
 
 import pytest
@@ -168,3 +169,45 @@ def test_recipients_of_a_day_leave_as_the_day_slides(sim, make_paced):
     relay.wait_empty()
     assert [len(m["rcpt"]) for m in messages] == [3, 2, 4]
     assert sorted(messages[1]["rcpt"] + messages[2]["rcpt"]) == [f"user{i}@contoso.com" for i in range(6)]
+
+
+def test_one_message_does_not_wait_for_the_hundreds_of_another_device(sim, make_paced):
+    relay = make_paced({"messages_per_minute": 10}, devices=[
+        {"name": "runaway", "address": ["127.0.0.1"]}, {"name": "quiet", "address": ["127.0.0.9"]}])
+    send_many(relay, 300)
+    sim.wait_messages(10)
+    wait_full(relay)
+    with smtplib.SMTP("127.0.0.1", relay.port, source_address=("127.0.0.9", 0)) as quiet:
+        quiet.sendmail("quiet@contoso.com", ["boss@contoso.com"], make_mail(subject="the only one"))
+    # Read, and so in line with the others.
+    wait_until(lambda: json.loads(relay.cli("status", "--json").stdout)["upstreams"][0]["ready"] == 291, 20, "all to be read")
+    sim.clock.forward(WINDOW_OPENS_S)
+    messages = sim.wait_messages(20)
+    assert "quiet@contoso.com" in [m["mail_from"] for m in messages[10:13]], "one of each at a time, two of them under way"
+
+
+def test_slows_down_when_it_is_asked_to_and_recovers(sim, make_paced):
+    """By somebody else who uses the mailbox, say. No attempt is charged, and one connection is enough for five minutes."""
+    relay = make_paced(retry={"first": "1m", "max": "1h", "give_up": "5d"})
+    sim.faults("final-dot reply 432 4.3.2 Concurrent connections limit exceeded. times=1")
+    send_many(relay, 1)
+    held = relay.wait_event("road-held")[0]
+    assert held["class"] == "S" and 30_000 <= int(held["for_ms"]) <= 60_000, held
+    assert window(relay)["connections_max"] == 1
+    sim.clock.forward(61)
+    sim.wait_messages(1)
+    relay.wait_event("road-open")
+    assert window(relay)["connections_max"] == 1
+    sim.faults("throttle per-minute 5")
+    sim.clock.forward(61)
+    send_many(relay, 12)
+    for already in (6, 11):
+        sim.wait_messages(already)
+        held = relay.wait_event("road-held", already // 5 + 1)[-1]
+        assert "exceeded the message limit" in held["text"] and 54_000 <= int(held["for_ms"]) <= 60_000, held
+        sim.clock.forward(61)
+    sim.wait_messages(13)
+    relay.wait_empty()
+    assert sim.stats()["throttled"] == 2 and not relay.events("deferred")
+    sim.clock.forward(301)
+    assert window(relay)["connections_max"] == 2

@@ -146,7 +146,7 @@ static void set_up_limited(size_t recipients, size_t limit)
 	retired = 0;
 	now_ms = clock_mono_ms();
 	upstream.limits.recipients = (unsigned)limit;
-	scheduler = scheduler_new(2);
+	scheduler = scheduler_new(2, 1);
 	queue = queue_new(&config, NULL, scheduler);
 	delivery = delivery_new(NULL, &config, NULL, queue, &counters, on_changed, NULL);
 }

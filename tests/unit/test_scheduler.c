@@ -12,7 +12,7 @@
 
 static void parts_become_ready_in_the_order_of_their_time(void **state)
 {
-	struct scheduler *s = scheduler_new(1);
+	struct scheduler *s = scheduler_new(1, 1);
 	struct part parts[3] = {{.road = 0}, {.road = 0}, {.road = 0}};
 
 	(void)state;
@@ -34,7 +34,7 @@ static void parts_become_ready_in_the_order_of_their_time(void **state)
 
 static void roads_have_lines_of_their_own(void **state)
 {
-	struct scheduler *s = scheduler_new(2);
+	struct scheduler *s = scheduler_new(2, 1);
 	struct part a = {.road = 0}, b = {.road = 1};
 
 	(void)state;
@@ -48,7 +48,7 @@ static void roads_have_lines_of_their_own(void **state)
 
 static void a_part_can_be_taken_out_wherever_it_is(void **state)
 {
-	struct scheduler *s = scheduler_new(1);
+	struct scheduler *s = scheduler_new(1, 1);
 	struct part ready = {.road = 0}, waiting = {.road = 0};
 
 	(void)state;
@@ -66,7 +66,7 @@ static void a_part_can_be_taken_out_wherever_it_is(void **state)
 static void many_parts_come_out_sorted(void **state)
 {
 	enum { N = 5000 };
-	struct scheduler *s = scheduler_new(1);
+	struct scheduler *s = scheduler_new(1, 1);
 	struct part *parts = calloc(N, sizeof *parts);
 	int64_t last = -1;
 
@@ -84,6 +84,100 @@ static void many_parts_come_out_sorted(void **state)
 	assert_int_equal(scheduler_ready(s, 0), N - (N + 2) / 3);
 	scheduler_free(s);
 	free(parts);
+}
+
+/* n parts of a device, ready on road 0 in their order. */
+static void add_ready(struct scheduler *s, struct part *parts, int n, unsigned device, unsigned recipients)
+{
+	for (int i = 0; i < n; i++) {
+		parts[i] = (struct part){.device = device, .recipients = recipients};
+		scheduler_add(s, &parts[i], 0, 0);
+	}
+}
+
+static void one_message_waits_for_one_of_ten_thousand(void **state)
+{
+	enum { MANY = 10000 };
+	struct scheduler *s = scheduler_new(1, 2);
+	struct part *many = calloc(MANY, sizeof *many), one;
+
+	(void)state;
+	add_ready(s, many, MANY, 0, 1);
+	for (int i = 0; i < 100; i++)
+		assert_ptr_equal(scheduler_take(s, 0), &many[i]);
+	add_ready(s, &one, 1, 1, 1);
+	assert_ptr_equal(scheduler_take(s, 0), &many[100]);
+	assert_ptr_equal(scheduler_take(s, 0), &one);
+	for (int i = 101; i < MANY; i++)
+		assert_ptr_equal(scheduler_take(s, 0), &many[i]);
+	assert_null(scheduler_take(s, 0));
+	scheduler_free(s);
+	free(many);
+}
+
+static void one_message_waits_for_one_of_each_of_forty_devices(void **state)
+{
+	enum { DEVICES = 40, EACH = 250 };
+	struct scheduler *s = scheduler_new(1, DEVICES + 1);
+	struct part *many = calloc(DEVICES * EACH, sizeof *many), one;
+	int before = 0;
+
+	(void)state;
+	for (unsigned device = 0; device < DEVICES; device++)
+		add_ready(s, many + device * EACH, EACH, device, 1);
+	for (int i = 0; i < 333; i++)
+		assert_non_null(scheduler_take(s, 0));
+	add_ready(s, &one, 1, DEVICES, 1);
+	while (scheduler_take(s, 0) != &one)
+		before++;
+	assert_in_range(before, 0, DEVICES);
+	scheduler_free(s);
+	free(many);
+}
+
+static void shares_are_counted_in_recipients(void **state)
+{
+	enum { SINGLE = 2000, LONG = 100, RECIPIENTS = 20 };
+	struct scheduler *s = scheduler_new(1, 2);
+	struct part *single = calloc(SINGLE, sizeof *single), *lists = calloc(LONG, sizeof *lists), *part;
+	unsigned reached[2] = {0, 0}, first_list = 0, taken = 0;
+
+	(void)state;
+	add_ready(s, single, SINGLE, 0, 1);
+	add_ready(s, lists, LONG, 1, RECIPIENTS);
+	while ((part = scheduler_take(s, 0)) != NULL) {
+		taken++;
+		reached[part->device] += part->recipients;
+		if (part->device == 1 && first_list == 0)
+			first_list = taken;
+		/* Never apart by more than a message. */
+		assert_in_range(reached[0] + RECIPIENTS - reached[1], 0, 2 * RECIPIENTS);
+	}
+	assert_in_range(first_list, 1, RECIPIENTS + 1);
+	assert_int_equal(reached[0], SINGLE);
+	assert_int_equal(reached[1], LONG * RECIPIENTS);
+	scheduler_free(s);
+	free(single);
+	free(lists);
+}
+
+static void what_was_saved_up_for_a_message_that_has_left_is_not_for_the_next(void **state)
+{
+	struct scheduler *s = scheduler_new(1, 2);
+	struct part others[600], list, singles[500];
+	int in_a_row = 0;
+
+	(void)state;
+	add_ready(s, others, 600, 0, 1);
+	add_ready(s, &list, 1, 1, 500);
+	add_ready(s, singles, 500, 1, 1);
+	for (int i = 0; i < 400; i++)
+		assert_int_equal(scheduler_take(s, 0)->device, 0);
+	scheduler_remove(s, &list);
+	while (scheduler_take(s, 0)->device == 1)
+		in_a_row++;
+	assert_in_range(in_a_row, 0, 1);
+	scheduler_free(s);
 }
 
 static void waits_double_up_to_the_maximum(void **state)
@@ -271,6 +365,10 @@ int main(void)
 	    cmocka_unit_test(roads_have_lines_of_their_own),
 	    cmocka_unit_test(a_part_can_be_taken_out_wherever_it_is),
 	    cmocka_unit_test(many_parts_come_out_sorted),
+	    cmocka_unit_test(one_message_waits_for_one_of_ten_thousand),
+	    cmocka_unit_test(one_message_waits_for_one_of_each_of_forty_devices),
+	    cmocka_unit_test(shares_are_counted_in_recipients),
+	    cmocka_unit_test(what_was_saved_up_for_a_message_that_has_left_is_not_for_the_next),
 	    cmocka_unit_test(waits_double_up_to_the_maximum),
 	    cmocka_unit_test(jitter_takes_at_most_a_tenth_and_never_stops_the_doubling),
 	    cmocka_unit_test(a_first_wait_as_long_as_the_maximum_stays),
