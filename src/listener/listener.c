@@ -36,6 +36,7 @@
 #define GOODBYE_MS	 100  /* for the last replies to leave */
 #define EXPIRE_MS	 300  /* for the 421s to devices in the middle of their content */
 #define WAKE_IDS	 64   /* in one packet */
+#define SILENCE_MS	 2000 /* who ends in LF.LF waits longer for the answer */
 #define LOGIN_PENALTY_MS 3200 /* ten guesses a second from the 32 sessions of one address */
 #define SPARE_FILES	 (64 + CONN_FINISHING_MAX) /* descriptors beside the sessions' */
 
@@ -382,6 +383,7 @@ static void *listener_start(struct worker *worker, struct err *err)
 	l->env.base = base;
 	l->env.config = input->config;
 	l->env.counters = input->counters;
+	l->env.silence_ms = SILENCE_MS;
 	l->env.login_penalty_ms = LOGIN_PENALTY_MS;
 	l->env.committed = on_committed;
 	l->env.ended = on_ended;

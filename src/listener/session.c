@@ -168,7 +168,7 @@ static void answer(struct session *s, const char *reply)
 	if (strncmp(reply, "421 4.7", 7) == 0)
 		log_closed(s, LOG_LEVEL_NOTICE, reply);
 	write_reply(s, reply);
-	enter(s, is_last(reply) || s->env->closing ? S_ENDED : s->state);
+	enter(s, is_last(reply) || s->closes || s->env->closing ? S_ENDED : s->state);
 }
 
 const char *session_goodbye(const struct session *s, char *dst, size_t size)
@@ -490,8 +490,8 @@ static void end_idle(struct session *s)
 	answer(s, reply);
 }
 
-/* Unless it is fast enough. */
-static void end_slow_content(struct session *s)
+/* Unless it is fast enough, or has come to its end. */
+static void look_at_content(struct session *s)
 {
 	static const struct {
 		const char *key, *reply;
@@ -504,6 +504,12 @@ static void end_slow_content(struct session *s)
 	};
 	enum pace_fault fault = transaction_judge_pace(s->mail);
 
+	/* One message a connection: whatever follows was not meant as commands. */
+	if (conn_available(s->conn) == 0 && transaction_ended_silently(s->mail)) {
+		s->closes = true;
+		end_message(s);
+		return;
+	}
 	if (fault == PACE_FINE) {
 		enter(s, S_DATA);
 		return;
@@ -528,7 +534,7 @@ static void on_timeout(struct session *s)
 		return;
 	}
 	if (s->state == S_DATA)
-		end_slow_content(s);
+		look_at_content(s);
 	else
 		end_idle(s);
 }
@@ -538,7 +544,7 @@ static void on_data(struct session *s)
 	run(s);
 	/* Content may pause between any two pieces; a command line has the time of one line. */
 	if (s->state == S_DATA)
-		end_slow_content(s);
+		look_at_content(s);
 }
 
 static void on_event(void *arg, enum conn_event event)

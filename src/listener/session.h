@@ -32,6 +32,7 @@ struct session_env {
 	const struct handshakes *tls;	/* NULL: there is no TLS */
 	struct storms *storms;
 	struct guesses *guesses;
+	unsigned silence_ms;	/* behind LF.LF that ends the message of a device with the quirk eod-lf */
 	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back, at the least */
 	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
 	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */

@@ -66,6 +66,7 @@ struct session {
 	bool login_missed;		/* AUTH has come to nothing */
 	bool extended;			/* EHLO was said */
 	bool content_refused;		/* what comes next may be the content that we did not ask for */
+	bool closes;			/* after the next reply */
 	bool last_message;		/* the one after a reload has been begun */
 	bool peer_closed;		/* no more input will come */
 	bool broken;			/* no output can be sent either; ends with what it waits for */

@@ -35,7 +35,7 @@ struct transaction {
 	const char *tls;  /* the version; NULL: it comes in plain text */
 	char *refusal;	  /* the reply at the end; NULL while it is fine */
 	char *why;	  /* the reason as the log has it, where it says more than the reply */
-	bool rejects_bare;
+	bool lf_ends, rejects_bare;
 	bool committing;
 	transaction_fn *fn; /* while committing; NULL: nobody waits for the answer */
 	void *arg;
@@ -160,7 +160,8 @@ int transaction_begin(struct transaction *t, const struct origin *origin, struct
 {
 	set_origin(&t->envelope, origin);
 	t->tls = origin->tls_version;
-	t->rejects_bare = origin->bare_newlines == BARE_REJECT;
+	t->lf_ends = (origin->device->quirks & (1u << QUIRK_EOD_LF)) != 0;
+	t->rejects_bare = origin->bare_newlines == BARE_REJECT && !t->lf_ends;
 	t->draft = spool_begin(t->env->spool, &t->envelope, NULL, err);
 	if (t->draft == NULL || append_trace(t, origin, err) < 0) {
 		int saved = errno;
@@ -171,13 +172,22 @@ int transaction_begin(struct transaction *t, const struct origin *origin, struct
 		return -1;
 	}
 	data_reader_init(&t->reader);
+	t->reader.lf_ends = t->lf_ends;
 	pace_begin(&t->pace, clock_mono_ms());
 	return 0;
 }
 
 int64_t transaction_look_ms(const struct transaction *t)
 {
-	return pace_next_ms(&t->pace, t->env->config);
+	int64_t next_ms = pace_next_ms(&t->pace, t->env->config);
+	int64_t silence_ms = t->pace.heard_ms + t->env->silence_ms;
+
+	return data_may_end(&t->reader) && silence_ms < next_ms ? silence_ms : next_ms;
+}
+
+bool transaction_ended_silently(const struct transaction *t)
+{
+	return data_may_end(&t->reader) && clock_mono_ms() >= t->pace.heard_ms + t->env->silence_ms;
 }
 
 enum pace_fault transaction_judge_pace(struct transaction *t)

@@ -59,6 +59,9 @@ enum feed transaction_feed(struct transaction *transaction, struct str in, size_
 enum pace_fault transaction_judge_pace(struct transaction *transaction);
 int64_t transaction_look_ms(const struct transaction *transaction);
 
+/* Whether the content has ended without CRLF.CRLF: the device has the quirk eod-lf, and is silent behind LF.LF. */
+bool transaction_ended_silently(const struct transaction *transaction);
+
 /* The reply to give, without its line end, and the id under which it is stored, NULL when it is not; borrowed for the
  * time of the call. */
 typedef void transaction_fn(void *arg, const char *reply, const char *id);

@@ -12,6 +12,10 @@ enum {
 	CR,	    /* a CR was read and not put out: a line end, or a bare one */
 	DOT,	    /* "CRLF." was read, the dot not put out */
 	DOT_CR,	    /* "CRLF.CR" was read */
+	/* Where LF ends lines: */
+	LF_START,  /* behind a bare LF */
+	LF_DOT,	   /* "LF." was read, the dot not put out */
+	LF_DOT_LF, /* ".LF" was read as a line and not put out: perhaps the end */
 };
 
 void data_reader_init(struct data_reader *reader)
@@ -36,6 +40,8 @@ static size_t take_byte(struct data_reader *reader, char c, char *out)
 		return 0;
 	case '\n':
 		reader->bare_lf++;
+		if (reader->lf_ends)
+			reader->state = LF_START;
 		return put_crlf(out);
 	case '\0':
 		reader->nul++;
@@ -55,10 +61,41 @@ static size_t take_bare_cr(struct data_reader *reader, char c, char *out)
 	return 1 + take_byte(reader, c, out + 1);
 }
 
-/* One byte in any state: at most two bytes out. */
+/* Behind a bare LF, where that ends lines. */
+static size_t step_lf(struct data_reader *reader, char c, char *out)
+{
+	if (reader->state == LF_START && c == '.') {
+		reader->state = LF_DOT;
+		return 0;
+	}
+	if (reader->state == LF_DOT && c == '\r') {
+		reader->state = CR;
+		out[0] = '.';
+		return 1;
+	}
+	return take_byte(reader, c, out);
+}
+
+/* It was a line of content after all. */
+static size_t give_up_end(struct data_reader *reader, char *out)
+{
+	reader->state = LF_START;
+	out[0] = '.';
+	return 1 + put_crlf(out + 1);
+}
+
+/* One byte in any state but LF_DOT_LF: at most two bytes out. */
 static size_t step(struct data_reader *reader, char c, char *out)
 {
+	if (c == '\n' && reader->lf_ends && (reader->state == DOT || reader->state == LF_DOT)) {
+		reader->bare_lf++;
+		reader->state = LF_DOT_LF;
+		return 0;
+	}
 	switch (reader->state) {
+	case LF_START:
+	case LF_DOT:
+		return step_lf(reader, c, out);
 	case LINE_START:
 		if (c != '.')
 			return take_byte(reader, c, out);
@@ -128,7 +165,9 @@ size_t data_read(
 {
 	size_t used = 0, put = 0, run;
 
-	while (used < n && room - put >= 2 && !reader->ended) {
+	while (used < n && room - put >= 3 && !reader->ended) {
+		if (reader->state == LF_DOT_LF)
+			put += give_up_end(reader, out + put);
 		if (reader->state == IN_LINE) {
 			run = copy_run(
 			    reader, in + used, n - used < room - put ? n - used : room - put, out + put);
@@ -137,11 +176,17 @@ size_t data_read(
 			if (run > 0)
 				continue;
 		}
-		put += step(reader, in[used++], out + put);
+		if (room - put >= 2)
+			put += step(reader, in[used++], out + put);
 	}
 	reader->bytes += put;
 	*written = put;
 	return used;
+}
+
+bool data_may_end(const struct data_reader *reader)
+{
+	return reader->state == LF_DOT_LF;
 }
 
 size_t data_stuff(struct data_stuffer *stuffer, const char *in, size_t n, char *out)

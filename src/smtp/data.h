@@ -13,6 +13,7 @@
 
 struct data_reader {
 	uint8_t state;		/* the reader's own */
+	bool lf_ends;		/* set after data_reader_init: LF alone ends this device's lines, see data_may_end */
 	bool ended;		/* CRLF.CRLF has been read */
 	bool has_8bit;		/* a byte above 127 was in the content */
 	uint64_t bare_lf, bare_cr, nul;
@@ -26,6 +27,11 @@ void data_reader_init(struct data_reader *reader);
  * of in were used: all of them, unless out is full (call again with the rest) or the end was read (reader->ended;
  * the bytes behind are the next command). A last line without CRLF can not happen: the end brings its CRLF. */
 size_t data_read(struct data_reader *reader, const char *in, size_t n, char *out, size_t room, size_t *written);
+
+/* Whether a line of one dot was the last thing read, of a device whose lines end in LF alone: it is put out only when more
+ * follows. That may be its end of the message, which only the silence behind it can tell; what the device passes on must not
+ * be able to bring it about. */
+bool data_may_end(const struct data_reader *reader);
 
 /* Dot-stuffing on the way out (RFC 5321 section 4.5.2). in is stored content: CRLF line ends only. A bare LF, which
  * a damaged file may hold, goes out as CRLF: whatever in is, no CRLF.CRLF and no bare LF come out before the end. */

@@ -1,5 +1,5 @@
-/* The content behind DATA. The first eight bytes of the input say how the rest is cut and how much room each
- * piece has; the result must be that of one read, and stuffed again it must come back as it is. */
+/* The content behind DATA. The first eight bytes of the input say how the rest is cut, how much room each
+ * piece has, and whether LF ends its lines; the result must be that of one read, and stuffed again it must come back as it is. */
 #include <string.h>
 
 #include "fuzz.h"
@@ -13,11 +13,18 @@ struct result {
 	size_t n, used;
 };
 
+/* Half of the inputs come from a device whose lines end in LF alone. */
+static bool lf_ends(const uint8_t *pieces)
+{
+	return (pieces[0] & 1) != 0;
+}
+
 static struct result read_cut(const char *in, size_t n, const uint8_t *pieces, const uint8_t *rooms)
 {
 	struct result result = {.content = malloc(2 * n + 4)};
 
 	data_reader_init(&result.reader);
+	result.reader.lf_ends = lf_ends(pieces);
 	for (size_t i = 0; result.used < n && !result.reader.ended; i++) {
 		size_t piece = 1 + (size_t)pieces[i % CUTS], room = 4 + (size_t)rooms[i % CUTS], written;
 		if (piece > n - result.used)
@@ -33,11 +40,12 @@ static struct result read_cut(const char *in, size_t n, const uint8_t *pieces, c
 	return result;
 }
 
-static struct result read_whole(const char *in, size_t n)
+static struct result read_whole(const char *in, size_t n, bool lf_ends)
 {
 	struct result result = {.content = malloc(2 * n + 4)};
 
 	data_reader_init(&result.reader);
+	result.reader.lf_ends = lf_ends;
 	result.used = data_read(&result.reader, in, n, result.content, 2 * n + 4, &result.n);
 	PROMISE(result.used == n || result.reader.ended);
 	return result;
@@ -83,7 +91,7 @@ static struct result send_and_read(const char *in, size_t n, const uint8_t *piec
 	const char *end = data_stuff_end(&stuffer);
 	memcpy(wire + put, end, strlen(end));
 	put += strlen(end);
-	struct result result = read_whole(wire, put);
+	struct result result = read_whole(wire, put, false);
 	PROMISE(result.reader.ended && result.used == put && result.reader.bare_lf == 0);
 	free(wire);
 	return result;
@@ -94,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	if (n < 2 * CUTS)
 		return 0;
 	const char *in = (const char *)bytes + 2 * CUTS;
-	struct result whole = read_whole(in, n - 2 * CUTS);
+	struct result whole = read_whole(in, n - 2 * CUTS, lf_ends(bytes));
 	struct result cut = read_cut(in, n - 2 * CUTS, bytes, bytes + CUTS);
 	PROMISE(cut.n == whole.n && cut.used == whole.used && memcmp(cut.content, whole.content, cut.n) == 0);
 	PROMISE(memcmp(&cut.reader, &whole.reader, offsetof(struct data_reader, bare_lf)) == 0);

@@ -226,6 +226,55 @@ static void any_split_gives_the_same(void **state)
 	}
 }
 
+/* Of a device whose lines end in LF alone. */
+static const struct {
+	const char *label, *in, *content;
+	bool may_end, ended;
+} lf_cases[] = {
+    {"LF.LF", "a\n.\n", "a\r\n", true, false},
+    {"at the first byte", ".\n", "", true, false},
+    {"CRLF.LF", "a\r\n.\n", "a\r\n", true, false},
+    {"LF.LF and more", "a\n.\nb\n", "a\r\n.\r\nb\r\n", false, false},
+    {"LF.LF twice", "a\n.\n.\n", "a\r\n.\r\n", true, false},
+    {"a dot without the line's end", "a\n.", "a\r\n", false, false},
+    {"LF.CRLF", "a\n.\r\n", "a\r\n.\r\n", false, false},
+    {"CRLF.CRLF", "a\n\r\n.\r\n", "a\r\n\r\n", false, true},
+    {"a dot inside a line", "a.\n", "a.\r\n", false, false},
+    {"a doubled dot", "a\n..b\n..\n", "a\r\n.b\r\n.\r\n", false, false},
+    {"a dot behind a bare CR", "a\r.\n", "a .\r\n", false, false},
+    {"LF.LF and a NUL", "a\n.\n\x01", "a\r\n.\r\n\x01", false, false},
+};
+
+static void lf_dot_lf_may_end_where_lf_ends_lines(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < LENGTH(lf_cases); i++) {
+		const char *in = lf_cases[i].in;
+		for (size_t cut = 0; cut <= strlen(in); cut++) {
+			struct text got = {.n = 0};
+			struct data_reader reader;
+			data_reader_init(&reader);
+			reader.lf_ends = true;
+			feed(&reader, in, cut, &got, 4);
+			feed(&reader, in + cut, strlen(in) - cut, &got, 4);
+			if (data_may_end(&reader) != lf_cases[i].may_end || reader.ended != lf_cases[i].ended)
+				fail_msg("%s, cut at %zu: %s", lf_cases[i].label, cut,
+				    lf_cases[i].may_end ? "is no end" : "may be the end");
+			if (got.n != strlen(lf_cases[i].content) ||
+			    memcmp(got.p, lf_cases[i].content, got.n) != 0)
+				fail_msg("%s, cut at %zu: other content: \"%.*s\"", lf_cases[i].label, cut,
+				    (int)got.n, got.p);
+		}
+	}
+	for (size_t i = 0; i < LENGTH(lf_cases); i++) {
+		struct text got = {.n = 0};
+		struct data_reader reader;
+		data_reader_init(&reader);
+		feed(&reader, lf_cases[i].in, strlen(lf_cases[i].in), &got, 64);
+		assert_false(data_may_end(&reader));
+	}
+}
+
 struct content_case {
 	const char *label, *in, *want;
 	bool has_8bit;
@@ -485,6 +534,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(only_crlf_dot_crlf_ends),
 	    cmocka_unit_test(any_split_gives_the_same),
+	    cmocka_unit_test(lf_dot_lf_may_end_where_lf_ends_lines),
 	    cmocka_unit_test(repairs_content),
 	    cmocka_unit_test(drops_and_counts_nul),
 	    cmocka_unit_test(takes_nothing_behind_the_end),

@@ -6,7 +6,7 @@
  * "C* N text" N times; \r \n \0 \xHH are those bytes. "S: text" is what a reply line begins with, "S= text"
  * all of it. "eof": the device closes its side. "closed": the relay does, after the last reply. "queued N":
  * messages in the spool afterwards; "content text" and "lacks text": of the last one. Before all that: "peer
- * ADDRESS", "size N", "upstream-size N", "recipients N", "bare_newlines reject", "without-users", "legacy" (the listener's
+ * ADDRESS", "size N", "upstream-size N", "quirk eod-lf", "recipients N", "bare_newlines reject", "without-users", "legacy" (the listener's
  * tls_min is 1.0), and "only whole bytes steps" for the ways that are
  * tried. A line that begins with '#' is for the reader. */
 #include <errno.h>
@@ -184,6 +184,7 @@ static void relay_open(struct relay *r)
 		fail_msg("%s", err.text);
 	r->base = event_base_new();
 	r->env = (struct session_env){.base = r->base,
+	    .silence_ms = 400,
 	    .login_penalty_ms = 20,
 	    .config = &r->config,
 	    .counters = counters_new(),
@@ -477,6 +478,8 @@ static void apply_option(struct relay *r, struct dialog *d, const char *line, co
 		*peer = value;
 	else if ((value = after(line, "size")) != NULL)
 		r->config.limits.message_size = strtoul(value, NULL, 10);
+	else if (after(line, "quirk eod-lf") != NULL)
+		r->config.devices[0].quirks = 1u << QUIRK_EOD_LF;
 	else if ((value = after(line, "upstream-size")) != NULL)
 		r->config.upstreams[0].limits.message_size = strtoul(value, NULL, 10);
 	else if (after(line, "bare_newlines reject") != NULL)
