@@ -20,6 +20,7 @@
 #include "online/findings.h"
 #include "online/probe.h"
 #include "sender/client.h"
+#include "sender/config_resolver.h"
 
 static bool is_wanted(const struct upstream_config *upstream, const struct options *options)
 {
@@ -94,7 +95,7 @@ static int run(const struct config *config, const struct options *options)
 	int status = 1;
 
 	if (means.base != NULL && means.counters != NULL)
-		means.resolver = resolver_new(means.base, &err);
+		means.resolver = config_resolver(means.base, config, &err);
 	if (means.resolver != NULL)
 		means.http = http_new(means.base, means.resolver, &err);
 	if (means.http != NULL)

@@ -24,6 +24,7 @@
 #define NAME_MAX_OCTETS 253
 #define CLASS_IN	1
 #define TYPE_MX		15
+#define TYPE_TXT	16
 
 struct watch {
 	struct resolver_query *query;
@@ -42,7 +43,8 @@ struct resolver {
 struct resolver_query {
 	struct resolver *resolver;
 	resolver_fn *fn;
-	resolver_mx_fn *mx_fn; /* one of the two */
+	resolver_mx_fn *mx_fn;
+	resolver_txt_fn *txt_fn; /* one of the three */
 	void *arg;
 	ares_channel channel; /* NULL: none needed */
 	struct event *timer;  /* c-ares' next look, or the answer's delivery when done */
@@ -54,6 +56,7 @@ struct resolver_query {
 	struct net_address addresses[RESOLVER_ADDRESSES_MAX];
 	size_t n;
 	struct mx_list *mx; /* NULL: there was no answer, or it is not about them */
+	char *texts[RESOLVER_TEXTS_MAX];
 	char why[400];
 	LIST_ENTRY(resolver_query) next;
 };
@@ -157,6 +160,50 @@ static void on_mx(void *cookie, int status, int timeouts, unsigned char *answer,
 				      : "the domain has no MX record");
 }
 
+/* c-ares gives the parts of each record one behind the other, and says where the next record begins. */
+static void add_texts(struct resolver_query *query, const struct ares_txt_ext *part)
+{
+	while (part != NULL && query->n < RESOLVER_TEXTS_MAX) {
+		char *text = xcalloc(1, RESOLVER_TEXT_MAX + 1);
+		size_t n = 0;
+		bool good = true;
+		do {
+			good = good && n + part->length <= RESOLVER_TEXT_MAX &&
+			       memchr(part->txt, '\0', part->length) == NULL;
+			if (good) {
+				memcpy(text + n, part->txt, part->length);
+				n += part->length;
+			}
+			part = part->next;
+		} while (part != NULL && !part->record_start);
+		if (good)
+			query->texts[query->n++] = text;
+		else
+			free(text);
+	}
+}
+
+/* That there are no such records is an answer; all else is not. */
+static void on_txt(void *cookie, int status, int timeouts, unsigned char *answer, int n)
+{
+	struct resolver_query *query = cookie;
+	struct ares_txt_ext *parts = NULL;
+
+	(void)timeouts;
+	if (query->done)
+		return;
+	if (status == ARES_SUCCESS)
+		status = ares_parse_txt_reply_ext(answer, n, &parts);
+	if (status == ARES_SUCCESS)
+		add_texts(query, parts);
+	if (parts != NULL)
+		ares_free_data(parts);
+	if (status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND)
+		set_done(query);
+	else
+		set_failed(query, cause_of(status));
+}
+
 /* Have c-ares look again when it wants to, at the deadline at the latest. */
 static void set_timer(struct resolver_query *query)
 {
@@ -203,6 +250,8 @@ static void free_query(struct resolver_query *query)
 	close_channel(query);
 	event_free(query->timer);
 	free(query->mx);
+	for (size_t i = 0; i < RESOLVER_TEXTS_MAX; i++)
+		free(query->texts[i]);
 	free(query);
 }
 
@@ -225,6 +274,8 @@ static void on_timer(evutil_socket_t fd, short what, void *cookie)
 	const char *why = query->why[0] != '\0' ? query->why : NULL;
 	if (query->mx_fn != NULL)
 		query->mx_fn(query->arg, query->mx, why);
+	else if (query->txt_fn != NULL)
+		query->txt_fn(query->arg, (const char *const *)query->texts, query->n, why);
 	else
 		query->fn(query->arg, query->addresses, query->n, why);
 	free_query(query);
@@ -381,18 +432,33 @@ static struct resolver_query *new_query(struct resolver *resolver, const char *n
 	return query;
 }
 
+static void ask(struct resolver_query *query, const char *name, int type, ares_callback answer)
+{
+	if (name[0] == '\0' || strlen(name) > NAME_MAX_OCTETS) {
+		set_failed(query, cause_of(ARES_EBADNAME));
+	} else if (open_query(query)) {
+		ares_query(query->channel, name, CLASS_IN, type, answer, query);
+		set_timer(query);
+	}
+}
+
 struct resolver_query *resolver_mx(
     struct resolver *resolver, const char *domain, resolver_mx_fn *fn, void *arg)
 {
 	struct resolver_query *query = new_query(resolver, domain, arg);
 
 	query->mx_fn = fn;
-	if (domain[0] == '\0' || strlen(domain) > NAME_MAX_OCTETS) {
-		set_failed(query, cause_of(ARES_EBADNAME));
-	} else if (open_query(query)) {
-		ares_query(query->channel, domain, CLASS_IN, TYPE_MX, on_mx, query);
-		set_timer(query);
-	}
+	ask(query, domain, TYPE_MX, on_mx);
+	return query;
+}
+
+struct resolver_query *resolver_txt(
+    struct resolver *resolver, const char *name, resolver_txt_fn *fn, void *arg)
+{
+	struct resolver_query *query = new_query(resolver, name, arg);
+
+	query->txt_fn = fn;
+	ask(query, name, TYPE_TXT, on_txt);
 	return query;
 }
 

@@ -37,6 +37,15 @@ typedef void resolver_mx_fn(void *arg, const struct mx_list *list, const char *w
 /* Look the MX of domain up; fn is called as resolver_lookup's is. */
 struct resolver_query *resolver_mx(struct resolver *resolver, const char *domain, resolver_mx_fn *fn, void *arg);
 
+/* The TXT records of a name, each as one text, its parts joined; those that are no text or too long are left out. n 0: it has
+ * none (why NULL), or why says what is in the way. All borrowed for the time of the call. */
+#define RESOLVER_TEXTS_MAX 32
+#define RESOLVER_TEXT_MAX 4096
+typedef void resolver_txt_fn(void *arg, const char *const *texts, size_t n, const char *why);
+
+/* Look the TXT records of name up; fn is called as resolver_lookup's is. */
+struct resolver_query *resolver_txt(struct resolver *resolver, const char *name, resolver_txt_fn *fn, void *arg);
+
 void resolver_cancel(struct resolver_query *query);	/* fn will not be called; NULL is fine */
 
 /* Cancels what is under way. NULL is fine. */

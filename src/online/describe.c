@@ -74,10 +74,24 @@ static const char *address_text(char *dst, size_t size, const struct net_address
 	return dst;
 }
 
+static void describe_mx(struct step *step, const struct client_view *view)
+{
+	json_t *hosts = json_array();
+
+	for (size_t i = 0; i < view->hosts->n; i++) {
+		json_array_append_new(hosts, json_string(view->hosts->hosts[i].name));
+		say(step, "%s%s", i > 0 ? ", " : "", view->hosts->hosts[i].name);
+	}
+	say(step, ", Microsoft's");
+	json_object_set_new(step->facts, "hosts", hosts);
+}
+
 static void describe_dns(struct step *step, const struct client_view *view)
 {
 	json_t *addresses = json_array();
 	char text[64];
+
+	say(step, "%s is ", view->host);
 
 	for (size_t i = 0; i < view->address_count; i++) {
 		json_array_append_new(
@@ -85,6 +99,7 @@ static void describe_dns(struct step *step, const struct client_view *view)
 		if (i < ADDRESSES_SHOWN)
 			say(step, "%s%s", i > 0 ? ", " : "", text);
 	}
+	fact(step, "host", view->host);
 	if (view->address_count > ADDRESSES_SHOWN)
 		say(step, " and %zu more", view->address_count - ADDRESSES_SHOWN);
 	json_object_set_new(step->facts, "addresses", addresses);
@@ -228,6 +243,9 @@ void describe_step(struct step *step, const struct client_view *view, const stru
 {
 	step->status = STEP_PROVED;
 	switch (step->kind) {
+	case CLIENT_MX:
+		describe_mx(step, view);
+		break;
 	case CLIENT_DNS:
 		describe_dns(step, view);
 		break;

@@ -19,10 +19,11 @@ enum step_status {
 };
 
 #define STEP_TEXT_MAX 700
+#define STEP_OF_NO_CLIENT (-1)
 
 struct step {
 	const char *name;	/* stable: "dns", "tcp", ...; static */
-	int kind;		/* enum client_step, or -1 */
+	int kind;		/* enum client_step, or STEP_OF_NO_CLIENT */
 	enum step_status status;
 	int64_t ms;		/* how long it took; where it was tried */
 	char text[STEP_TEXT_MAX];	/* what was proved or tried, one line; may hold the upstream's words */

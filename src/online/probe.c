@@ -1,15 +1,22 @@
 #include "online/probe.h"
 
+#include <netdb.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #include <event2/event.h>
 
 #include "base/clock.h"
 #include "config/config.h"
+#include "net/conn.h"
 #include "online/describe.h"
 #include "online/findings.h"
+#include "online/spf_check.h"
 #include "sender/attempt.h"
 #include "sender/client.h"
+#include "smtp/address.h"
+#include "smtp/reply.h"
 #include "spool/envelope.h"
 
 struct run {
@@ -20,7 +27,8 @@ struct run {
 	char *recipient;
 	size_t senders_tried;
 	bool failed;
-	int64_t since_ms; /* the end of the last step */
+	char public_address[64]; /* as the upstream sees us, or as our interface has it; "" */
+	int64_t since_ms;	 /* the end of the last step */
 };
 
 /* --- the plan --- */
@@ -45,11 +53,20 @@ static void plan_envelopes(const struct probe *probe, struct findings *findings)
 	    probe->sender_count == 0 ? "sender" : "recipient", probe->sender_count == 0 ? "--from" : "--to");
 }
 
+/* Who lets us in by the address that we come from looks at SPF too. */
+static bool needs_spf(const struct upstream_config *upstream)
+{
+	return upstream->kind == UPSTREAM_DIRECT_SEND ||
+	       (upstream->kind == UPSTREAM_CONNECTOR && upstream->certificate == NULL);
+}
+
 static void plan(const struct probe *probe, struct findings *findings)
 {
 	const struct upstream_config *upstream = probe->upstream;
 
 	*findings = (struct findings){.upstream = upstream};
+	if (upstream->host == NULL)
+		findings_add(findings, "mx", CLIENT_MX);
 	findings_add(findings, "dns", CLIENT_DNS);
 	findings_add(findings, "tcp", CLIENT_TCP);
 	if (upstream->tls == UPSTREAM_TLS_IMPLICIT)
@@ -63,9 +80,31 @@ static void plan(const struct probe *probe, struct findings *findings)
 	if (upstream->oauth != NULL || upstream->user != NULL)
 		findings_add(findings, "auth", CLIENT_AUTH);
 	plan_envelopes(probe, findings);
+	if (needs_spf(upstream) && probe->sender_count > 0)
+		findings_add(findings, "spf", STEP_OF_NO_CLIENT);
 }
 
 /* --- what the client says --- */
+
+/* Exchange greets with it: "NAME Hello [203.0.113.7]". */
+static bool take_seen_address(struct run *run, const char *text)
+{
+	const char *at = strstr(text, "Hello [");
+	size_t n = at != NULL ? strcspn(at + 7, "]\n") : 0;
+
+	return n > 0 && str_copy(run->public_address, sizeof run->public_address, (struct str){at + 7, n});
+}
+
+static void take_public_address(struct run *run, const struct client_view *view)
+{
+	struct sockaddr_storage own;
+
+	if (take_seen_address(run, view->reply->text) || !conn_local_address(view->conn, &own))
+		return;
+	if (getnameinfo((const struct sockaddr *)&own, sizeof own, run->public_address,
+		sizeof run->public_address, NULL, 0, NI_NUMERICHOST) != 0)
+		run->public_address[0] = '\0';
+}
 
 static void on_step(
     void *arg, enum client_step kind, const struct failure *why, const struct client_view *view)
@@ -79,6 +118,8 @@ static void on_step(
 		return;
 	step->ms = now_ms - run->since_ms;
 	run->since_ms = now_ms;
+	if (why == NULL && kind == CLIENT_EHLO)
+		take_public_address(run, view);
 	if (why == NULL) {
 		describe_step(step, view, run->probe->means->config, run->probe->upstream);
 		return;
@@ -145,8 +186,24 @@ static void judge_end(struct run *run)
 	struct findings *findings = run->findings;
 
 	for (size_t i = 0; i < findings->count && !run->failed; i++)
-		if (findings->steps[i].status == STEP_NOT_TRIED)
+		if (findings->steps[i].status == STEP_NOT_TRIED &&
+		    findings->steps[i].kind != STEP_OF_NO_CLIENT)
 			fail_first(run, findings->steps[i].kind, ROAD_CUT, "the connection ended early");
+}
+
+static void check_spf(struct run *run)
+{
+	struct step *step = findings_next(run->findings, STEP_OF_NO_CLIENT);
+	const struct client_means *means = run->probe->means;
+	int64_t begun_ms = clock_mono_ms();
+	struct address sender;
+
+	/* Without an EHLO we do not know how the world sees us. */
+	if (step == NULL || run->public_address[0] == '\0' ||
+	    !address_parse(str_of(run->probe->senders[0]), &sender))
+		return;
+	spf_check(step, means->base, means->resolver, address_domain(&sender), run->public_address);
+	step->ms = clock_mono_ms() - begun_ms;
 }
 
 void probe_run(const struct probe *probe, struct findings *findings)
@@ -165,6 +222,7 @@ void probe_run(const struct probe *probe, struct findings *findings)
 		client_new(&run.settings, on_client, &run);
 		event_base_dispatch(probe->means->base);
 		judge_end(&run);
+		check_spf(&run);
 	}
 	client_settings_free(&run.settings);
 }

@@ -27,6 +27,7 @@ struct upstream_config;
 /* What a connection proves one after the other, in this order but that implicit TLS comes before the greeting. Of MAIL, RCPT
  * and RSET there are as many as it has transactions and recipients. */
 enum client_step {
+	CLIENT_MX,	/* where the config names a domain */
 	CLIENT_DNS, CLIENT_TCP, CLIENT_GREETING, CLIENT_TLS, CLIENT_EHLO, CLIENT_TOKEN, CLIENT_AUTH, CLIENT_MAIL, CLIENT_RCPT,
 	CLIENT_RSET,
 };
@@ -34,6 +35,7 @@ enum client_step {
 /* What is known so far, for who looks on: all borrowed for the time of the call. */
 struct client_view {
 	const char *host;			/* the server's name; before it is known the domain whose MX it is */
+	const struct mx_list *hosts;		/* of the domain; empty without one */
 	const struct net_address *addresses;	/* of the host */
 	size_t address_count;
 	const struct net_address *address;	/* the one that is tried or connected to; NULL before */

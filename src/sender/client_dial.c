@@ -118,6 +118,7 @@ static void on_mx(void *arg, const struct mx_list *list, const char *why)
 	} else if (list->n == 0) {
 		client_fail_trouble(c, ROAD_MX_NONE, why);
 	} else if (take_hosts(c, list)) {
+		client_proved(c, CLIENT_DNS);
 		c->settings->mx.list = c->hosts;
 		c->settings->mx.until_ms = clock_mono_ms() + (int64_t)list->ttl_s * 1000;
 		log_event(LOG_LEVEL_INFO, "mx", kv_str("upstream", upstream_of(c)->name),
@@ -131,6 +132,7 @@ void client_begin_dial(struct client *c)
 {
 	const struct upstream_config *upstream = upstream_of(c);
 
+	c->step = CLIENT_DNS;
 	if (upstream->host != NULL) {
 		c->query =
 		    resolver_lookup(c->settings->resolver, upstream->host, upstream->port, on_resolved, c);
@@ -138,6 +140,7 @@ void client_begin_dial(struct client *c)
 		c->hosts = c->settings->mx.list;
 		resolve_next_host(c);
 	} else {
+		c->step = CLIENT_MX;
 		c->query = resolver_mx(c->settings->resolver, upstream->domain, on_mx, c);
 	}
 }

@@ -4,6 +4,7 @@ static void tell(struct client *c, const struct failure *why)
 {
 	const struct client_view view = {
 	    .host = c->host,
+	    .hosts = &c->hosts,
 	    .addresses = c->addresses,
 	    .address_count = c->address_count,
 	    .address = c->address_next > 0 ? &c->addresses[c->address_next - 1] : NULL,

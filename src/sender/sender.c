@@ -19,6 +19,7 @@
 #include "net/http.h"
 #include "net/resolver.h"
 #include "sender/attempt.h"
+#include "sender/config_resolver.h"
 #include "sender/control.h"
 #include "sender/delivery.h"
 #include "sender/expiries.h"
@@ -361,26 +362,13 @@ static int confine(const struct sender *s, struct err *err)
 	return 0;
 }
 
-static void name_servers(struct resolver *resolver, const struct config *config)
-{
-	char list[1024] = "";
-
-	for (size_t i = 0; i < config->name_server_count; i++) {
-		size_t n = strlen(list);
-		snprintf(list + n, sizeof list - n, "%s%s", n > 0 ? "," : "", config->name_servers[i]);
-	}
-	if (list[0] != '\0')
-		resolver_set_servers(resolver, list, 0);
-}
-
 static int start_parts(struct sender *s, struct err *err)
 {
 	struct event_base *base = worker_base(s->worker);
 
-	s->resolver = resolver_new(base, err);
+	s->resolver = config_resolver(base, s->config, err);
 	if (s->resolver == NULL)
 		return -1;
-	name_servers(s->resolver, s->config);
 	s->windows = windows_new(s->config);
 	s->http = http_new(base, s->resolver, err);
 	if (s->http == NULL || start_upstreams(s, err) < 0)

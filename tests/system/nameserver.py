@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 
-TYPES = {1: "A", 15: "MX", 28: "AAAA"}
+TYPES = {1: "A", 15: "MX", 16: "TXT", 28: "AAAA"}
 REFUSALS = {"nxdomain": 3, "servfail": 2}
 
 
@@ -15,7 +15,7 @@ def name_bytes(name):
 
 class NameServer:
     """records: {("contoso.com", "MX"): [(10, "mx.contoso.com")], ("mx.contoso.com", "A"): ["127.0.0.1"], ("gone.test", "MX"):
-    "nxdomain"}; what is not there has no records, "silence" gets no answer. It can be changed at any time, as can ttl."""
+    "nxdomain", ("contoso.com", "TXT"): ["v=spf1 -all", ("in ", "parts")]}; what is not there has no records, "silence" gets no answer. It can be changed at any time, as can ttl."""
 
     def __init__(self, records, ttl=300):
         self.records, self.ttl = records, ttl
@@ -54,8 +54,12 @@ class NameServer:
                 question[12:at] + records)
 
     def _record(self, kind, value):
-        data = (struct.pack("!H", value[0]) + name_bytes(value[1]) if kind == "MX" else
-                socket.inet_pton(socket.AF_INET if kind == "A" else socket.AF_INET6, value))
+        if kind == "MX":
+            data = struct.pack("!H", value[0]) + name_bytes(value[1])
+        elif kind == "TXT":
+            data = b"".join(bytes([len(part)]) + part.encode() for part in ([value] if isinstance(value, str) else value))
+        else:
+            data = socket.inet_pton(socket.AF_INET if kind == "A" else socket.AF_INET6, value)
         number = next(n for n, name in TYPES.items() if name == kind)
         return b"\xc0\x0c" + struct.pack("!HHIH", number, 1, self.ttl, len(data)) + data
 

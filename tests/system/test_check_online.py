@@ -6,6 +6,7 @@ import pytest
 
 import harness
 from harness import MAILBOX
+from nameserver import NameServer
 
 STEPS = ["dns", "tcp", "greeting", "tls", "ehlo", "token", "auth", "mail", "rcpt"]
 
@@ -151,3 +152,46 @@ def test_a_token_for_something_else_is_warned_of(sim, relay):
     relay.write_config(limits={"message_size": "200M"}, upstreams=[relay.upstream()])
     _, steps = found(relay, status=0)
     assert steps["ehlo"]["status"] == "warning" and "limits.message_size, 200M" in steps["ehlo"]["advice"]
+
+
+MX = "contoso-com.mail.protection.outlook.com"
+GREETED = "ehlo reply 250-SIM Hello [203.0.113.7]\\n250-STARTTLS\\n250 SIZE 157286400"
+
+
+@pytest.fixture
+def names():
+    server = NameServer({("contoso.com", "MX"): [(10, MX)], (MX, "A"): ["127.0.0.1"]})
+    yield server
+    server.close()
+
+
+def test_direct_send_shows_mx_port_25_and_spf(sim, relay, names):
+    relay.write_config(name_servers=[names.address], routes=[{"recipients": ["*@contoso.com"], "via": ["direct"]}], upstreams=[
+        {"name": "direct", "kind": "direct-send", "domain": "contoso.com", "port": sim.mx_port, "ca": sim.ca}])
+    _, steps = found(relay, status=0)
+    assert list(steps) == ["mx", "dns", "tcp", "greeting", "tls", "ehlo", "mail", "rcpt", "spf"]
+    assert steps["mx"]["facts"]["hosts"] == [MX] and steps["dns"]["facts"]["host"] == MX
+    assert steps["mail"]["facts"]["sender"] == "it@contoso.com"
+    # Loopback says nothing of the address that the world sees; what Exchange greets with does.
+    assert steps["spf"]["status"] == "left-out" and "127.0.0.1" in steps["spf"]["text"] and "contoso.com" in steps["spf"]["text"]
+    sim.faults(GREETED)
+    for records, status, words in (
+            ({}, "warning", "add ip4:203.0.113.7 to the TXT record of contoso.com"),
+            ({("contoso.com", "TXT"): ["v=spf1 include:x.test -all", "MS=ms123"], ("x.test", "TXT"): ["v=spf1 -all"]},
+             "warning", "add ip4:203.0.113.7"),
+            ({("contoso.com", "TXT"): [("v=spf1 ip4:203.0.", "113.0/24 -all")]}, "ok", "(ip4:203.0.113.0/24)"),
+            ({("contoso.com", "TXT"): ["v=spf1 redirect=x.test"], ("x.test", "TXT"): ["v=spf1 ip4:203.0.113.7"]}, "ok", "lists 203."),
+            ({("contoso.com", "TXT"): ["v=spf1 mx ~all"]}, "warning", "1 of its terms"),
+            ({("contoso.com", "TXT"): "servfail"}, "warning", "could not be looked up")):
+        names.records = {("contoso.com", "MX"): [(10, MX)], (MX, "A"): ["127.0.0.1"], **records}
+        spf = found(relay, status=0)[1]["spf"]
+        assert spf["status"] == status and words in spf["text"] + spf.get("advice", ""), spf
+
+
+def test_an_mx_of_somebody_else_is_not_used(relay, names, sim):
+    names.records[("contoso.com", "MX")] = [(10, "mx.filter.test")]
+    relay.write_config(name_servers=[names.address], upstreams=[
+        {"name": "submission", "kind": "direct-send", "domain": "contoso.com", "port": sim.mx_port, "ca": sim.ca}])
+    _, steps = found(relay, status=1)
+    assert steps["mx"]["status"] == "failed" and "mx.filter.test" in steps["mx"]["answer"]
+    assert steps["dns"]["status"] == steps["spf"]["status"] == "not-tried"

@@ -235,7 +235,7 @@ static void on_step(
     void *arg, enum client_step step, const struct failure *why, const struct client_view *view)
 {
 	static const char *const names[] = {
-	    "dns", "tcp", "greeting", "tls", "ehlo", "token", "auth", "mail", "rcpt", "rset"};
+	    "mx", "dns", "tcp", "greeting", "tls", "ehlo", "token", "auth", "mail", "rcpt", "rset"};
 	size_t n = strlen(owner.steps);
 
 	(void)arg;
