@@ -35,7 +35,7 @@ def found(relay, *arguments, status):
     assert set(upstream) == {"name", "kind", "host", "port", "ok", "steps"}
     for step in upstream["steps"]:
         keys = {"step", "status", "ms", "text", "facts"}
-        keys |= {"answer", "reason", "class", "cause", "remedy"} if step["status"] == "failed" else set()
+        keys |= {"answer", "reason", "class", "who_acts", "cause", "remedy"} if step["status"] == "failed" else set()
         keys |= {"advice"} if step["status"] == "warning" else set()
         assert set(step) == keys, step
         assert step["status"] in ("ok", "warning", "failed", "not-tried", "left-out")
