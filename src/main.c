@@ -16,6 +16,7 @@ static const struct {
     {"queue", cmd_queue, "list, show and retry messages"},
     {"test", cmd_test, "send one real message and follow it to the upstream's 250"},
     {"explain", cmd_explain, "say what an error means and what to change"},
+    {"unknown", cmd_unknown, "who was refused because devices does not list him"},
     {"allow", cmd_allow, "let a device in: an entry in conf.d, and a reload"},
     {"passwd", cmd_passwd, "make a password hash for a device"},
 };

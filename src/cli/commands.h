@@ -9,6 +9,7 @@ int cmd_passwd(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_unknown(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 
 #endif

@@ -18,6 +18,7 @@
 #include "listener/session_inside.h"
 #include "listener/session_tls.h"
 #include "listener/storm.h"
+#include "listener/strangers.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "smtp/command.h"
@@ -269,6 +270,16 @@ static const char *refuse_recipients(
 	return refuse_size(transaction_announced(s->mail), *limit);
 }
 
+static void note_stranger(const struct session *s, struct str args)
+{
+	static struct address found[RCPT_LIST_MAX];
+	size_t n = 0;
+	bool is_address = command_rcpt(args, found, RCPT_LIST_MAX, &n) == ARGS_OK && n > 0;
+
+	strangers_note(s->env->strangers, &s->peer, s->helo, transaction_sender(s->mail),
+	    is_address ? found[0].text : "");
+}
+
 static const char *on_rcpt(struct session *s, struct str args)
 {
 	static struct address found[RCPT_LIST_MAX];
@@ -278,6 +289,8 @@ static const char *on_rcpt(struct session *s, struct str args)
 
 	if (refusal != NULL && s->place != NULL)
 		explain_missing_login(s);
+	else if (refusal != NULL)
+		note_stranger(s, args);
 
 	if (refusal == NULL)
 		refusal = refuse_args(command_rcpt(args, found, RCPT_LIST_MAX, &n), "RCPT TO",

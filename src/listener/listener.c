@@ -3,6 +3,7 @@
 #include "supervisor/worker.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,16 +27,17 @@
 #include "listener/rates.h"
 #include "listener/session.h"
 #include "listener/storm.h"
+#include "listener/strangers.h"
 #include "net/conn.h"
 #include "net/listen.h"
 #include "spool/spool.h"
+#include "supervisor/handover.h"
 #include "supervisor/sandbox.h"
 
 #define ACCEPT_ROUND	 64   /* connections taken before the sessions have their turn again */
 #define ACCEPT_PAUSE_MS	 100  /* when descriptors or memory are short */
 #define GOODBYE_MS	 100  /* for the last replies to leave */
 #define EXPIRE_MS	 300  /* for the 421s to devices in the middle of their content */
-#define WAKE_IDS	 64   /* in one packet */
 #define SILENCE_MS	 2000 /* who ends in LF.LF waits longer for the answer */
 #define LOGIN_PENALTY_MS 3200 /* ten guesses a second from the 32 sessions of one address */
 #define SPARE_FILES	 (64 + CONN_FINISHING_MAX) /* descriptors beside the sessions' */
@@ -56,7 +58,7 @@ struct listener {
 	struct door *doors;
 	struct event *resume, *wake, *goodbye;
 	struct quiet trouble, refused;
-	char wake_ids[WAKE_IDS][SPOOL_ID_MAX + 1];
+	struct handover_messages wake_packet;
 	size_t wake_count;
 	bool ending;
 };
@@ -66,9 +68,12 @@ struct listener {
 /* A lost one costs a rescan: nothing is done about errors. */
 static void send_wake(struct listener *l)
 {
+	struct handover_messages *packet = &l->wake_packet;
+	size_t n = offsetof(struct handover_messages, ids) + l->wake_count * sizeof packet->ids[0];
+
+	packet->kind = HANDOVER_MESSAGES;
 	if (l->wake_count > 0)
-		send(l->input->peer_fd, l->wake_ids, l->wake_count * sizeof l->wake_ids[0],
-		    MSG_DONTWAIT | MSG_NOSIGNAL);
+		send(l->input->peer_fd, packet, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	l->wake_count = 0;
 }
 
@@ -82,11 +87,11 @@ static void on_wake(evutil_socket_t fd, short what, void *cookie)
 /* The messages of one batch of the spool become one packet: it goes when this round of the loop is done. */
 static void queue_wake(struct listener *l, const char *id)
 {
-	char *slot = l->wake_ids[l->wake_count++];
+	char *slot = l->wake_packet.ids[l->wake_count++];
 
-	memset(slot, 0, sizeof l->wake_ids[0]);
+	memset(slot, 0, sizeof l->wake_packet.ids[0]);
 	memcpy(slot, id, strnlen(id, SPOOL_ID_MAX));
-	if (l->wake_count == WAKE_IDS)
+	if (l->wake_count == HANDOVER_IDS)
 		send_wake(l);
 	else
 		event_active(l->wake, EV_TIMEOUT, 0);
@@ -351,6 +356,7 @@ static void listener_stop(void *state)
 	auth_free(l->env.auth);
 	storms_free(l->env.storms);
 	guesses_free(l->env.guesses);
+	strangers_free(l->env.strangers);
 	conn_drop_finishing();
 	free_event(l->resume);
 	free_event(l->wake);
@@ -398,6 +404,7 @@ static void *listener_start(struct worker *worker, struct err *err)
 	l->env.tls = &l->tls;
 	l->env.storms = storms_new(input->config);
 	l->env.guesses = guesses_new();
+	l->env.strangers = strangers_new(base, input->peer_fd);
 	confine(l);
 	spool_start(l->env.spool);
 	l->env.auth = auth_new(base, input->config);

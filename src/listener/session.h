@@ -20,6 +20,7 @@ struct listen_config;
 struct session;
 struct spool;
 struct storms;
+struct strangers;
 
 /* What the sessions of a listener share. The first part is the listener's, borrowed, set before the first
  * session; the rest begins as zero and is the sessions' own. */
@@ -33,6 +34,7 @@ struct session_env {
 	struct storms *storms;
 	struct guesses *guesses;
 	unsigned silence_ms;	/* behind LF.LF that ends the message of a device with the quirk eod-lf */
+	struct strangers *strangers;	/* NULL: nobody wants to hear of them */
 	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back, at the least */
 	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
 	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */

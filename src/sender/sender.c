@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,17 +29,24 @@
 #include "sender/scheduler.h"
 #include "sender/sizes.h"
 #include "sender/status.h"
+#include "sender/unknown.h"
 #include "sender/upstream.h"
 #include "sender/windows.h"
 #include "spool/spool.h"
+#include "supervisor/handover.h"
 #include "supervisor/sandbox.h"
 #include "supervisor/worker.h"
 
 #define RESCAN_S       30 /* a wake-up that was lost costs no more than this */
 #define READ_PER_ROUND 64 /* messages read from the disk before the loop looks at its connections again */
-#define WAKE_BYTES     65536
 #define DAY_MS	       86400000
 #define RATE_HOLD_S    60 /* a slow-down up to this long is about how fast mail comes */
+
+union packet {
+	char kind;
+	struct handover_messages messages;
+	struct handover_stranger stranger;
+};
 
 struct sender {
 	struct worker *worker;
@@ -49,6 +57,7 @@ struct sender {
 	struct queue *queue;
 	struct delivery *delivery;
 	struct sizes *sizes;
+	struct unknown *unknown;
 	struct follow *follow;
 	struct resolver *resolver;
 	struct http *http;
@@ -218,21 +227,30 @@ static void on_daily(evutil_socket_t fd, short what, void *cookie)
 	timer_set(s->daily, DAY_MS);
 }
 
-/* A packet is one or more ids of fixed size. The listener is on the other end; a form that is not its own is
- * dropped, as a lost wake-up would be. */
+/* The listener is on the other end; a form that is not its own is dropped, as one that got lost would be. */
+static void take_packet(struct sender *s, union packet *packet, size_t n)
+{
+	size_t ids = n - offsetof(struct handover_messages, ids);
+
+	if (packet->kind == HANDOVER_STRANGER && n == sizeof packet->stranger)
+		unknown_learn(s->unknown, &packet->stranger, clock_wall_ms());
+	if (packet->kind != HANDOVER_MESSAGES)
+		return;
+	for (size_t i = 0; i < ids / sizeof packet->messages.ids[0]; i++) {
+		packet->messages.ids[i][SPOOL_ID_MAX] = '\0';
+		queue_learn(s->queue, packet->messages.ids[i]);
+	}
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *cookie)
 {
-	static char packet[WAKE_BYTES];
+	static union packet packet;
 	struct sender *s = cookie;
 	ssize_t n;
 
 	(void)what;
-	while ((n = recv((int)fd, packet, sizeof packet, MSG_DONTWAIT)) > 0) {
-		for (size_t at = 0; at + SPOOL_ID_MAX + 1 <= (size_t)n; at += SPOOL_ID_MAX + 1) {
-			packet[at + SPOOL_ID_MAX] = '\0';
-			queue_learn(s->queue, packet + at);
-		}
-	}
+	while ((n = recv((int)fd, &packet, sizeof packet, MSG_DONTWAIT)) > 0)
+		take_packet(s, &packet, (size_t)n);
 	/* The supervisor keeps both ends open: an end of file would come for ever. */
 	if (n == 0)
 		event_del(s->wake);
@@ -317,6 +335,8 @@ static json_t *on_control(void *arg, const char *command, const json_t *request)
 		return retry(s, json_string_value(json_object_get(request, "id")));
 	if (strcmp(command, "follow") == 0)
 		return follow(s, request);
+	if (strcmp(command, "unknown") == 0)
+		return json_pack("{s:b, s:o}", "ok", 1, "peers", unknown_json(s->unknown));
 	return refuse("this daemon does not know that command; is it older than the mfdrelay you typed?");
 }
 
@@ -381,6 +401,7 @@ static int start_parts(struct sender *s, struct err *err)
 		return -1;
 	spool_start(s->spool);
 	windows_load(s->windows, base, s->spool);
+	s->unknown = unknown_new(base, s->spool);
 	s->sizes = sizes_new(base, s->spool, s->config, s->counters);
 	s->scheduler =
 	    scheduler_new((unsigned)s->config->upstream_count + 1, (unsigned)s->config->device_count + 1);
@@ -481,6 +502,7 @@ static void stop(void *state)
 	follow_free(s->follow);
 	queue_free(s->queue);
 	sizes_free(s->sizes);
+	unknown_free(s->unknown);
 	spool_close(s->spool);
 	scheduler_free(s->scheduler);
 	windows_free(s->windows);

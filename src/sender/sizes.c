@@ -4,17 +4,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/counters.h"
 #include "base/fsutil.h"
+#include "base/kept_file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "base/work.h"
 #include "config/config.h"
 #include "config/upstream_size.h"
 #include "spool/spool.h"
@@ -28,25 +27,23 @@ struct sizes {
 	const struct config *config;
 	struct counters *counters;
 	int var_fd;
-	struct work_pool *pool;
-	struct work_job job;
-	bool writing, changed; /* changed: once more when it is written */
-	char *text;	       /* what is being written */
+	struct kept_file *file;
 	uint64_t bytes[COUNTERS_UPSTREAMS];
 	bool known[COUNTERS_UPSTREAMS];
 };
 
 /* --- the file --- */
 
-static char *format(const struct sizes *sizes)
+static char *format(void *arg, size_t *n)
 {
-	size_t room = sizeof HEADING + sizes->config->upstream_count * ENTRY_MAX, n;
+	const struct sizes *sizes = arg;
+	size_t room = sizeof HEADING + sizes->config->upstream_count * ENTRY_MAX;
 	char *text = xcalloc(room, 1);
 
-	n = (size_t)snprintf(text, room, HEADING);
+	*n = (size_t)snprintf(text, room, HEADING);
 	for (size_t i = 0; i < sizes->config->upstream_count; i++)
 		if (sizes->known[i])
-			n += (size_t)snprintf(text + n, room - n, "%016" PRIx64 " %" PRIu64 " %s\n",
+			*n += (size_t)snprintf(text + *n, room - *n, "%016" PRIx64 " %" PRIu64 " %s\n",
 			    upstream_size_key(&sizes->config->upstreams[i]), sizes->bytes[i],
 			    sizes->config->upstreams[i].name);
 	return text;
@@ -104,38 +101,6 @@ static void load(struct sizes *sizes)
 	free(text);
 }
 
-/* --- writing it --- */
-
-static void run(struct work_job *const *jobs, size_t n, void *arg)
-{
-	const struct sizes *sizes = arg;
-
-	(void)jobs;
-	(void)n;
-	if (fs_replace_file(sizes->var_fd, "tmp." NAME, NAME, sizes->text, strlen(sizes->text)) < 0)
-		log_event(LOG_LEVEL_WARNING, "sizes-not-written", kv_str("file", "var/" NAME), kv_errno(),
-		    kv_str("consequence", "after a restart they are learned anew from the upstreams"));
-}
-
-static void write_file(struct sizes *sizes)
-{
-	sizes->writing = true;
-	sizes->changed = false;
-	sizes->text = format(sizes);
-	work_submit(sizes->pool, &sizes->job);
-}
-
-static void on_written(struct work_job *job)
-{
-	struct sizes *sizes = (struct sizes *)((char *)job - offsetof(struct sizes, job));
-
-	sizes->writing = false;
-	free(sizes->text);
-	sizes->text = NULL;
-	if (sizes->changed)
-		write_file(sizes);
-}
-
 /* --- for others --- */
 
 struct sizes *sizes_new(struct event_base *base, const struct spool *spool, const struct config *config,
@@ -146,11 +111,10 @@ struct sizes *sizes_new(struct event_base *base, const struct spool *spool, cons
 	sizes->config = config;
 	sizes->counters = counters;
 	sizes->var_fd = spool_var_fd(spool);
-	sizes->job.done = on_written;
 	for (unsigned i = 0; i < COUNTERS_UPSTREAMS; i++)
 		upstream_size_learned(counters, i, 0, 0);
 	load(sizes);
-	sizes->pool = work_pool_new(base, "sizes", 1, 1, run, sizes);
+	sizes->file = kept_file_new(base, sizes->var_fd, NAME, format, sizes);
 	return sizes;
 }
 
@@ -161,25 +125,13 @@ void sizes_learn(struct sizes *sizes, unsigned upstream, uint64_t bytes)
 	note(sizes, upstream, bytes);
 	log_event(LOG_LEVEL_INFO, "upstream-size",
 	    kv_str("upstream", sizes->config->upstreams[upstream].name), kv_u64("bytes", bytes));
-	if (sizes->writing)
-		sizes->changed = true;
-	else
-		write_file(sizes);
+	kept_file_changed(sizes->file);
 }
 
 void sizes_free(struct sizes *sizes)
 {
-	bool again;
-
 	if (sizes == NULL)
 		return;
-	again = sizes->changed;
-	sizes->changed = false;
-	work_pool_free(sizes->pool);
-	if (again) {
-		sizes->text = format(sizes);
-		run(NULL, 0, sizes);
-	}
-	free(sizes->text);
+	kept_file_free(sizes->file);
 	free(sizes);
 }

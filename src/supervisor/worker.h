@@ -23,8 +23,7 @@ struct worker_input {
 	const struct config *config;
 	struct counters *counters;
 	int supervisor_fd;
-	int peer_fd;			/* SOCK_SEQPACKET to the other worker: wake-ups, each packet one or more ids of
-					   SPOOL_ID_MAX + 1 bytes. Lost ones cost a rescan, nothing else. */
+	int peer_fd;			/* SOCK_SEQPACKET to the other worker, as supervisor/handover.h has it */
 	const int *listen_fds;		/* listener: bound and listening; sender: none */
 	size_t listen_count;
 	uid_t uid;			/* to drop to; (uid_t)-1: stay */

@@ -16,7 +16,7 @@ def run(*arguments, **options):
 def test_version_and_help():
     assert re.fullmatch(r"mfdrelay \d+\.\d+\.\d+\n", run("--version").stdout)
     assert run("--help").returncode == 0
-    for command in ("allow", "serve", "check", "status", "queue", "test", "explain", "passwd"):
+    for command in ("allow", "unknown", "serve", "check", "status", "queue", "test", "explain", "passwd"):
         result = run(command, "--help")
         assert result.returncode == 0 and result.stdout.startswith("usage: mfdrelay " + command), command
         assert command in run("--help").stdout

@@ -158,3 +158,27 @@ def test_allow_says_what_is_wide_and_when_no_relay_runs(make_relay):
     result = relay.cli("allow", "10.4.0.0/16", "--name", "site")
     assert result.returncode == 0 and "the relay does not run" in result.stdout
     assert "lets 65536 addresses send; name smaller networks if you can" in result.stderr
+
+
+def unknown(relay):
+    return json.loads(relay.cli("unknown", "--json", check=True).stdout)
+
+
+def test_unknown_lists_who_was_refused_until_he_is_allowed(make_relay):
+    relay = make_relay(devices=[{"name": "first", "address": "127.0.0.2"}], **NOWHERE)
+    assert "nobody was refused" in relay.cli("unknown", check=True).stdout
+    reply_to_rcpt(relay, "127.0.0.2")
+    for address in ("127.0.0.21", "127.0.0.22", "127.0.0.21"):
+        assert f"{address} is not listed in devices" in reply_to_rcpt(relay, address)[1].decode()
+        wait_until(lambda: [p["address"] for p in unknown(relay)][:1] == [address], 10, f"{address} in the list")
+    newest, other = unknown(relay)
+    assert newest["count"] == 2 and newest["helo"] == "device" and newest["sender"] == "scan@contoso.com"
+    assert newest["recipient"] == "it@contoso.com" and other["address"] == "127.0.0.22"
+    table = relay.cli("unknown", check=True).stdout
+    assert table.index("127.0.0.21") < table.index("127.0.0.22") and "mfdrelay allow ADDRESS --name NAME" in table
+
+    relay.stop()
+    assert unknown(relay) == [newest, other]
+    relay.start()
+    relay.cli("allow", "127.0.0.21", "--name", "found", check=True)
+    assert unknown(relay) == [other]

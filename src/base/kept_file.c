@@ -1,0 +1,88 @@
+#include "base/kept_file.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fsutil.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/work.h"
+
+#define NAME_SIZE 64
+
+struct kept_file {
+	struct work_job job; /* first */
+	struct work_pool *pool;
+	int dir_fd;
+	char name[NAME_SIZE], temp[NAME_SIZE];
+	kept_file_fn *fn;
+	void *arg;
+	char *bytes; /* what is being written; NULL: nothing is */
+	size_t n;
+	bool changed; /* since that was made */
+};
+
+static void run(struct work_job *const *jobs, size_t n, void *arg)
+{
+	const struct kept_file *file = arg;
+
+	(void)jobs;
+	(void)n;
+	if (fs_replace_file(file->dir_fd, file->temp, file->name, file->bytes, file->n) < 0)
+		log_event(LOG_LEVEL_WARNING, "file-not-written", kv_str("file", file->name), kv_errno(),
+		    kv_str("remedy", "look at the disk that the spool is on"));
+}
+
+static void begin(struct kept_file *file)
+{
+	file->changed = false;
+	file->bytes = file->fn(file->arg, &file->n);
+	work_submit(file->pool, &file->job);
+}
+
+static void on_written(struct work_job *job)
+{
+	struct kept_file *file = (struct kept_file *)job;
+
+	free(file->bytes);
+	file->bytes = NULL;
+	if (file->changed)
+		begin(file);
+}
+
+struct kept_file *kept_file_new(
+    struct event_base *base, int dir_fd, const char *name, kept_file_fn *fn, void *arg)
+{
+	struct kept_file *file = xcalloc(1, sizeof *file);
+
+	*file = (struct kept_file){.job.done = on_written, .dir_fd = dir_fd, .fn = fn, .arg = arg};
+	snprintf(file->name, sizeof file->name, "%s", name);
+	snprintf(file->temp, sizeof file->temp, "tmp.%s", name);
+	file->pool = work_pool_new(base, "kept-file", 1, 1, run, file);
+	return file;
+}
+
+void kept_file_changed(struct kept_file *file)
+{
+	if (file->bytes != NULL)
+		file->changed = true;
+	else
+		begin(file);
+}
+
+void kept_file_free(struct kept_file *file)
+{
+	if (file == NULL)
+		return;
+	bool again = file->changed;
+	file->changed = false;
+	/* Calls back, which must begin nothing in a pool that is at its end. */
+	work_pool_free(file->pool);
+	if (again) {
+		file->bytes = file->fn(file->arg, &file->n);
+		run(NULL, 0, file);
+		free(file->bytes);
+	}
+	free(file);
+}

@@ -1,0 +1,24 @@
+/* A small file that is written anew whenever what it is made from has changed, off the event loop and whole: after a crash it is
+ * the old or the new one. */
+#ifndef MFDRELAY_BASE_KEPT_FILE_H
+#define MFDRELAY_BASE_KEPT_FILE_H
+
+#include <stddef.h>
+
+struct event_base;
+struct kept_file;
+
+/* The file's bytes as they are to be now, malloc'ed, and how many. */
+typedef char *kept_file_fn(void *arg, size_t *n);
+
+/* name is a literal: the file in the folder dir_fd (borrowed), mode 0600. Starts a thread: after the sandbox. A write that fails is
+ * logged. */
+struct kept_file *kept_file_new(struct event_base *base, int dir_fd, const char *name, kept_file_fn *fn, void *arg);
+
+/* Write it: soon, or once more when the write under way is done. fn is called from inside this, or later from the loop. */
+void kept_file_changed(struct kept_file *file);
+
+/* Finish what is to be written (blocks). NULL is fine. */
+void kept_file_free(struct kept_file *file);
+
+#endif
