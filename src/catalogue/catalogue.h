@@ -10,6 +10,7 @@
 #define MFDRELAY_CATALOGUE_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include "base/str.h"
 #include "config/config.h"
 
@@ -35,6 +36,7 @@ struct hold {
 	unsigned first_s;	/* 0: the retry schedule. REST_AT_ONCE, IN_HALVES: below */
 	unsigned growth;
 	unsigned max_s;
+	bool of_recipient;	/* S: the recipient waits, not the road: others are not concerned */
 };
 
 /* T: recipients that found no room in a transaction which others did follow in the next, without a wait. */

@@ -102,8 +102,7 @@ const struct login_row login_rows[] = {
     {{90038, 900382, 900432}, NULL,
 	{"wrong-cloud", OUTCOME_C, ACTOR_RELAY, PROBE, "The tenant lives in another national cloud.",
 	    "Set oauth.authority and oauth.scope of that cloud, such as https://login.microsoftonline.us; "
-	    "the "
-	    "app must be registered in that cloud's portal."}},
+	    "the app must be registered in that cloud's portal."}},
 
     /* The account, where one signs in. */
     {{50034}, NULL,
@@ -203,8 +202,7 @@ const struct login_row login_rows[] = {
 	{"grant-refused", OUTCOME_C, ACTOR_ENTRA, PROBE,
 	    "The login host no longer honours the sign-in or the consent that this app works with.",
 	    "See the sign-in log (Entra admin centre > Monitoring > Sign-in logs); where a person signed in "
-	    "by "
-	    "device code, sign in again."}},
+	    "by device code, sign in again."}},
     {{0}, "",
 	{"login-refused", OUTCOME_C, ACTOR_ENTRA, PROBE, "The login host gives this app no token.",
 	    "Look the number up at https://login.microsoftonline.com/error, and see the app's sign-in log in "

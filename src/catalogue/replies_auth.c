@@ -118,20 +118,18 @@ static const struct reply_row rows[] = {
     {{{.code = 5, .enhanced = "5.7.142-143"}},
 	{"token-stale", OUTCOME_A, ACTOR_RELAY, PROBE, "The token has ended, or is about to.",
 	    "Nothing, a new one is fetched; if it stays, set the relay's clock right (timedatectl)."}},
-    {{{.enhanced = "5.7.144"}},
-	{"app-permission-missing", OUTCOME_C, ACTOR_ENTRA, PROBE,
-	    "The app lacks the permission that this road needs.",
-	    "Entra admin centre > App registrations > API permissions: add Office 365 Exchange Online > "
-	    "Mail.Send, then grant admin consent."}},
+    {{{.enhanced = "5.7.144"}}, {"app-permission-missing", OUTCOME_C, ACTOR_ENTRA, PROBE,
+				    "The app lacks the permission that this road needs.",
+				    "Entra admin centre > App registrations > API permissions: add Office "
+				    "365 Exchange Online > Mail.Send, then grant admin consent."}},
     {{{.enhanced = "5.5.124"}},
 	{"hve-mailbox-wrong", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The address given as mailbox is not a valid High Volume Email account.",
 	    "Set mailbox to the primary address of the HVE account (Get-MailUser -HVEAccount)."}},
-    {{{.enhanced = "5.5.121-126"}},
-	{"xoauth2-malformed", OUTCOME_C, ACTOR_RELAY, PROBE,
-	    "The upstream finds the sign-in string malformed.",
-	    "Check mailbox for stray characters; if it is right, this is a fault of the relay: report it "
-	    "with the log line."}},
+    {{{.enhanced = "5.5.121-126"}}, {"xoauth2-malformed", OUTCOME_C, ACTOR_RELAY, PROBE,
+					"The upstream finds the sign-in string malformed.",
+					"Check mailbox for stray characters; if it is right, this is a fault "
+					"of the relay: report it with the log line."}},
     {{{.enhanced = "5.7.240"}},
 	{"hve-app-not-allowed", OUTCOME_C, ACTOR_EXCHANGE, PROBE,
 	    "The app has not been given access to this High Volume Email account.",
@@ -165,16 +163,14 @@ static const struct reply_row rows[] = {
 	{"hve-billing", OUTCOME_C, ACTOR_TENANT, PROBE,
 	    "The High Volume Email account has no valid billing policy, so it cannot send.",
 	    "Connect High Volume Email to a billing policy with an active Azure subscription in the "
-	    "Microsoft "
-	    "365 admin centre; until then route this mail by another upstream."}},
+	    "Microsoft 365 admin centre; until then route this mail by another upstream."}},
     {{{.code = 530}},
 	{"sign-in-first", OUTCOME_C, ACTOR_RELAY, PROBE, "The upstream wants a sign-in (or TLS) first.",
 	    "Check kind and tls of this upstream, and give it oauth, or user and password."}},
-    {{{.code = 503}},
-	{"out-of-step", OUTCOME_C, ACTOR_RELAY, SOON_THEN_PROBE,
-	    "The upstream says that the commands came in the wrong order.",
-	    "If it happens again, report it with the log line: it is a fault of the relay, or of a device in "
-	    "between."}},
+    {{{.code = 503}}, {"out-of-step", OUTCOME_C, ACTOR_RELAY, SOON_THEN_PROBE,
+			  "The upstream says that the commands came in the wrong order.",
+			  "If it happens again, report it with the log line: it is a fault of the relay, or "
+			  "of a device in between."}},
 
     /* Who may send as whom. 5.2.252 means two things: the throttle's text names the refusal too, so it goes
        first. */
@@ -186,8 +182,7 @@ static const struct reply_row rows[] = {
 	    "support can not."}},
     {{{.code = 5, .from = HVE, .enhanced = "5.2.252|5.2.0|5.7.60", .fragment = "send as|sendasdenied"}},
 	{"hve-sender-foreign", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
-	    "High Volume Email sends with the account's own address only, and this message has another "
-	    "From.",
+	    "High Volume Email sends with the account's own address only, and this message has another From.",
 	    "Have the relay write the account's address into From; where answers shall go is set by "
 	    "Set-HVEAccountSettings <mailbox> -ReplyTo <address>."}},
     {{{.code = 5, .enhanced = "5.2.252|5.2.0|5.7.60", .fragment = "sendasdenied|not allowed to send as"},
@@ -200,8 +195,8 @@ static const struct reply_row rows[] = {
     {{{.code = 5, .enhanced = "5.1.7", .fragment = "has not been linked"}},
 	{"sender-domain-not-linked", OUTCOME_P, ACTOR_AZURE, BY_RETRY,
 	    "The domain of the From address is not linked to the mail service.",
-	    "Link the domain (Azure portal > Communication Service > Domains), or correct the device's "
-	    "From; the address before the @ must be a MailFrom address of that domain."}},
+	    "Link the domain (Azure portal > Communication Service > Domains), or correct the device's From; "
+	    "the address before the @ must be a MailFrom address of that domain."}},
 };
 
 const struct reply_table auth_replies = {"Sign-in and the right to send", rows, sizeof rows / sizeof rows[0]};

@@ -18,8 +18,7 @@ static const struct reply_row rows[] = {
 	{"graph-mailbox-missing", OUTCOME_C, ACTOR_TENANT, PROBE,
 	    "Microsoft Graph finds no mailbox of Exchange Online for this user.",
 	    "Check the address; the user needs a licence with a mailbox (Microsoft 365 admin centre > Users "
-	    "> "
-	    "Active users)."}},
+	    "> Active users)."}},
     {{{.fragment = "errormessagesizeexceeded|request entity too large"}},
 	{"graph-message-too-large", OUTCOME_N, ACTOR_DEVICE, BY_RETRY,
 	    "Microsoft Graph takes 4 MB in one request, which is a message of about 3 MB.",

@@ -24,8 +24,8 @@ static const struct reply_row rows[] = {
 	{"sending-too-fast", OUTCOME_S, ACTOR_AZURE, MINUTE_QUARTER_HOUR,
 	    "More messages than Azure Communication Services allows: 30 a minute and 100 an hour (5 and 10 "
 	    "from an Azure-managed domain) until a higher quota is granted.",
-	    "Nothing, it goes on by itself within an hour; a higher quota is granted by a support request "
-	    "in the Azure portal."}},
+	    "Nothing, it goes on by itself within an hour; a higher quota is granted by a support request in "
+	    "the Azure portal."}},
     {{{.fragment = "subscriptionblocked"}},
 	{"acs-subscription-blocked", OUTCOME_C, ACTOR_AZURE, PROBE,
 	    "Azure Communication Services has blocked the subscription, for too many failures or complaints.",
@@ -44,12 +44,11 @@ static const struct reply_row rows[] = {
 	{"throttled-mailbox-full", OUTCOME_S, ACTOR_EXCHANGE, HOURS,
 	    "The mailbox is blocked for a while because it kept sending while it was full.",
 	    "Empty its Sent Items and give it a retention policy; Microsoft lifts the block by itself."}},
-    {{{.code = 550, .enhanced = "5.2.252"}},
-	{"throttled-sender", OUTCOME_S, ACTOR_RELAY, HOURS,
-	    "The mailbox is blocked for a while, most likely because it kept sending with addresses it has "
-	    "no right to.",
-	    "Stop the device that sends with a foreign From, or grant it SendAs. Microsoft lifts the block "
-	    "by itself."}},
+    {{{.code = 550, .enhanced = "5.2.252"}}, {"throttled-sender", OUTCOME_S, ACTOR_RELAY, HOURS,
+						 "The mailbox is blocked for a while, most likely because it "
+						 "kept sending with addresses it has no right to.",
+						 "Stop the device that sends with a foreign From, or grant "
+						 "it SendAs. Microsoft lifts the block by itself."}},
     {{{.code = 5, .enhanced = "5.2.253"}},
 	{"throttled-licence", OUTCOME_S, ACTOR_TENANT, HOURS,
 	    "The mailbox is blocked for a while because its licence is not valid.",
@@ -66,21 +65,21 @@ static const struct reply_row rows[] = {
 
     /* The tenant's limits, and the recipient's. */
     {{{.enhanced = "5.2.121-122"}},
-	{"recipient-too-busy", OUTCOME_T, ACTOR_NOBODY, HOURLY,
+	{"recipient-too-busy", OUTCOME_S, ACTOR_NOBODY, HOURLY_FOR_RECIPIENT,
 	    "The recipient's mailbox has got more mail this hour than Microsoft allows (3,600 messages).",
 	    "Nothing, it goes on by itself; find what writes so much to it."}},
     {{{.code = 5, .enhanced = "5.7.233"}},
-	{"tenant-external-limit", OUTCOME_S, ACTOR_TENANT, HOURLY,
+	{"tenant-external-limit", OUTCOME_S, ACTOR_TENANT, HOURLY_FOR_RECIPIENT,
 	    "The tenant has reached its limit of external recipients in 24 hours; it grows with the number "
 	    "of licences.",
 	    "See Exchange admin centre > Reports > Mail flow > Tenant outbound external recipients; send "
 	    "less outside, buy licences, or send bulk mail by Azure Communication Services."}},
     {{{.code = 5, .enhanced = "5.7.232"}},
-	{"trial-external-limit", OUTCOME_S, ACTOR_TENANT, HOURLY,
+	{"trial-external-limit", OUTCOME_S, ACTOR_TENANT, HOURLY_FOR_RECIPIENT,
 	    "A trial tenant has reached its limit of external recipients in 24 hours.",
 	    "Buy a subscription; until then the mail waits."}},
     {{{.code = 5, .enhanced = "5.7.236"}},
-	{"onmicrosoft-limit", OUTCOME_S, ACTOR_TENANT, HOURLY,
+	{"onmicrosoft-limit", OUTCOME_S, ACTOR_TENANT, HOURLY_FOR_RECIPIENT,
 	    "Mail from an onmicrosoft.com address may go to 100 external recipients a day only.",
 	    "Send from an address of a domain of your own: Microsoft 365 admin centre > Settings > "
 	    "Domains."}},

@@ -41,10 +41,8 @@ static const struct reply_row rows[] = {
 	    "No connector of the tenant matches: the public address changed, the certificate's name or the "
 	    "sender's domain is not an accepted domain, or the certificate came without its chain.",
 	    "Exchange admin centre > Mail flow > Connectors: compare address or certificate name, type "
-	    "\"Your "
-	    "organization's email server\" (Get-InboundConnector lists them). To outside recipients the "
-	    "certificate's "
-	    "name or MAIL FROM must be of an accepted domain."}},
+	    "\"Your organization's email server\" (Get-InboundConnector lists them). To outside recipients "
+	    "the certificate's name or MAIL FROM must be of an accepted domain."}},
     {{{.code = 5, .from = MX | OTHER, .enhanced = "5.7.68"}},
 	{"direct-send-rejected", OUTCOME_C, ACTOR_EXCHANGE, PROBE,
 	    "The tenant rejects Direct Send, and no connector matches this relay.",

@@ -6,19 +6,20 @@
 #include "catalogue/catalogue.h"
 
 /* struct hold, named. */
-#define BY_RETRY		{0, 0, 0}
-#define PROBE			{600, 1, 600}		/* a look every ten minutes: somebody may have mended it */
-#define RARE_PROBE		{3600, 1, 3600}		/* each look may bring an account nearer to being locked */
-#define SOON_THEN_PROBE		{60, 10, 600}
-#define MINUTES_THEN_PROBE	{120, 2, 600}
-#define PACE(first_s)		{first_s, 2, 300}	/* a mailbox's pace: Microsoft counts by the minute */
-#define FIVE_MINUTES		{300, 1, 300}
-#define QUARTER_HOURS		{900, 2, 21600}
-#define MINUTE_QUARTER_HOUR	{60, 15, 3600}		/* a minute, a quarter of an hour, an hour */
-#define HOURLY			{3600, 1, 3600}		/* the window slides */
-#define HOURS			{3600, 2, 21600}
-#define REST_FOLLOWS		{REST_AT_ONCE, 0, 0}
-#define HALVES			{IN_HALVES, 0, 0}
+#define BY_RETRY		{0, 0, 0, false}
+#define PROBE			{600, 1, 600, false}		/* a look every ten minutes: somebody may have mended it */
+#define RARE_PROBE		{3600, 1, 3600, false}		/* each look may bring an account nearer to being locked */
+#define SOON_THEN_PROBE		{60, 10, 600, false}
+#define MINUTES_THEN_PROBE	{120, 2, 600, false}
+#define PACE(first_s)		{first_s, 2, 300, false}	/* a mailbox's pace: Microsoft counts by the minute */
+#define FIVE_MINUTES		{300, 1, 300, false}
+#define QUARTER_HOURS		{900, 2, 21600, false}
+#define MINUTE_QUARTER_HOUR	{60, 15, 3600, false}		/* a minute, a quarter of an hour, an hour */
+#define HOURLY			{3600, 1, 3600, false}		/* the window slides */
+#define HOURS			{3600, 2, 21600, false}
+#define HOURLY_FOR_RECIPIENT	{3600, 1, 3600, true}
+#define REST_FOLLOWS		{REST_AT_ONCE, 0, 0, false}
+#define HALVES			{IN_HALVES, 0, 0, false}
 
 /* Sets of phases, and of troubles. */
 #define AT(phase)	(1u << (phase))

@@ -12,13 +12,11 @@ const struct trouble_row trouble_rows[] = {
     /* Names. */
     {ANY_NAME,
 	"no host of that name|could not resolve host|name or service not known|nxdomain|domain name not "
-	"found|"
-	"host not found",
+	"found|host not found",
 	{"name-unknown", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
 	    "DNS says that there is no host of this name (NXDOMAIN).",
 	    "Check the spelling of host in this upstream (for the login host: oauth.authority); a tenant's "
-	    "MX "
-	    "is at Microsoft 365 admin centre > Settings > Domains; see what DNS says: resolvectl query "
+	    "MX is at Microsoft 365 admin centre > Settings > Domains; see what DNS says: resolvectl query "
 	    "<host>."}},
     {ANY_NAME, "name has no address",
 	{"name-without-address", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
@@ -38,18 +36,15 @@ const struct trouble_row trouble_rows[] = {
 	{"mx-missing", OUTCOME_C, ACTOR_RELAY, PROBE, "The upstream's domain has no mail host in DNS (MX).",
 	    "Check domain of this upstream; if it is right, name the tenant's MX host in its place: host = "
 	    "\"contoso-com.mail.protection.outlook.com\" (Microsoft 365 admin centre > Settings > Domains > "
-	    "DNS "
-	    "records)."}},
+	    "DNS records)."}},
     {AT(ROAD_MX_FOREIGN), NULL,
 	{"mx-not-microsoft", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The mail of the upstream's domain goes to a host that is not Microsoft's, a filter in front of "
-	    "it "
-	    "perhaps.",
+	    "it perhaps.",
 	    "Name the tenant's MX host in place of domain: host = "
-	    "\"contoso-com.mail.protection.outlook.com\" "
-	    "(Microsoft 365 admin centre > Settings > Domains > DNS records). If the host is Microsoft's all "
-	    "the "
-	    "same, add what its name ends in to mx_suffixes."}},
+	    "\"contoso-com.mail.protection.outlook.com\" (Microsoft 365 admin centre > Settings > Domains > "
+	    "DNS records). If the host is Microsoft's all the same, add what its name ends in to "
+	    "mx_suffixes."}},
 
     /* Connections. */
     {ANY_CONNECT, "connection refused|failed to connect",
@@ -75,26 +70,24 @@ const struct trouble_row trouble_rows[] = {
 
     /* TLS. */
     {ANY_TLS,
-	"unsupported protocol|protocol version|no tls 1.2|our tls versions|version too low|"
-	"tlsv1 alert protocol",
+	"unsupported protocol|protocol version|no tls 1.2|our tls versions|version too low|tlsv1 alert "
+	"protocol",
 	{"tls-version-too-old", OUTCOME_C, ACTOR_NETWORK, PROBE,
 	    "The other side has no TLS 1.2 or later; less is not spoken here.",
 	    "Microsoft has it: look for a firewall or mail filter in between that opens TLS; a server of "
-	    "your "
-	    "own must be updated."}},
+	    "your own must be updated."}},
     {ANY_TLS, "wrong version number|is not tls|http request|speaks http|packet length too long",
 	{"tls-not-spoken", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "What answers at this port does not begin with TLS.",
 	    "Check port and tls of this upstream: \"implicit\" is for port 465, \"required\" (STARTTLS) for "
 	    "587 and 25."}},
     {ANY_TLS,
-	"no shared cipher|nothing in common|handshake failure|no cipher suite|dh key too small|"
-	"signature algorithm",
+	"no shared cipher|nothing in common|handshake failure|no cipher suite|dh key too small|signature "
+	"algorithm",
 	{"tls-nothing-in-common", OUTCOME_C, ACTOR_NETWORK, PROBE,
 	    "The two sides have no TLS cipher or signature in common.",
 	    "Microsoft has what is needed: look for a firewall or mail filter that opens TLS; a server of "
-	    "your "
-	    "own must be updated."}},
+	    "your own must be updated."}},
     {AT(ROAD_TLS), NULL,
 	{"tls-failed", OUTCOME_T, ACTOR_NETWORK, BY_RETRY, "TLS with the upstream could not be set up.",
 	    "Look for a firewall that inspects SMTP; the upstream must speak TLS 1.2 or later."}},
@@ -110,27 +103,25 @@ const struct trouble_row trouble_rows[] = {
 	    "The other side's certificate is not valid yet: mostly this machine's clock is behind.",
 	    "Set the clock: timedatectl set-ntp true."}},
     {ANY_CERTIFICATE,
-	"another name|hostname mismatch|host name mismatch|ip address mismatch|no alternative "
-	"certificate subject name|does not match target host",
+	"another name|hostname mismatch|host name mismatch|ip address mismatch|no alternative certificate "
+	"subject name|does not match target host",
 	{"certificate-for-another-name", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The certificate is for another name than the host that the config names.",
 	    "Correct host of this upstream: a name that the certificate holds, never an address; else look "
 	    "for a firewall that opens TLS."}},
     {ANY_CERTIFICATE,
-	"self-signed certificate in|self signed certificate in|unable to get local issuer|unable to "
-	"get issuer|unable to verify the first",
+	"self-signed certificate in|self signed certificate in|unable to get local issuer|unable to get "
+	"issuer|unable to verify the first",
 	{"certificate-unknown-ca", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The certificate was made by a CA that this machine does not trust.",
 	    "Install or update the ca-certificates package (Microsoft's chain ends in DigiCert Global Root "
 	    "G2); where a firewall opens TLS and that is wanted, or on a server of your own, name its CA "
-	    "with "
-	    "ca of this upstream (oauth.ca for the login host)."}},
+	    "with ca of this upstream (oauth.ca for the login host)."}},
     {ANY_CERTIFICATE, "self-signed certificate|self signed certificate",
 	{"certificate-self-signed", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The certificate is self-signed: nobody but its owner vouches for it.",
 	    "On a server of your own name that certificate with ca of this upstream; Microsoft has none "
-	    "such, "
-	    "so else look for a firewall that opens TLS."}},
+	    "such, so else look for a firewall that opens TLS."}},
     {AT(ROAD_CERTIFICATE), NULL,
 	{"certificate-not-verified", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The upstream's certificate does not prove that it is the host the config names.",
@@ -148,8 +139,7 @@ const struct trouble_row trouble_rows[] = {
     {AT(ROAD_NO_STARTTLS), NULL,
 	{"starttls-not-offered", OUTCOME_C, ACTOR_NETWORK, PROBE, "The upstream does not offer STARTTLS.",
 	    "Microsoft always does: switch off the SMTP inspection of the firewall or mail filter in "
-	    "between; "
-	    "check host and port."}},
+	    "between; check host and port."}},
     {AT(ROAD_NO_AUTH), NULL,
 	{"mechanism-not-offered", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The upstream does not offer the sign-in that this credential needs.",

@@ -12,7 +12,7 @@ const char *outcome_words(enum outcome outcome)
 {
 	static const char *const words[] = {
 	    [OUTCOME_T] = "transient: tried again by itself",
-	    [OUTCOME_S] = "slow down: the upstream is held for a while, the mail waits",
+	    [OUTCOME_S] = "slow down: the upstream, or the recipient, is held for a while; the mail waits",
 	    [OUTCOME_A] = "token: a new one is fetched, once; refused again, it is configuration",
 	    [OUTCOME_C] = "configuration: the upstream is held and an alarm raised, the mail waits",
 	    [OUTCOME_N] =

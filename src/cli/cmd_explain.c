@@ -56,6 +56,7 @@ static void print_wrapped(const char *title, const char *text)
 /* "looked at again after 1h, then 2 times as long each time, up to 6h"; "" where there is nothing to say. */
 static const char *wait_words(char *dst, size_t size, const struct cause *cause)
 {
+	const char *whom = cause->hold.of_recipient ? ", for this recipient alone" : "";
 	const struct hold *hold = &cause->hold;
 	char first[24], most[24];
 
@@ -69,8 +70,8 @@ static const char *wait_words(char *dst, size_t size, const struct cause *cause)
 		    value_duration_text(first, sizeof first, hold->first_s * UINT64_C(1000)), hold->growth,
 		    value_duration_text(most, sizeof most, hold->max_s * UINT64_C(1000)));
 	else if (hold->first_s > 0)
-		snprintf(dst, size, "%s each time (at most retry.max)",
-		    value_duration_text(first, sizeof first, hold->first_s * UINT64_C(1000)));
+		snprintf(dst, size, "%s each time%s (at most retry.max)",
+		    value_duration_text(first, sizeof first, hold->first_s * UINT64_C(1000)), whom);
 	else if (cause->outcome == OUTCOME_T)
 		snprintf(dst, size, "retry.first, doubling up to retry.max");
 	return dst;

@@ -45,7 +45,8 @@ static bool is_about_road(const struct failure *failure)
 {
 	enum outcome outcome = failure->cause->outcome;
 
-	return outcome == OUTCOME_S || outcome == OUTCOME_C || outcome == OUTCOME_A;
+	return (outcome == OUTCOME_S && !failure->cause->hold.of_recipient) || outcome == OUTCOME_C ||
+	       outcome == OUTCOME_A;
 }
 
 const struct failure *attempt_road_failure(const struct attempt *attempt)

@@ -44,7 +44,7 @@ void attempt_reset(struct attempt *attempt);
 void attempt_fail(struct attempt *attempt, const struct failure *failure, bool only_accepted);
 void attempt_fail_one(struct recipient_result *recipient, const struct failure *failure);
 
-/* The first failure that is about the road (class S, C or A, or a new connection dropped), or NULL: such an attempt charges
+/* The first failure that is about the road (class S, unless it is the recipient's, C or A, or a new connection dropped), or NULL: such an attempt charges
  * nobody with it. Borrowed. */
 const struct failure *attempt_road_failure(const struct attempt *attempt);
 

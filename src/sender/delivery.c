@@ -117,7 +117,7 @@ static int64_t wait_after(
 	int64_t asked_ms =
 	    failure->cause->hold.first_s == REST_AT_ONCE ? 0 : (int64_t)failure->cause->hold.first_s * 1000;
 
-	if (failure->cause->outcome == OUTCOME_T && asked_ms > wait_ms)
+	if ((failure->cause->outcome == OUTCOME_T || failure->cause->hold.of_recipient) && asked_ms > wait_ms)
 		wait_ms = asked_ms < config->retry.max_ms ? asked_ms : config->retry.max_ms;
 	if (failure->retry_after_s * 1000 > wait_ms)
 		wait_ms = failure->retry_after_s * 1000;
@@ -168,7 +168,9 @@ static bool apply_failure(
 	enum outcome outcome = failure->cause->outcome;
 	bool is_roads = outcome == OUTCOME_S || outcome == OUTCOME_A || outcome == OUTCOME_C;
 
-	switch (is_roads && v->attempt->own_trouble ? OUTCOME_T : outcome) {
+	bool is_own = (is_roads && v->attempt->own_trouble) || failure->cause->hold.of_recipient;
+
+	switch (is_own ? OUTCOME_T : outcome) {
 	case OUTCOME_T:
 		/* The rest of a long list goes in the next transaction, at once. */
 		if (v->delivered > 0 && failure->cause->hold.first_s == REST_AT_ONCE)

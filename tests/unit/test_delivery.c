@@ -313,6 +313,24 @@ static void a_busy_recipient_waits_an_hour_and_nobody_with_it(void **unused)
 	assert_int_equal(retired, 1);
 }
 
+static void outside_mail_beyond_the_tenants_limit_waits_while_inside_mail_flows(void **unused)
+{
+	(void)unused;
+	set_up(2);
+	learn();
+	struct attempt *attempt = take_after(0);
+	refuse_from(attempt, 1, 550, "5.7.233", "Your tenant has exceeded its limit of external recipients");
+	assert_null(attempt_road_failure(attempt));
+	delivery_judge(delivery, attempt);
+	assert_int_equal(state.recipients[0].status, RECIPIENT_DELIVERED);
+	assert_int_equal(state.recipients[1].status, RECIPIENT_PENDING);
+	assert_null(take_after(3500000));
+	attempt = take_after(101000);
+	assert_int_equal(attempt->count, 1);
+	delivery_judge(delivery, attempt);
+	assert_int_equal(retired, 1);
+}
+
 static void a_message_whose_trouble_is_its_own_is_charged_with_it(void **unused)
 {
 	(void)unused;
@@ -366,6 +384,8 @@ int main(void)
 		a_message_with_too_many_recipients_goes_in_halves_and_so_does_the_next, tear_down),
 	    cmocka_unit_test_teardown(those_beyond_the_limit_follow_those_the_mailbox_took, tear_down),
 	    cmocka_unit_test_teardown(a_busy_recipient_waits_an_hour_and_nobody_with_it, tear_down),
+	    cmocka_unit_test_teardown(
+		outside_mail_beyond_the_tenants_limit_waits_while_inside_mail_flows, tear_down),
 	    cmocka_unit_test_teardown(a_persons_wish_outlives_a_connection_that_came_to_nothing, tear_down),
 	    cmocka_unit_test_teardown(a_message_whose_trouble_is_its_own_is_charged_with_it, tear_down),
 	};

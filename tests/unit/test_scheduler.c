@@ -214,9 +214,9 @@ static void a_first_wait_as_long_as_the_maximum_stays(void **state)
 
 static const struct cause transient = {.name = "t", .outcome = OUTCOME_T, .cause = "", .remedy = ""};
 static const struct cause config_cause = {
-    .name = "c", .outcome = OUTCOME_C, .hold = {600, 1, 600}, .cause = "", .remedy = ""};
+    .name = "c", .outcome = OUTCOME_C, .hold = {600, 1, 600, false}, .cause = "", .remedy = ""};
 static const struct cause slow = {
-    .name = "s", .outcome = OUTCOME_S, .hold = {60, 2, 300}, .cause = "", .remedy = ""};
+    .name = "s", .outcome = OUTCOME_S, .hold = {60, 2, 300, false}, .cause = "", .remedy = ""};
 
 static void a_road_is_held_probed_and_opened_by_a_proof(void **state)
 {
@@ -290,7 +290,7 @@ static void the_cause_asks_for_its_hold_and_the_config_caps_it(void **state)
 static void a_hold_grows_as_its_cause_says_while_the_cause_stays(void **state)
 {
 	static const struct cause rate = {
-	    .name = "r", .outcome = OUTCOME_S, .hold = {60, 15, 3600}, .cause = "", .remedy = ""};
+	    .name = "r", .outcome = OUTCOME_S, .hold = {60, 15, 3600, false}, .cause = "", .remedy = ""};
 	static const int64_t want_s[] = {60, 900, 3600, 3600};
 	struct road road = {0};
 	struct failure why = {.cause = &rate}, other = {.cause = &slow};
