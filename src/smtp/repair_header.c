@@ -317,12 +317,11 @@ static void add_tidied(const struct line *line, struct buf *out)
 {
 	const struct block *block = line->block;
 	struct str value = raw_value(block, line->field);
-	size_t before = out->n;
 	bool lacks_blank = value.n > 0 && memchr(" \t\r\n", value.p[0], 4) == NULL;
 
 	buf_add_str(out, block_name(block, line->field));
 	buf_add_text(out, block->top && lacks_blank ? ": " : ":");
-	if (block->top && out->n - before != line->field->value - line->field->start)
+	if (block->top && (lacks_blank || line->field->value - line->field->start != line->field->name_n + 1))
 		plan_name(block->plan, "colon");
 	for (bool first = true; value.n > 0; first = false) {
 		const char *lf = memchr(value.p, '\n', value.n);
