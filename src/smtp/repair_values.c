@@ -7,6 +7,8 @@
 #include "smtp/repair_inside.h"
 #include "smtp/words.h"
 
+#define ROUNDS_MAX 5
+
 static bool convert_by_callback(
     const struct block *block, const char *charset, struct str value, struct buf *out)
 {
@@ -205,7 +207,7 @@ static bool has_raw_boundary(struct str value)
 	return false;
 }
 
-void value_params(const struct block *block, struct str value, struct buf *out)
+static void repair_params(const struct block *block, struct str value, struct buf *out)
 {
 	struct buf utf8 = {0}, made = {0};
 	struct header_param param;
@@ -227,4 +229,22 @@ void value_params(const struct block *block, struct str value, struct buf *out)
 	value_structured(block, buf_str(&made), out);
 	buf_free(&utf8);
 	buf_free(&made);
+}
+
+/* Where quotes stand wrongly, a repair can bring to light what another one is for. */
+void value_params(const struct block *block, struct str value, struct buf *out)
+{
+	struct buf now = {0};
+	bool changed = true;
+
+	buf_add_str(&now, value);
+	for (int round = 0; round < ROUNDS_MAX && changed; round++) {
+		struct buf next = {0};
+		repair_params(block, buf_str(&now), &next);
+		changed = next.n != now.n || (now.n > 0 && memcmp(next.p, now.p, now.n) != 0);
+		buf_free(&now);
+		now = next;
+	}
+	buf_add_str(out, buf_str(&now));
+	buf_free(&now);
 }
