@@ -172,6 +172,10 @@ const struct trouble_row trouble_rows[] = {
 	    "Microsoft's place."}},
 
     /* The message. */
+    {AT(ROAD_SPOOL), NULL,
+	{"spool-unreadable", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
+	    "The message could not be read from the spool.",
+	    "Look at the spool's disk, and at the message's file in queue/; it is tried again."}},
     {AT(ROAD_TOO_LARGE), NULL,
 	{"message-too-large", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
 	    "The message is larger than the SIZE that the upstream offers.",

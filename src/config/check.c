@@ -9,6 +9,7 @@
 
 #include "config/check_device.h"
 #include "config/check_pattern.h"
+#include "config/check_identity.h"
 #include "config/check_upstream.h"
 #include "config/config.h"
 #include "config/drop_ins.h"
@@ -312,4 +313,5 @@ void config_check(const struct config *config, const struct source *source)
 	check_routes(config, source);
 	check_retry(config, source);
 	check_limits(config, source);
+	check_charset(source, "charset", config->charset);
 }

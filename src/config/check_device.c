@@ -10,6 +10,7 @@
 #include <crypt.h>
 
 #include "base/mem.h"
+#include "config/check_identity.h"
 #include "config/check_pattern.h"
 #include "config/config.h"
 #include "config/drop_ins.h"
@@ -233,6 +234,15 @@ static void check_device_tls(const struct config *config, const struct source *s
 		    "devices.auth_requires_tls, and no listener has TLS; add tls = \"offered\" to listen");
 }
 
+static void check_device_content(const struct config *config, const struct source *source, size_t index)
+{
+	char path[60];
+
+	snprintf(path, sizeof path, "devices.[%zu].charset", index);
+	check_identity(source, "devices", index, &config->devices[index].identity);
+	check_charset(source, path, config->devices[index].charset);
+}
+
 static void check_device(const struct config *config, const struct source *source, size_t index)
 {
 	const config_setting_t *at = source_at(source, "devices.[%zu]", index);
@@ -246,6 +256,7 @@ static void check_device(const struct config *config, const struct source *sourc
 	check_patterns(config, source, index);
 	check_auth(config, source, index);
 	check_device_tls(config, source, index);
+	check_device_content(config, source, index);
 	if (!has_address && !has_user)
 		source_error(source, at,
 		    "a device is known by its address or by its user; add address, or user and password");

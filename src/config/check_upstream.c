@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "config/check_oauth.h"
+#include "config/check_identity.h"
 #include "config/config.h"
 #include "config/files.h"
 #include "config/kinds.h"
@@ -354,6 +355,7 @@ static void check_one(struct subject *s)
 	check_fixed_credential(s);
 	check_client_certificate(s);
 	check_mailbox(s);
+	check_identity(s->source, "upstreams", s->index, &s->upstream->identity);
 	if (s->upstream->oauth != NULL)
 		check_oauth(s->source, s->upstream, s->index, s->reader);
 	check_tls(s);

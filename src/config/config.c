@@ -13,6 +13,8 @@ const char *const cloud_names[] = {"worldwide", "gcc-high", "dod", "china", NULL
 const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
 const char *const assertion_alg_names[] = {"PS256", "RS256", NULL};
 const char *const sandbox_names[] = {"on", "off", NULL};
+const char *const repairs_names[] = {"all", "none", NULL};
+const char *const sender_rule_names[] = {"keep", "map", "force", NULL};
 const char *const listen_tls_names[] = {"none", "offered", "required", "implicit", NULL};
 const char *const bare_newlines_names[] = {"repair", "reject", NULL};
 const char *const tls_min_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
@@ -139,6 +141,14 @@ static struct str bare_user(const char *user)
 	return (struct str){begin, at != NULL ? (size_t)(at - begin) : strlen(begin)};
 }
 
+const struct device *config_device_by_name(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->device_count; i++)
+		if (strcmp(config->devices[i].name, name) == 0)
+			return &config->devices[i];
+	return NULL;
+}
+
 const struct device *config_device_by_user(
     const struct config *config, const char *user, const struct in6_addr *address)
 {
@@ -224,8 +234,19 @@ static void free_texts(char **texts, size_t count)
 	free(texts);
 }
 
+static void free_identity(struct identity_config *identity)
+{
+	free(identity->address);
+	for (size_t i = 0; i < identity->send_as_count; i++)
+		free(identity->send_as[i]);
+	free(identity->send_as);
+	free(identity->display_name);
+}
+
 static void free_device(struct device *device)
 {
+	free_identity(&device->identity);
+	free(device->charset);
 	free_texts(device->senders, device->sender_count);
 	free_texts(device->recipients, device->recipient_count);
 	free(device->name);
@@ -268,6 +289,7 @@ static void free_upstream(struct upstream_config *upstream)
 	free(upstream->certificate);
 	free(upstream->key);
 	free(upstream->mailbox);
+	free_identity(&upstream->identity);
 	free_oauth(upstream->oauth);
 	free(upstream->user);
 	free(upstream->password);
@@ -301,6 +323,7 @@ void config_free(struct config *config)
 	free(config->user);
 	free(config->report_to);
 	free_texts(config->name_servers, config->name_server_count);
+	free(config->charset);
 	free(config->tls.certificate);
 	free(config->tls.key);
 	free(config->tls.ecdsa_certificate);

@@ -18,12 +18,31 @@ enum bare_newlines { BARE_REPAIR, BARE_REJECT };
 enum device_auth { DEVICE_AUTH_UNSET, DEVICE_AUTH_NONE, DEVICE_AUTH_OPTIONAL, DEVICE_AUTH_REQUIRED };
 enum tls_min { TLS_MIN_UNSET, TLS_MIN_1_0, TLS_MIN_1_1, TLS_MIN_1_2, TLS_MIN_1_3 };
 
+/* What is done about broken messages as they go out. UNSET: what is asked next says. */
+enum repairs { REPAIRS_UNSET, REPAIRS_ALL, REPAIRS_NONE };
+
+/* Who a message is from as it goes out, in the envelope and in From. UNSET is for the time of loading only. */
+enum sender_rule {
+	SENDER_UNSET,
+	SENDER_KEEP,	/* as it is; address stands in for one that is of no use */
+	SENDER_MAP,	/* address, but for those that send_as lists */
+	SENDER_FORCE,	/* address, always */
+};
+struct identity_config {
+	enum sender_rule rule;
+	char *address;		/* NULL with SENDER_KEEP only: none */
+	char **send_as;		/* patterns for address_matches() */
+	size_t send_as_count;
+	char *display_name;	/* of a From that is rewritten, "{device}" stands for the device's name; NULL: its own */
+};
+
 struct listen_config {
 	char *address;		/* "*", or an IPv4 or IPv6 literal */
 	unsigned short port;	/* 0: any free one (tests) */
 	enum listen_tls tls;
 	enum tls_min tls_min;
 	enum bare_newlines bare_newlines;	/* what becomes of a CR or LF in content that stands alone */
+	enum repairs repairs;	/* UNSET: the config's */
 };
 
 /* An address with its network's length. IPv4 is held as v4-mapped IPv6, so that one comparison serves both. */
@@ -48,6 +67,9 @@ struct device {
 	uint64_t message_size;	/* octets of content; 0: limits.message_size alone counts */
 	unsigned messages_per_hour;	/* 0: any number */
 	unsigned quirks;	/* 1 << enum quirk */
+	struct identity_config identity;
+	enum repairs repairs;	/* UNSET: its listener's */
+	char *charset;		/* of raw bytes in headers; NULL: the config's */
 };
 
 /* What a device does that no other may. */
@@ -106,6 +128,7 @@ struct upstream_config {
 	char *user;		/* the login's name; NULL: none, or mailbox. With oauth for kind acs only */
 	char *password;		/* where it is to be read, as client_secret; NULL exactly where there is oauth or no login */
 	struct window_config window;	/* of its mailbox: others of the kind submission with the same one share it */
+	struct identity_config identity;
 	struct {
 		unsigned recipients;	/* of a message; a longer list goes in several transactions. 0: any number */
 		uint64_t message_size;	/* octets of content; 0: as the server's EHLO says */
@@ -142,6 +165,8 @@ struct config {
 	size_t upstream_count;
 	struct route *routes;
 	size_t route_count;
+	enum repairs repairs;
+	char *charset;		/* of raw bytes in headers that are no UTF-8, as iconv(3) names it */
 	struct {
 		int64_t first_ms, max_ms, give_up_ms;
 	} retry;
@@ -162,6 +187,8 @@ extern const char *const cloud_names[];
 extern const char *const upstream_tls_names[];
 extern const char *const assertion_alg_names[];
 extern const char *const sandbox_names[];
+extern const char *const repairs_names[];	/* from REPAIRS_ALL on */
+extern const char *const sender_rule_names[];	/* from SENDER_KEEP on */
 extern const char *const listen_tls_names[];	/* from LISTEN_TLS_NONE on */
 extern const char *const bare_newlines_names[];
 extern const char *const tls_min_names[];	/* from TLS_MIN_1_0 on */
@@ -192,6 +219,9 @@ const struct device *config_device_by_user(const struct config *config, const ch
  * config_device_by_address has for it. */
 bool config_may_log_in(
     const struct config *config, const struct device *place, const struct in6_addr *address, bool secure);
+
+/* The entry of that name, or NULL. */
+const struct device *config_device_by_name(const struct config *config, const char *name);
 
 /* Whether a listener, or any of them, has TLS of any kind. */
 bool listen_has_tls(const struct listen_config *listen);

@@ -24,6 +24,8 @@ struct kind {
 	unsigned proofs;		/* PROOF_ bits it takes */
 	bool needs_proof;		/* one of them, at least */
 	bool inside_only;		/* it delivers to the tenant's own recipients alone */
+	enum sender_rule sender;	/* by default, where there is an address to send as; UNSET: keep */
+	bool refuses_null;		/* mail without a sender, reports above all */
 	bool by_mx;			/* its server is the MX of the tenant's domain */
 };
 const struct kind *kind_of(enum upstream_kind kind);

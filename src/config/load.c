@@ -18,6 +18,7 @@
 #include "config/schema.h"
 #include "config/source.h"
 #include "config/values.h"
+#include "smtp/address.h"
 
 #define SHOWN_MAX 60   /* octets of a wrong value that a message repeats */
 #define ENTRY_MAX 1024 /* octets of an entry of [ ] */
@@ -563,6 +564,29 @@ static void fill_window(struct window_config *window, const struct window_config
 	fill_number(&window->recipients_per_day, CONFIG_UNSET, fallback->recipients_per_day);
 }
 
+static bool is_mail_address(const char *text)
+{
+	struct address address;
+
+	return address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0';
+}
+
+/* Who logs in is whom it sends as. */
+static void fill_identity(struct upstream_config *upstream)
+{
+	const struct kind *kind = kind_of(upstream->kind);
+	struct identity_config *identity = &upstream->identity;
+	const char *login = upstream->mailbox;
+
+	if (login == NULL && kind->sender != SENDER_UNSET)
+		login = upstream->user;
+	if (login != NULL && is_mail_address(login))
+		fill_text(&identity->address, login);
+	if (identity->rule == SENDER_UNSET)
+		identity->rule =
+		    identity->address != NULL && kind->sender != SENDER_UNSET ? kind->sender : SENDER_KEEP;
+}
+
 static void fill_upstream(struct upstream_config *upstream)
 {
 	const struct kind *kind = kind_of(upstream->kind);
@@ -576,6 +600,7 @@ static void fill_upstream(struct upstream_config *upstream)
 		upstream->limits.recipients = kind->recipients;
 	if (upstream->limits.message_size == 0)
 		upstream->limits.message_size = kind->message_size;
+	fill_identity(upstream);
 	if (oauth == NULL)
 		return;
 	fill_text(&oauth->authority, cloud_authority(upstream->cloud));

@@ -50,6 +50,8 @@ const struct key schema[] = {
 	.help = "STARTTLS offered or required, TLS from the first octet, or none"},
 {"listen.tls_min", KEY_WORD, .fallback = "1.2", .min = TLS_MIN_1_0, .words = tls_min_names,
 	AT(struct listen_config, tls_min), .help = "the oldest version of TLS that devices may speak there"},
+{"listen.repairs", KEY_WORD, .fallback = "(as repairs)", .min = REPAIRS_ALL, .words = repairs_names,
+	AT(struct listen_config, repairs), .help = "whether messages that come in there are repaired"},
 {"listen.bare_newlines", KEY_WORD, .fallback = "repair", .words = bare_newlines_names,
 	AT(struct listen_config, bare_newlines), .help = "what becomes of content with a CR or LF that stands alone"},
 
@@ -92,6 +94,19 @@ const struct key schema[] = {
 {"devices.quirks", KEY_WORDS, .max = 8, .words = quirk_names, AT(struct device, quirks),
 	.help = "what it does that others may not"},
 
+{"devices.sender", KEY_WORD, .fallback = "keep", .min = SENDER_KEEP, .words = sender_rule_names,
+	AT(struct device, identity.rule), .help = "whether its mail keeps its sender"},
+{"devices.sender_address", KEY_TEXT, .max = 320, AT(struct device, identity.address),
+	.help = "the sender that takes the place of others"},
+{"devices.send_as", KEY_TEXTS, .max = 1000, MANY(struct device, identity.send_as, identity.send_as_count),
+	.help = "patterns of senders that stay"},
+{"devices.display_name", KEY_TEXT, .max = 255, AT(struct device, identity.display_name),
+	.help = "the name in a From that is rewritten"},
+{"devices.repairs", KEY_WORD, .fallback = "(that of the listener)", .min = REPAIRS_ALL, .words = repairs_names,
+	AT(struct device, repairs), .help = "whether its messages are repaired"},
+{"devices.charset", KEY_TEXT, .fallback = "(charset)", .max = 60, AT(struct device, charset),
+	.help = "the character set of its headers"},
+
 {"upstreams", KEY_LIST, .required = true, .max = 64, MANY(struct config, upstreams, upstream_count),
 	.help = "the roads to Microsoft 365"},
 {"upstreams.name", KEY_TEXT, .required = true, .max = TEXT_MAX, AT(struct upstream_config, name),
@@ -114,6 +129,14 @@ const struct key schema[] = {
 	.help = "a file of CA certificates (PEM) to trust for it, in place of the system's"},
 {"upstreams.mailbox", KEY_TEXT, .max = 320, AT(struct upstream_config, mailbox),
 	.help = "the mailbox that OAuth logs in to"},
+{"upstreams.sender", KEY_WORD, .fallback = "(by kind)", .min = SENDER_KEEP, .words = sender_rule_names,
+	AT(struct upstream_config, identity.rule), .help = "whether its mail keeps its sender"},
+{"upstreams.sender_address", KEY_TEXT, .fallback = "(the mailbox)", .max = 320, AT(struct upstream_config, identity.address),
+	.help = "the sender that takes the place of others"},
+{"upstreams.send_as", KEY_TEXTS, .max = 1000, MANY(struct upstream_config, identity.send_as, identity.send_as_count),
+	.help = "patterns of senders that stay"},
+{"upstreams.display_name", KEY_TEXT, .max = 255, AT(struct upstream_config, identity.display_name),
+	.help = "the name in a From that is rewritten"},
 {"upstreams.user", KEY_TEXT, .max = 320, AT(struct upstream_config, user),
 	.help = "the user name of a fixed credential"},
 {"upstreams.password", KEY_TEXT, .max = PATH_MAX_LEN, AT(struct upstream_config, password),
@@ -215,7 +238,10 @@ const struct key schema[] = {
 	AT(struct config, limits.handshakes_per_second),
 	.help = "how often TLS is begun, by all who are not listed by address; one address has a quarter; 0 for no limit"},
 
-{.path = "repairs", .type = KEY_LATER},
+{"repairs", KEY_WORD, .fallback = "all", .min = REPAIRS_ALL, .words = repairs_names, AT(struct config, repairs),
+	.help = "whether broken messages are repaired as they go out"},
+{"charset", KEY_TEXT, .fallback = "windows-1252", .max = 60, AT(struct config, charset),
+	.help = "the character set of headers that name none"},
 };
 /* clang-format on */
 

@@ -24,7 +24,7 @@
 #define QUIT_TIMEOUT_MS	 2000
 
 static const char *const state_names[] = {"RESOLVE", "CONNECT", "TLS", "BANNER", "EHLO", "STARTTLS", "TLS",
-    "EHLO", "TOKEN", "AUTH", "IDLE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "QUIT", "OVER"};
+    "EHLO", "TOKEN", "AUTH", "IDLE", "PREPARE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "QUIT", "OVER"};
 
 static const struct upstream_config *upstream_of(const struct client *c)
 {
@@ -36,6 +36,7 @@ void client_conclude(struct client *c)
 	struct attempt *attempt = c->attempt;
 
 	c->attempt = NULL;
+	client_forget_outgoing(c);
 	c->fn(c->arg, c, CLIENT_DONE, attempt);
 }
 
@@ -70,7 +71,8 @@ void client_fail(struct client *c, const struct failure *why)
 	if (c->attempt != NULL) {
 		/* An idle connection that the upstream had closed as we began to use it proves nothing; a new
 		 * one that it drops at the first command says that it takes no mail now. */
-		c->attempt->not_begun = c->state == ST_ENVELOPE && c->answered == 0;
+		c->attempt->not_begun =
+		    c->state == ST_PREPARE || (c->state == ST_ENVELOPE && c->answered == 0);
 		c->attempt->dropped = c->attempt->not_begun && c->attempts == 1;
 		client_not_proved(c, why);
 		attempt_fail(c->attempt, why, false);
@@ -155,6 +157,7 @@ static const unsigned state_timeout_ms[] = {
     [ST_TOKEN] = LOGIN_TIMEOUT_MS,
     [ST_AUTH] = LOGIN_TIMEOUT_MS,
     [ST_IDLE] = IDLE_TIMEOUT_MS,
+    [ST_PREPARE] = COMMAND_TIMEOUT_MS,
     [ST_ENVELOPE] = COMMAND_TIMEOUT_MS,
     [ST_FINAL] = FINAL_TIMEOUT_MS,
     [ST_RSET] = COMMAND_TIMEOUT_MS,
@@ -178,7 +181,7 @@ static void begin(struct client *c)
 		break;
 	case ST_EHLO:
 	case ST_EHLO_TLS:
-		client_send_line(c, "EHLO %s", c->settings->hostname);
+		client_send_line(c, "EHLO %s", c->settings->config->hostname);
 		break;
 	case ST_STARTTLS:
 		client_send_line(c, "STARTTLS");
@@ -191,6 +194,9 @@ static void begin(struct client *c)
 		break;
 	case ST_IDLE:
 		c->fn(c->arg, c, CLIENT_IDLE, NULL);
+		break;
+	case ST_PREPARE:
+		client_begin_prepare(c);
 		break;
 	case ST_ENVELOPE:
 		client_begin_envelope(c);
@@ -299,6 +305,9 @@ static void on_reply(struct client *c)
 		/* 421: the upstream closes an idle connection. Anything else would be taken for the answer to
 		 * the next command. */
 		client_end(c);
+		break;
+	case ST_PREPARE:
+		client_break_off(c, "the upstream said something that nothing asked for");
 		break;
 	case ST_QUIT:
 		if (c->reply.code == 421)
@@ -433,7 +442,7 @@ void client_send(struct client *c, struct attempt *attempt)
 	assert(c->state == ST_IDLE && c->attempt == NULL);
 	c->attempt = attempt;
 	c->attempts++;
-	client_enter(c, ST_ENVELOPE);
+	client_enter(c, ST_PREPARE);
 }
 
 void client_quit(struct client *c)
@@ -478,5 +487,7 @@ void client_free(struct client *c)
 		return;
 	client_end(c);
 	event_free(c->ended);
+	if (c->turn != NULL)
+		event_free(c->turn);
 	free(c);
 }

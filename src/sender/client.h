@@ -53,7 +53,7 @@ struct client_settings {
 	struct event_base *base;
 	struct resolver *resolver;
 	const struct upstream_config *upstream;
-	const char *hostname;		/* for EHLO */
+	const struct config *config;
 	SSL_CTX *tls;			/* NULL where the upstream's tls is "none" */
 	struct token_source *tokens;	/* NULL without OAuth */
 	bool no_bdat;			/* out: it refused BDAT where it takes DATA */

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "sender/attempt.h"
+#include "sender/outgoing.h"
 #include "spool/spool.h"
 
 /* RFC 5321 section 4.5.3.2. */
@@ -38,13 +39,15 @@ static size_t envelope_commands(const struct client *c)
 	return c->attempt->count + 1 + (c->bdat || is_rehearsal(c) ? 0 : 1);
 }
 
-/* An upstream that knows us as a mailbox takes nothing from the null sender (550 5.7.60): what has none,
- * reports above all, goes out in the mailbox's name. */
+/* A rehearsal tries the sender that it names. */
 static const char *sender_of(const struct client *c)
 {
-	const char *sender = envelope_of(c)->sender;
+	return is_rehearsal(c) ? envelope_of(c)->sender : outgoing_sender(c->outgoing);
+}
 
-	return sender[0] == '\0' && upstream_of(c)->mailbox != NULL ? upstream_of(c)->mailbox : sender;
+static uint64_t bytes_of(const struct client *c)
+{
+	return is_rehearsal(c) ? envelope_of(c)->content_bytes : outgoing_bytes(c->outgoing);
 }
 
 static void send_mail(struct client *c)
@@ -54,7 +57,7 @@ static void send_mail(struct client *c)
 	char size[40] = "";
 
 	if (ehlo->has_size && !is_rehearsal(c))
-		snprintf(size, sizeof size, " SIZE=%" PRIu64, envelope->content_bytes);
+		snprintf(size, sizeof size, " SIZE=%" PRIu64, bytes_of(c));
 	client_send_line(c, "MAIL FROM:<%s>%s%s", sender_of(c), size,
 	    envelope->has_8bit && ehlo->eightbitmime ? " BODY=8BITMIME" : "");
 }
@@ -91,9 +94,20 @@ static uint64_t size_limit(const struct client *c)
 	return offered < known ? offered : known;
 }
 
+void client_refuse(struct client *c, enum road_trouble trouble, const char *text)
+{
+	struct failure why;
+
+	failure_from_trouble(&why, trouble, text);
+	attempt_fail(c->attempt, &why, false);
+	client_conclude(c);
+	/* A round trip, not a recursion: a line of such messages may be long. */
+	client_enter(c, ST_RSET);
+}
+
 void client_begin_envelope(struct client *c)
 {
-	uint64_t bytes = envelope_of(c)->content_bytes, limit = size_limit(c);
+	uint64_t bytes = bytes_of(c), limit = size_limit(c);
 	char text[120];
 
 	/* Each reply is the answer to one command: with one too many, a RCPT's 250 would pass for the content's. */
@@ -102,21 +116,15 @@ void client_begin_envelope(struct client *c)
 		return;
 	}
 	if (limit > 0 && bytes > limit) {
-		struct failure why;
 		snprintf(text, sizeof text, "the message has %" PRIu64 " bytes, the upstream takes %" PRIu64,
 		    bytes, limit);
-		failure_from_trouble(&why, ROAD_TOO_LARGE, text);
-		attempt_fail(c->attempt, &why, false);
-		client_conclude(c);
-		/* A round trip, not a recursion: a line of such messages may be long. */
-		client_enter(c, ST_RSET);
+		client_refuse(c, ROAD_TOO_LARGE, text);
 		return;
 	}
 	c->bdat = c->ehlo.chunking && !c->settings->no_bdat;
 	c->sent = c->answered = c->accepted = 0;
 	c->mail_refused = false;
 	c->step = CLIENT_MAIL;
-	c->offset = 0;
 	c->stuffer = (struct data_stuffer){false, false};
 	attempt_reset(c->attempt);
 	c->state = ST_ENVELOPE;
@@ -246,24 +254,18 @@ static size_t send_chunk(struct client *c, const char *bytes, size_t n)
 void client_go_on_with_content(struct client *c)
 {
 	static char chunk[CHUNK_BYTES];
-	uint64_t total = envelope_of(c)->content_bytes;
+	ssize_t n;
 
-	while (c->offset < total) {
-		uint64_t left = total - c->offset;
-		ssize_t n = spool_read(
-		    c->attempt->message, c->offset, chunk, left < sizeof chunk ? (size_t)left : sizeof chunk);
-		if (n <= 0) {
-			/* A half-sent message must not end in order: the connection is cut. */
-			client_fail_trouble(
-			    c, ROAD_CUT, n < 0 ? strerror(errno) : "the queue file is shorter than it says");
-			return;
-		}
-		c->offset += (uint64_t)n;
+	while ((n = outgoing_read(c->outgoing, chunk, sizeof chunk)) > 0) {
 		conn_set_timeout(c->conn, BLOCK_TIMEOUT_MS);
 		if (send_chunk(c, chunk, (size_t)n) > OUTPUT_HIGH_WATER)
 			return;
 	}
-	finish_content(c);
+	if (n < 0)
+		/* A half-sent message must not end in order: the connection is cut. */
+		client_fail_trouble(c, ROAD_SPOOL, outgoing_trouble(errno));
+	else
+		finish_content(c);
 }
 
 void client_begin_content(struct client *c)
@@ -274,7 +276,7 @@ void client_begin_content(struct client *c)
 		return;
 	}
 	if (c->bdat)
-		client_send_line(c, "BDAT %" PRIu64 " LAST", envelope_of(c)->content_bytes);
+		client_send_line(c, "BDAT %" PRIu64 " LAST", bytes_of(c));
 	client_go_on_with_content(c);
 }
 

@@ -1,4 +1,4 @@
-/* The inside of a client, shared by client.c (the connection and its states), client_login.c (AUTH) and client_mail.c (the
+/* The inside of a client, shared by client.c (the connection and its states), client_login.c (AUTH), client_prepare.c and client_mail.c (the
  * transaction). */
 #ifndef MFDRELAY_SENDER_CLIENT_PRIVATE_H
 #define MFDRELAY_SENDER_CLIENT_PRIVATE_H
@@ -17,6 +17,7 @@
 #include "smtp/reply.h"
 
 struct event;
+struct outgoing;
 struct token_wait;
 
 /* RFC 5321 section 4.5.3.2: how long MAIL and RCPT may take. */
@@ -38,6 +39,7 @@ enum client_state {
 	ST_TOKEN,
 	ST_AUTH,	 /* 235, or a 334 that asks for what follows */
 	ST_IDLE,
+	ST_PREPARE,	 /* the next look at what is to be repaired in the content */
 	ST_ENVELOPE,	 /* replies to MAIL, RCPT ..., DATA */
 	ST_CONTENT,	 /* room to send more */
 	ST_FINAL,	 /* the reply to the content */
@@ -73,11 +75,12 @@ struct client {
 	bool has_failure;
 	/* the attempt */
 	struct attempt *attempt;
+	struct outgoing *outgoing;	/* what goes out of it; NULL for a rehearsal */
+	struct event *turn;		/* ST_PREPARE goes on; NULL: never needed */
 	size_t attempts;		/* so far, on this connection */
 	size_t sent, answered;		/* commands of the envelope: MAIL 0, RCPT 1..n, DATA n+1 */
 	size_t accepted;
 	bool bdat, mail_refused;
-	uint64_t offset;
 	struct data_stuffer stuffer;
 };
 
@@ -117,10 +120,17 @@ void client_send_auth(struct client *c);
 void client_on_auth_reply(struct client *c);
 void client_wipe_login(struct client *c);
 
+/* client_prepare.c: what goes out of the attempt's message is found out, before anything is said of it. */
+void client_begin_prepare(struct client *c);
+void client_forget_outgoing(struct client *c);
+
 /* client_mail.c: one mail transaction. */
 void client_begin_envelope(struct client *c);
 void client_on_envelope_reply(struct client *c);
 void client_begin_content(struct client *c);
+
+/* The attempt fails before anything was said of it; the session goes on. */
+void client_refuse(struct client *c, enum road_trouble trouble, const char *text);
 void client_go_on_with_content(struct client *c);
 void client_on_early_reply(struct client *c);
 void client_on_final_reply(struct client *c);

@@ -10,7 +10,7 @@ int client_settings_init(struct client_settings *settings, const struct client_m
 	    .base = means->base,
 	    .resolver = means->resolver,
 	    .upstream = upstream,
-	    .hostname = means->config->hostname,
+	    .config = means->config,
 	};
 	if (upstream->tls != UPSTREAM_TLS_NONE) {
 		settings->tls = tls_client_context(upstream->ca, err);

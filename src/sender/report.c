@@ -60,14 +60,14 @@ const char *report_recipient(const struct config *config, const struct spool_mes
 	return NULL;
 }
 
-/* What the upstream lets us be: the mailbox of the road that the report takes. */
+/* What the upstream lets us be: the address of the road that the report takes. */
 static void put_from(struct text *text, const struct config *config, const char *recipient)
 {
 	int route = config_route(config, recipient);
 	const struct upstream_config *upstream = &config->upstreams[config->routes[route].via[0]];
 
-	if (upstream->mailbox != NULL)
-		put(text, "From: \"Mail relay %s\" <%s>", config->hostname, upstream->mailbox);
+	if (upstream->identity.address != NULL)
+		put(text, "From: \"Mail relay %s\" <%s>", config->hostname, upstream->identity.address);
 	else
 		put(text, "From: \"Mail relay\" <postmaster@%s>", config->hostname);
 }

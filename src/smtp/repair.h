@@ -52,7 +52,12 @@ struct repair_reader;
 struct repair_scan *repair_scan_new(const struct repair_facts *facts);
 void repair_scan_feed(struct repair_scan *scan, const char *bytes, size_t n);
 
-/* All content has been fed: the plan, the caller's; scan is freed. */
+/* Whether what follows changes nothing in the plan any more, as where the message is signed: the rest need not be fed, its
+ * n bytes can be skipped. */
+bool repair_scan_is_decided(const struct repair_scan *scan);
+void repair_scan_skip(struct repair_scan *scan, uint64_t n);
+
+/* All content has been fed, or skipped: the plan, the caller's; scan is freed. */
 struct repair_plan *repair_scan_end(struct repair_scan *scan);
 
 /* Give a scan up before its end. NULL is fine. */

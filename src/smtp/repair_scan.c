@@ -1,5 +1,6 @@
 /* The scan: where headers, parts and lines are, as content streams by. Headers are held whole, bounded; of a body no
  * more than the beginning of a line is. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -600,6 +601,17 @@ void repair_scan_feed(struct repair_scan *scan, const char *bytes, size_t n)
 		bytes += run;
 		n -= run;
 	}
+	scan->offset += n;
+}
+
+bool repair_scan_is_decided(const struct repair_scan *scan)
+{
+	return scan->state == IGNORING;
+}
+
+void repair_scan_skip(struct repair_scan *scan, uint64_t n)
+{
+	assert(n == 0 || scan->state == IGNORING);
 	scan->offset += n;
 }
 

@@ -458,9 +458,9 @@ class Relay:
         return path
 
     def upstream(self, **overrides):
-        """The default upstream: submission by OAuth at the simulator."""
+        """The default upstream: submission by OAuth at the simulator, which lets the mailbox send as anybody."""
         return merge({
-            "name": "submission", "kind": "submission", "mailbox": MAILBOX, "host": "localhost",
+            "name": "submission", "kind": "submission", "mailbox": MAILBOX, "sender": "keep", "host": "localhost",
             "window": {"messages_per_minute": 0},  # what tests of other things send is not paced
             "port": self.sim.smtp_port if self.sim else 9, "ca": self.sim.ca if self.sim else "/dev/null",
             "oauth": {"tenant": TENANT, "client_id": CLIENT_ID, "client_secret": f"file:{self.dir}/client-secret",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import quopri
 import socket
 import subprocess
 import time
@@ -172,7 +173,10 @@ def test_a_line_without_end(sim, relay):
 def test_a_content_line_of_5_megabytes_passes(sim, relay):
     content = make_mail(body=b"z" * 5_000_000 + b"\r\n")
     relay.send(content)
-    assert sim.wait_messages(1, 30)[0].content.endswith(content[-1000:])
+    # As quoted-printable, since servers take no such line.
+    body = sim.wait_messages(1, 30)[0].content.split(b"\r\n\r\n", 1)[1]
+    assert max(map(len, body.split(b"\r\n"))) <= 76
+    assert quopri.decodestring(body) == content.split(b"\r\n\r\n", 1)[1]
 
 
 def test_nul_bytes_bare_cr_and_bare_lf_never_leave(sim, relay):
@@ -180,7 +184,8 @@ def test_nul_bytes_bare_cr_and_bare_lf_never_leave(sim, relay):
         begin_data(s)
         assert talk(s, b"Subject: a\0b\r\n\r\none\ntwo\rthree\0\n.\nfour\r\n.\r\n").startswith(b"250")
     content = sim.wait_messages(1)[0].content
-    assert content.endswith(b"Subject: ab\r\n\r\none\r\ntwo three\r\n.\r\nfour\r\n")
+    assert b"\r\nSubject: ab\r\n" in content
+    assert content.endswith(b"\r\n\r\none\r\ntwo three\r\n.\r\nfour\r\n")
     stats = sim.stats()
     assert stats["bare_lf"] == stats["bare_cr"] == stats["nul_bytes"] == stats["unstuffed_dots"] == 0
     accepted = relay.events("accepted")[0]

@@ -280,6 +280,7 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .oauth = set_up->oauth ? &oauth : NULL,
 	    .user = set_up->password ? "box" : NULL,
 	    .password = set_up->password ? "credential:password" : NULL};
+	const struct config config = {.hostname = "relay.test", .repairs = REPAIRS_NONE};
 	struct timeval look_every = {0, 1000};
 	struct event *look;
 	struct err err;
@@ -301,6 +302,8 @@ static void run(const struct set_up *set_up, const char *const *steps)
 		owner.attempts[i]->rehearsal = &envelope;
 	content = set_up->content != NULL ? set_up->content : "Subject: x\r\n\r\nhello\r\n";
 	envelope = (struct envelope){.id = "id",
+	    .device = "",
+	    .listener = "",
 	    .sender = "dev@x.test",
 	    .recipients = recipients,
 	    .recipient_count = set_up->recipients,
@@ -308,7 +311,7 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	struct client_settings settings = {.base = owner.base,
 	    .resolver = resolver_new(owner.base, &err),
 	    .upstream = &upstream,
-	    .hostname = "relay.test",
+	    .config = &config,
 	    .tokens = set_up->oauth ? (struct token_source *)owner.base : NULL,
 	    .no_bdat = set_up->no_bdat,
 	    .step = on_step};

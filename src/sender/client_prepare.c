@@ -1,0 +1,75 @@
+#include <errno.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "sender/attempt.h"
+#include "sender/client_private.h"
+#include "sender/outgoing.h"
+#include "spool/spool.h"
+
+#define SIGNED_REMEDY                                                                                        \
+	"signed mail goes out with the From it has; let the device write an address that the upstream may "  \
+	"send as, or switch the signing off"
+
+static void log_repairs(const struct client *c)
+{
+	const char *repairs = outgoing_repairs(c->outgoing), *left = outgoing_left(c->outgoing);
+	bool is_signed = strstr(left, "identity") != NULL;
+	const struct kv none = {0};
+
+	if (repairs[0] == '\0' && left[0] == '\0')
+		return;
+	log_event(is_signed ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "repairs",
+	    kv_str("id", spool_envelope(c->attempt->message)->id),
+	    kv_str("upstream", c->settings->upstream->name), kv_str("made", repairs), kv_str("left", left),
+	    is_signed ? kv_str("remedy", SIGNED_REMEDY) : none);
+}
+
+static void go_on(struct client *c);
+
+static void on_turn(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	go_on(cookie);
+}
+
+/* A large message takes several rounds of the loop, so that nothing else has to wait for it. */
+static void go_on(struct client *c)
+{
+	switch (outgoing_prepare(c->outgoing)) {
+	case OUTGOING_MORE:
+		if (c->turn == NULL)
+			c->turn = evtimer_new(c->settings->base, on_turn, c);
+		event_active(c->turn, EV_TIMEOUT, 0);
+		break;
+	case OUTGOING_READY:
+		log_repairs(c);
+		client_enter(c, ST_ENVELOPE);
+		break;
+	case OUTGOING_FAILED:
+		client_refuse(c, ROAD_SPOOL, outgoing_trouble(errno));
+		break;
+	}
+}
+
+void client_begin_prepare(struct client *c)
+{
+	if (c->attempt->rehearsal != NULL) {
+		client_enter(c, ST_ENVELOPE);
+		return;
+	}
+	c->outgoing = outgoing_new(c->settings->config, c->settings->upstream, c->attempt->message);
+	go_on(c);
+}
+
+void client_forget_outgoing(struct client *c)
+{
+	outgoing_free(c->outgoing);
+	c->outgoing = NULL;
+	if (c->turn != NULL)
+		event_del(c->turn);
+}

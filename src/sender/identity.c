@@ -1,0 +1,96 @@
+#include "sender/identity.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "config/kinds.h"
+#include "smtp/address.h"
+
+#define PLACE "{device}"
+
+static const struct identity_config *device_rule(const struct identity *identity)
+{
+	return identity->device != NULL ? &identity->device->identity : NULL;
+}
+
+/* What no answer can ever come to: <root>, <x@localhost>, <x@[10.0.0.5]>, <x.@domain> (devices write them, and
+ * Exchange Online refuses them). */
+static bool is_useless(const char *address)
+{
+	struct address parsed;
+
+	if (!address_parse(str_of(address), &parsed))
+		return true;
+	const char *domain = address_domain(&parsed);
+	return domain[0] == '\0' || domain[0] == '[' || strcasecmp(domain, "localhost") == 0 ||
+	       strcasecmp(domain, "localhost.localdomain") == 0 || parsed.text[parsed.at - 1] == '.';
+}
+
+static bool may_stay(const struct identity_config *rule, const char *address)
+{
+	if (strcasecmp(address, rule->address) == 0)
+		return true;
+	for (size_t i = 0; i < rule->send_as_count; i++)
+		if (address_matches(address, rule->send_as[i]))
+			return true;
+	return false;
+}
+
+static const char *apply(const struct identity_config *rule, const char *address)
+{
+	if (rule == NULL || rule->address == NULL)
+		return address;
+	if (rule->rule == SENDER_KEEP)
+		return address[0] != '\0' && is_useless(address) ? rule->address : address;
+	if (rule->rule == SENDER_MAP && !is_useless(address) && may_stay(rule, address))
+		return address;
+	return rule->address;
+}
+
+const char *identity_address(const struct identity *identity, const char *address)
+{
+	return apply(&identity->upstream->identity, apply(device_rule(identity), address));
+}
+
+const char *identity_sender(const struct identity *identity, const char *sender)
+{
+	const struct upstream_config *upstream = identity->upstream;
+
+	if (sender[0] != '\0')
+		return identity_address(identity, sender);
+	return kind_of(upstream->kind)->refuses_null && upstream->identity.address != NULL
+		   ? upstream->identity.address
+		   : sender;
+}
+
+bool identity_has_rule(const struct identity *identity)
+{
+	const struct identity_config *device = device_rule(identity);
+
+	return identity->upstream->identity.address != NULL || (device != NULL && device->address != NULL);
+}
+
+char *identity_display_name(const struct identity *identity)
+{
+	const struct identity_config *device = device_rule(identity);
+	const char *template = identity->upstream->identity.display_name;
+	struct buf name = {0};
+
+	if (device == NULL)
+		return NULL;
+	if (device->display_name != NULL)
+		template = device->display_name;
+	if (template == NULL)
+		return NULL;
+	for (const char *place; (place = strstr(template, PLACE)) != NULL; template = place + strlen(PLACE)) {
+		buf_add(&name, template, (size_t)(place - template));
+		buf_add_text(&name, identity->device->name);
+	}
+	buf_add_text(&name, template);
+	char *text = xstrndup(name.n > 0 ? name.p : "", name.n);
+	buf_free(&name);
+	return text;
+}
