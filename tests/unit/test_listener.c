@@ -22,6 +22,7 @@
 #include "net/listen.h"
 #include "spool/spool.h"
 #include "supervisor/channel.h"
+#include "supervisor/handover.h"
 #include "supervisor/worker.h"
 
 struct process {
@@ -242,7 +243,7 @@ static void a_quarter_of_the_sessions_is_kept_for_listed_addresses(void **state)
 static void a_durable_message_wakes_the_sender(void **state)
 {
 	struct process p;
-	char packet[4096];
+	struct handover_messages packet;
 	ssize_t n;
 	int fd;
 
@@ -251,10 +252,11 @@ static void a_durable_message_wakes_the_sender(void **state)
 	fd = connect_from(&p, 1);
 	exchange(fd, "", "220 ");
 	send_message(fd);
-	for (int i = 0; i < 1000 && (n = recv(p.peer_fd, packet, sizeof packet, MSG_DONTWAIT)) < 0; i++)
+	for (int i = 0; i < 1000 && (n = recv(p.peer_fd, &packet, sizeof packet, MSG_DONTWAIT)) < 0; i++)
 		usleep(1000);
-	assert_int_equal(n, SPOOL_ID_MAX + 1);
-	assert_true(spool_id_valid(packet));
+	assert_int_equal(n, offsetof(struct handover_messages, ids) + sizeof packet.ids[0]);
+	assert_int_equal(packet.kind, HANDOVER_MESSAGES);
+	assert_true(spool_id_valid(packet.ids[0]));
 	/* Nobody reads them: mail goes on all the same. */
 	for (int i = 0; i < 50; i++)
 		send_message(fd);
