@@ -50,6 +50,7 @@ static void print_cause(const json_t *object, const char *answer_key, int64_t ne
 
 	print_line("answer:", text_of(object, answer_key));
 	print_line("cause:", text_of(object, "cause"));
+	print_line("acts:", text_of(object, "who_acts"));
 	print_line("remedy:", text_of(object, "remedy"));
 	if (next_ms > 0)
 		printf("            next try in %s\n", terminal_duration(wait, sizeof wait, next_ms + 999));

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "config/config.h"
+#include "config/expiry.h"
 #include "config/values.h"
 #include "net/conn.h"
 #include "net/resolver.h"
@@ -149,11 +150,11 @@ static void say_feature(struct step *step, json_t *features, bool offered, const
 	say(step, "%s%s", step->text[0] != '\0' ? ", " : "", word);
 }
 
-static void describe_ehlo(struct step *step, const struct client_view *view, const struct config *config)
+static void describe_ehlo(struct step *step, const struct client_view *view)
 {
 	const struct ehlo *ehlo = view->ehlo;
 	json_t *features = json_array();
-	char size[24], limit[24];
+	char size[24];
 
 	if (ehlo->has_size) {
 		fact_number(step, "size", (int64_t)ehlo->size);
@@ -170,12 +171,6 @@ static void describe_ehlo(struct step *step, const struct client_view *view, con
 	json_object_set_new(step->facts, "features", features);
 	if (step->text[0] == '\0')
 		say(step, "no extensions");
-	if (ehlo->has_size && ehlo->size > 0 && ehlo->size < config->limits.message_size)
-		step_warn(step,
-		    "devices may send up to limits.message_size, %s; this upstream takes %s: set it to that "
-		    "where all mail goes here",
-		    value_size_text(limit, sizeof limit, config->limits.message_size),
-		    value_size_text(size, sizeof size, ehlo->size));
 }
 
 /* --- the token --- */
@@ -238,8 +233,7 @@ static void describe_token(
 	look_at_claims(step, &claims, upstream);
 }
 
-void describe_step(struct step *step, const struct client_view *view, const struct config *config,
-    const struct upstream_config *upstream)
+void describe_step(struct step *step, const struct client_view *view, const struct upstream_config *upstream)
 {
 	step->status = STEP_PROVED;
 	switch (step->kind) {
@@ -256,7 +250,7 @@ void describe_step(struct step *step, const struct client_view *view, const stru
 		describe_tls(step, view);
 		break;
 	case CLIENT_EHLO:
-		describe_ehlo(step, view, config);
+		describe_ehlo(step, view);
 		break;
 	case CLIENT_TOKEN:
 		describe_token(step, view, upstream);
@@ -269,4 +263,36 @@ void describe_step(struct step *step, const struct client_view *view, const stru
 		describe_reply(step, view);
 		break;
 	}
+}
+
+/* --- ends of credentials --- */
+
+struct expiries {
+	struct findings *findings;
+	struct step *step;
+	int64_t now_s;
+};
+
+static void on_expiry(void *arg, const struct expiry *expiry)
+{
+	struct expiries *expiries = arg;
+	char text[300], date[40];
+
+	if (expiries->step == NULL)
+		expiries->step = findings_add(expiries->findings, "expiry", STEP_EXPIRY);
+	struct step *step = expiries->step;
+	if (step->status == STEP_NOT_TRIED)
+		step->status = STEP_PROVED;
+	say(step, "%s%s (%s) ends on %s", step->text[0] != '\0' ? ", " : "", expiry->what, expiry->key,
+	    clock_rfc3339(date, sizeof date, expiry->at_s * 1000));
+	fact_time(step, expiry->key, expiry->at_s * 1000);
+	if (expiry_nearness(expiry, expiries->now_s) >= EXPIRY_30_DAYS)
+		step_warn(step, "%s", expiry_text(text, sizeof text, expiry, expiries->now_s));
+}
+
+void describe_expiries(struct findings *findings, const struct upstream_config *upstream)
+{
+	struct expiries expiries = {.findings = findings, .now_s = clock_wall_ms() / 1000};
+
+	expiry_each(upstream, on_expiry, &expiries);
 }

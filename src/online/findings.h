@@ -19,11 +19,14 @@ enum step_status {
 };
 
 #define STEP_TEXT_MAX 700
-#define STEP_OF_NO_CLIENT (-1)
+
+/* Steps that no client takes. */
+#define STEP_EXPIRY (-1)
+#define STEP_SPF (-2)
 
 struct step {
 	const char *name;	/* stable: "dns", "tcp", ...; static */
-	int kind;		/* enum client_step, or STEP_OF_NO_CLIENT */
+	int kind;		/* enum client_step, or one of those below */
 	enum step_status status;
 	int64_t ms;		/* how long it took; where it was tried */
 	char text[STEP_TEXT_MAX];	/* what was proved or tried, one line; may hold the upstream's words */

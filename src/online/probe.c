@@ -15,6 +15,7 @@
 #include "online/spf_check.h"
 #include "sender/attempt.h"
 #include "sender/client.h"
+#include "sender/token.h"
 #include "smtp/address.h"
 #include "smtp/reply.h"
 #include "spool/envelope.h"
@@ -80,8 +81,9 @@ static void plan(const struct probe *probe, struct findings *findings)
 	if (upstream->oauth != NULL || upstream->user != NULL)
 		findings_add(findings, "auth", CLIENT_AUTH);
 	plan_envelopes(probe, findings);
+	describe_expiries(findings, upstream);
 	if (needs_spf(upstream) && probe->sender_count > 0)
-		findings_add(findings, "spf", STEP_OF_NO_CLIENT);
+		findings_add(findings, "spf", STEP_SPF);
 }
 
 /* --- what the client says --- */
@@ -106,6 +108,16 @@ static void take_public_address(struct run *run, const struct client_view *view)
 		run->public_address[0] = '\0';
 }
 
+/* That the next credential works hides that the first one does not. */
+static void look_at_credential(const struct run *run, struct step *step)
+{
+	const struct failure *refused = token_first_refused(run->settings.tokens);
+
+	if (refused != NULL)
+		step_warn(step, "this is by oauth.next, as the first credential is refused: %s",
+		    refused->cause->cause);
+}
+
 static void on_step(
     void *arg, enum client_step kind, const struct failure *why, const struct client_view *view)
 {
@@ -121,7 +133,9 @@ static void on_step(
 	if (why == NULL && kind == CLIENT_EHLO)
 		take_public_address(run, view);
 	if (why == NULL) {
-		describe_step(step, view, run->probe->means->config, run->probe->upstream);
+		describe_step(step, view, run->probe->upstream);
+		if (kind == CLIENT_TOKEN)
+			look_at_credential(run, step);
 		return;
 	}
 	step_fail(step, why);
@@ -186,14 +200,13 @@ static void judge_end(struct run *run)
 	struct findings *findings = run->findings;
 
 	for (size_t i = 0; i < findings->count && !run->failed; i++)
-		if (findings->steps[i].status == STEP_NOT_TRIED &&
-		    findings->steps[i].kind != STEP_OF_NO_CLIENT)
+		if (findings->steps[i].status == STEP_NOT_TRIED && findings->steps[i].kind >= 0)
 			fail_first(run, findings->steps[i].kind, ROAD_CUT, "the connection ended early");
 }
 
 static void check_spf(struct run *run)
 {
-	struct step *step = findings_next(run->findings, STEP_OF_NO_CLIENT);
+	struct step *step = findings_next(run->findings, STEP_SPF);
 	const struct client_means *means = run->probe->means;
 	int64_t begun_ms = clock_mono_ms();
 	struct address sender;

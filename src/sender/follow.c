@@ -54,6 +54,7 @@ void follow_result(struct follow *follow, const char *id, const char *event, con
 	    "reply", why != NULL ? why->text : reply, "next_ms", (json_int_t)next_ms);
 	if (why != NULL) {
 		json_object_set_new(result, "class", json_string(outcome_name(why->cause->outcome)));
+		json_object_set_new(result, "who_acts", json_string(actor_words(why->cause->actor)));
 		json_object_set_new(result, "cause", json_string(why->cause->cause));
 		json_object_set_new(result, "remedy", json_string(why->cause->remedy));
 	}

@@ -1,5 +1,6 @@
 """check --online: what it proves of a good upstream, and which words it has for broken ones. Nothing is ever sent."""
 
+import datetime
 import json
 
 import pytest
@@ -143,15 +144,27 @@ def test_a_config_with_errors_is_not_tried(relay):
     assert result.returncode == 78 and json.loads(result.stdout)["ok"] is False and ":1: error:" in result.stderr
 
 
+def test_the_end_of_a_secret_is_seen_coming(relay):
+    for days, status, words in ((400, "ok", "client secret"), (20, "warning", "ends in ")):
+        day = (datetime.date.today() + datetime.timedelta(days)).isoformat()
+        relay.write_config(upstreams=[relay.upstream(oauth={"secret_expires": day})])
+        _, steps = found(relay, status=0)
+        step = steps["expiry"]
+        assert step["status"] == status and words in step["text"] + step.get("advice", ""), step
+        assert step["facts"]["oauth.secret_expires"].startswith(day)
+
+
 def test_a_token_for_something_else_is_warned_of(sim, relay):
     relay.write_config(upstreams=[relay.upstream(oauth={"scope": "https://graph.microsoft.com/.default"})])
     _, steps = found(relay, status=1)
     assert steps["token"]["facts"]["audience"] == "https://graph.microsoft.com"
     assert steps["token"]["status"] == "warning" and "SMTP.SendAsApp" in steps["token"]["advice"]
     assert steps["auth"]["status"] == "failed"
-    relay.write_config(limits={"message_size": "200M"}, upstreams=[relay.upstream()])
+    wrong = relay.write_secret("out-of-date", "old-secret")
+    relay.write_config(upstreams=[relay.upstream(oauth={"client_secret": f"file:{wrong}", "scope": None, "next": {
+        "client_secret": f"file:{relay.dir}/client-secret"}})])
     _, steps = found(relay, status=0)
-    assert steps["ehlo"]["status"] == "warning" and "limits.message_size, 200M" in steps["ehlo"]["advice"]
+    assert steps["token"]["status"] == "warning" and "the first credential is refused" in steps["token"]["advice"]
 
 
 MX = "contoso-com.mail.protection.outlook.com"

@@ -2,7 +2,10 @@
 
 import email
 import json
+import os
 import re
+
+import pytest
 
 import harness
 
@@ -66,3 +69,19 @@ def test_a_wrong_question_is_answered_before_anything_is_queued(sim, make_relay)
     assert "no duration" in send(relay, "--timeout", "soon", status=64)
     assert relay.cli("test").returncode == 64
     assert relay.queue_ids() == [] and json.loads(relay.cli("status", "--json").stdout)["queue"]["messages"] == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+def test_root_becomes_the_relays_user(sim, make_relay, tmp_path):
+    harness.let_others_enter(tmp_path)
+    relay = make_relay(sim, start=False, user="nobody")
+    os.chown(relay.dir / "client-secret", 65534, -1)
+    relay.dir.chmod(0o755)
+    assert relay.cli("check", "--online").returncode == 0
+    relay.start()
+    sim.faults("connect refuse")
+    text = send(relay, "--timeout", "1s", status=2)
+    assert (relay.spool / "queue" / queue_id(text)).stat().st_uid == 65534
+    sim.clear()
+    send(relay, status=0)
+    relay.wait_empty()
