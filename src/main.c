@@ -18,6 +18,7 @@ static const struct {
     {"explain", cmd_explain, "say what an error means and what to change"},
     {"unknown", cmd_unknown, "who was refused because devices does not list him"},
     {"allow", cmd_allow, "let a device in: an entry in conf.d, and a reload"},
+    {"login", cmd_login, "sign in for an upstream by device code"},
     {"passwd", cmd_passwd, "make a password hash for a device"},
 };
 

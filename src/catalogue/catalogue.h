@@ -90,6 +90,7 @@ enum road_trouble {
 	ROAD_TIMEOUT,		/* no answer in time */
 	ROAD_GARBAGE,		/* the answer is not SMTP */
 	ROAD_SECRET,		/* a secret's file can't be used */
+	ROAD_SIGN_IN,		/* nobody has signed in by device code: C */
 	ROAD_LOGIN_HOST,	/* the login host gave no answer, 429 or 5xx */
 	ROAD_LOGIN_CERTIFICATE,	/* its chain or name not verified: C */
 	ROAD_LOGIN_ANSWER,	/* it answered what is not a token answer */

@@ -160,6 +160,10 @@ const struct trouble_row trouble_rows[] = {
 	{"secret-unusable", OUTCOME_C, ACTOR_RELAY, PROBE, "The file of a secret can not be used.",
 	    "Do as the text says; the file should belong to root, its group be the daemon's, its mode "
 	    "0640."}},
+    {AT(ROAD_SIGN_IN), NULL,
+	{"sign-in-missing", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "Nobody has signed in for this upstream, or the refresh token can't be read.",
+	    "Sign in: mfdrelay login UPSTREAM."}},
     {AT(ROAD_LOGIN_HOST), NULL,
 	{"login-host-silent", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
 	    "The login host gave no answer, or none it could stand by.",

@@ -5,6 +5,7 @@
 int cmd_allow(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_login(int argc, char **argv);
 int cmd_passwd(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_serve(int argc, char **argv);

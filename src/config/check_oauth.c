@@ -167,15 +167,41 @@ static void warn_of_expiry(void *arg, const struct expiry *expiry)
 		    expiry_text(text, sizeof text, expiry, now_s));
 }
 
+/* An app that proves itself; for the other grants there is nothing to prove. */
 static void check_proofs(const struct subject *s, const struct upstream_config *upstream)
 {
+	static const char *const keys[] = {"client_secret", "certificate", "key", "federated_token", "next"};
 	const struct proof first = {s, &s->oauth->credential, ""}, next = {s, s->oauth->next, "next."};
 	struct subject copy = *s;
 
+	if (s->oauth->grant != GRANT_CLIENT_CREDENTIALS) {
+		for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+			if (proof_has(&first, keys[i]))
+				source_error(s->source, at(s, keys[i]),
+				    "upstreams.oauth.%s does not go with grant = \"%s\"; remove one of them",
+				    keys[i], oauth_grant_names[s->oauth->grant]);
+		return;
+	}
 	check_proof(&first);
 	if (next.credential != NULL)
 		check_proof(&next);
 	expiry_each(upstream, warn_of_expiry, &copy);
+}
+
+static void check_scope(const struct subject *s, const char *scope)
+{
+	size_t n = strlen(scope);
+
+	if (s->oauth->grant == GRANT_DEVICE_CODE) {
+		if (strstr(scope, "offline_access") == NULL)
+			source_error(s->source, at(s, "scope"),
+			    "upstreams.oauth.scope: without offline_access a sign-in lasts an hour; add it "
+			    "behind a blank");
+	} else if (n < 10 || strchr(scope, ' ') != NULL || strcmp(scope + n - 9, "/.default") != 0) {
+		source_warn(s->source, at(s, "scope"),
+		    "upstreams.oauth.scope: without a person Microsoft takes one resource that ends in "
+		    "\"/.default\"");
+	}
 }
 
 void check_oauth(const struct source *source, const struct upstream_config *upstream, size_t index,
@@ -193,10 +219,7 @@ void check_oauth(const struct source *source, const struct upstream_config *upst
 	check_proofs(s, upstream);
 	if (oauth->authority != NULL)
 		check_authority(s, oauth->authority);
-	if (oauth->scope != NULL && (strlen(oauth->scope) < 10 || strchr(oauth->scope, ' ') != NULL ||
-					strcmp(oauth->scope + strlen(oauth->scope) - 9, "/.default") != 0))
-		source_warn(source, at(s, "scope"),
-		    "upstreams.oauth.scope: with a client secret Microsoft takes one resource that ends in "
-		    "\"/.default\"");
+	if (oauth->scope != NULL)
+		check_scope(s, oauth->scope);
 	check_ca(source, at(s, "ca"), "upstreams.oauth.ca", oauth->ca, reader);
 }

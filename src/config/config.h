@@ -95,11 +95,15 @@ struct app_credential {
 /* A number that the file does not give and whose 0 means something: until the defaults are filled in. */
 #define CONFIG_UNSET UINT_MAX
 
+/* How a token is had: by the app itself, for a person who has signed in, or from the machine it runs on. */
+enum oauth_grant { GRANT_CLIENT_CREDENTIALS, GRANT_DEVICE_CODE };
+
 struct oauth_config {
+	enum oauth_grant grant;
 	char *authority;	/* login base URL without a trailing slash, https */
 	char *tenant;
 	char *client_id;
-	struct app_credential credential;
+	struct app_credential credential;	/* of client_credentials */
 	struct app_credential *next;	/* tried where the first is refused; NULL: none */
 	char *scope;
 	char *ca;		/* PEM file for the login host; NULL: the system's store */
@@ -185,6 +189,7 @@ struct config {
 extern const char *const upstream_kind_names[];
 extern const char *const cloud_names[];
 extern const char *const upstream_tls_names[];
+extern const char *const oauth_grant_names[];
 extern const char *const assertion_alg_names[];
 extern const char *const sandbox_names[];
 extern const char *const repairs_names[];	/* from REPAIRS_ALL on */

@@ -16,6 +16,15 @@
 		[CLOUD_CHINA] = "https://partner.outlook.cn/.default"                                        \
 	}
 
+/* What a person may let an app do there. HVE's permission is Mail.Send, submission's SMTP.Send. */
+#define ON_BEHALF(permission)                                                                                \
+	{                                                                                                    \
+		[CLOUD_WORLDWIDE] = "https://outlook.office.com/" permission " offline_access",              \
+		[CLOUD_GCC_HIGH] = "https://outlook.office365.us/" permission " offline_access",             \
+		[CLOUD_DOD] = "https://outlook-dod.office365.us/" permission " offline_access",              \
+		[CLOUD_CHINA] = "https://partner.outlook.cn/" permission " offline_access"                   \
+	}
+
 /* Hosts and limits as Microsoft publishes them: of recipients in a message submission takes 500, HVE and ACS 50, an MX
  * host 200 in a transaction; HVE and ACS take 10 MB. Submission allows a mailbox 3 connections, 30 messages a minute and
  * 10,000 recipients in 24 hours: some of it is left to others who use the mailbox. ACS takes 30 messages a minute and 100
@@ -26,6 +35,7 @@ static const struct kind kinds[] = {
 				 [CLOUD_DOD] = "outlook-dod.office365.us",
 				 [CLOUD_CHINA] = "smtp.partner.outlook.cn"},
 	.scope = EXCHANGE,
+	.user_scope = ON_BEHALF("SMTP.Send"),
 	.port = 587,
 	.sender = SENDER_MAP,
 	.refuses_null = true,
@@ -35,6 +45,7 @@ static const struct kind kinds[] = {
 	.needs_proof = true},
     [UPSTREAM_HVE] = {.host = {[CLOUD_WORLDWIDE] = "smtp.hve.mx.microsoft"},
 	.scope = EXCHANGE,
+	.user_scope = ON_BEHALF("Mail.Send"),
 	.absent = IN(CLOUD_CHINA),
 	.port = 587,
 	.sender = SENDER_FORCE,

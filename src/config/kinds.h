@@ -16,6 +16,7 @@
 struct kind {
 	const char *host[CLOUD_COUNT];	/* NULL: none is known there, the config must name it */
 	const char *scope[CLOUD_COUNT];	/* what a token is for; NULL: likewise */
+	const char *user_scope[CLOUD_COUNT];	/* the same for a person who signs in */
 	unsigned absent;		/* bits 1 << cloud: the kind does not exist there */
 	unsigned short port;
 	struct window_config window;	/* in order: connections, messages a minute, an hour, recipients in 24 hours */

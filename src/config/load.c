@@ -604,7 +604,8 @@ static void fill_upstream(struct upstream_config *upstream)
 	if (oauth == NULL)
 		return;
 	fill_text(&oauth->authority, cloud_authority(upstream->cloud));
-	fill_text(&oauth->scope, kind->scope[upstream->cloud]);
+	fill_text(&oauth->scope, oauth->grant == GRANT_DEVICE_CODE ? kind->user_scope[upstream->cloud]
+								   : kind->scope[upstream->cloud]);
 	size_t n = strlen(oauth->authority);
 	while (n > 0 && oauth->authority[n - 1] == '/')
 		oauth->authority[--n] = '\0';

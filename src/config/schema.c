@@ -147,6 +147,8 @@ const struct key schema[] = {
 	.help = "a file with its private key (PEM)"},
 {"upstreams.oauth", KEY_GROUP, BEHIND(struct upstream_config, oauth),
 	.help = "the app registration whose token it logs in with"},
+{"upstreams.oauth.grant", KEY_WORD, .fallback = "client_credentials", .words = oauth_grant_names,
+	AT(struct oauth_config, grant), .help = "how a token is had: by the app itself, or for a person who signs in"},
 {"upstreams.oauth.tenant", KEY_TEXT, .required = true, .max = 253, AT(struct oauth_config, tenant),
 	.help = "the tenant: a domain of it, or its GUID"},
 {"upstreams.oauth.client_id", KEY_TEXT, .required = true, .max = 253, AT(struct oauth_config, client_id),

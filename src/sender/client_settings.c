@@ -21,8 +21,13 @@ int client_settings_init(struct client_settings *settings, const struct client_m
 			return -1;
 	}
 	if (upstream->oauth != NULL) {
-		settings->tokens = token_source_new(
-		    means->base, means->http, upstream->oauth, upstream->name, means->counters);
+		const struct token_setup setup = {.base = means->base,
+		    .http = means->http,
+		    .oauth = upstream->oauth,
+		    .upstream_name = upstream->name,
+		    .spool = means->config->spool,
+		    .counters = means->counters};
+		settings->tokens = token_source_new(&setup);
 		token_cap_wait(settings->tokens, means->config->retry.max_ms);
 	}
 	return 0;

@@ -224,6 +224,8 @@ static void on_daily(evutil_socket_t fd, short what, void *cookie)
 	(void)fd;
 	(void)what;
 	expiries_log(s->config);
+	for (size_t i = 0; i < s->config->upstream_count; i++)
+		upstream_keep_alive(s->upstreams[i]);
 	timer_set(s->daily, DAY_MS);
 }
 
@@ -310,6 +312,18 @@ static json_t *follow(struct sender *s, const json_t *request)
 	return json_pack("{s:b, s:o}", "ok", 1, "results", follow_results(s->follow, id));
 }
 
+/* Somebody has mended what held it. */
+static json_t *release(struct sender *s, const char *name)
+{
+	for (size_t i = 0; name != NULL && i < s->config->upstream_count; i++)
+		if (strcmp(s->config->upstreams[i].name, name) == 0) {
+			upstream_release(s->upstreams[i]);
+			pump_soon(s);
+			return json_pack("{s:b}", "ok", 1);
+		}
+	return refuse("the running daemon has no upstream of that name; reload it");
+}
+
 static json_t *status_of(const struct sender *s)
 {
 	const struct status_view view = {
@@ -331,6 +345,8 @@ static json_t *on_control(void *arg, const char *command, const json_t *request)
 
 	if (strcmp(command, "status") == 0)
 		return status_of(s);
+	if (strcmp(command, "release") == 0)
+		return release(s, json_string_value(json_object_get(request, "upstream")));
 	if (strcmp(command, "retry") == 0)
 		return retry(s, json_string_value(json_object_get(request, "id")));
 	if (strcmp(command, "follow") == 0)

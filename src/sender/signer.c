@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/work.h"
+#include "base/task.h"
 #include "config/config.h"
 #include "net/key.h"
 #include "sender/assertion.h"
@@ -20,13 +20,12 @@ struct loaded {
 };
 
 struct signer {
-	struct event_base *base;
-	struct work_pool *pool; /* NULL: nothing has been signed yet */
+	struct task_pool *tasks;
 	SLIST_HEAD(, loaded) loaded;
 };
 
 struct signing {
-	struct work_job job;
+	struct task task;
 	const struct app_credential *credential;
 	const struct loaded *loaded; /* NULL: the key is in a file */
 	char *audience, *client_id;
@@ -37,8 +36,9 @@ struct signing {
 	struct err err;
 };
 
-static void sign_one(struct signing *signing)
+static void run(struct task *task)
 {
+	struct signing *signing = (struct signing *)(void *)task;
 	struct key_pair own = {.key = NULL};
 	struct assertion what = {.pair = &own,
 	    .alg = signing->credential->assertion_alg,
@@ -59,17 +59,9 @@ static void sign_one(struct signing *signing)
 	key_pair_free(&own);
 }
 
-/* On the pool's thread. */
-static void run(struct work_job *const *jobs, size_t n, void *arg)
+static void on_signed(struct task *task)
 {
-	(void)arg;
-	for (size_t i = 0; i < n; i++)
-		sign_one((struct signing *)(void *)jobs[i]);
-}
-
-static void on_signed(struct work_job *job)
-{
-	struct signing *signing = (struct signing *)(void *)job;
+	struct signing *signing = (struct signing *)(void *)task;
 	bool made = signing->assertion.bytes != NULL;
 
 	if (signing->fn != NULL)
@@ -80,11 +72,11 @@ static void on_signed(struct work_job *job)
 	free(signing);
 }
 
-struct signer *signer_new(struct event_base *base)
+struct signer *signer_new(struct task_pool *tasks)
 {
 	struct signer *signer = xcalloc(1, sizeof *signer);
 
-	signer->base = base;
+	signer->tasks = tasks;
 	SLIST_INIT(&signer->loaded);
 	return signer;
 }
@@ -116,7 +108,8 @@ struct signing *signer_sign(struct signer *signer, const struct app_credential *
 {
 	struct signing *signing = xcalloc(1, sizeof *signing);
 
-	signing->job.done = on_signed;
+	signing->task.run = run;
+	signing->task.done = on_signed;
 	signing->credential = credential;
 	signing->loaded = find_loaded(signer, credential);
 	signing->audience = xstrdup(audience);
@@ -124,9 +117,7 @@ struct signing *signer_sign(struct signer *signer, const struct app_credential *
 	signing->now_s = clock_wall_ms() / 1000;
 	signing->fn = fn;
 	signing->arg = arg;
-	if (signer->pool == NULL)
-		signer->pool = work_pool_new(signer->base, "signer", 1, 8, run, NULL);
-	work_submit(signer->pool, &signing->job);
+	task_submit(signer->tasks, &signing->task);
 	return signing;
 }
 
@@ -142,7 +133,6 @@ void signer_free(struct signer *signer)
 
 	if (signer == NULL)
 		return;
-	work_pool_free(signer->pool);
 	while ((loaded = SLIST_FIRST(&signer->loaded)) != NULL) {
 		SLIST_REMOVE_HEAD(&signer->loaded, next);
 		key_pair_free(&loaded->pair);

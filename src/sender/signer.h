@@ -6,11 +6,11 @@
 #include "base/secret.h"
 
 struct app_credential;
-struct event_base;
 struct signer;
 struct signing;
+struct task_pool;
 
-struct signer *signer_new(struct event_base *base);
+struct signer *signer_new(struct task_pool *tasks);	/* borrowed */
 
 /* Load now what the sandbox would refuse later: the key of a provider's URI (net/key.h). One that can't be loaded makes every
  * signing fail with the reason until the process starts anew. credential is borrowed until signer_free. Before the first
@@ -21,12 +21,12 @@ void signer_load(struct signer *signer, const struct app_credential *credential)
 typedef void signer_fn(void *arg, const struct secret *assertion, const char *why);
 
 /* Sign with credential's key that client_id may have a token of audience, the token endpoint's URL (both copied). fn is called
- * from the loop, never from inside, unless signing_cancel comes first. The first one starts a thread. */
+ * from the loop, never from inside, unless signing_cancel comes first. */
 struct signing *signer_sign(struct signer *signer, const struct app_credential *credential, const char *audience,
     const char *client_id, signer_fn *fn, void *arg);
 void signing_cancel(struct signing *signing);	/* fn will not be called; NULL is fine */
 
-/* Waits for what is being signed. NULL is fine. */
+/* Nothing is being signed any more: the tasks were freed first. NULL is fine. */
 void signer_free(struct signer *signer);
 
 #endif

@@ -13,8 +13,10 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/task.h"
 #include "config/config.h"
 #include "sender/credential.h"
+#include "sender/refresh_store.h"
 #include "sender/signer.h"
 #include "sender/token_request.h"
 
@@ -23,7 +25,8 @@
 #define TROUBLE_FIRST_MS   1000
 #define TROUBLE_MAX_MS	   300000
 #define REFUSED_MS	   60000
-#define SECRET_MS	   5000 /* a file is looked at again soon: that burdens nobody */
+#define KEEP_ALIVE_S	   518400 /* six days: looked at once a day, that is weekly at the latest */
+#define SECRET_MS	   5000	  /* a file is looked at again soon: that burdens nobody */
 
 TAILQ_HEAD(wait_queue, token_wait);
 
@@ -328,22 +331,40 @@ const struct failure *token_first_refused(const struct token_source *source)
 	return source->choice.on_next && source->first_trouble.cause != NULL ? &source->first_trouble : NULL;
 }
 
-struct token_source *token_source_new(struct event_base *base, struct http *http,
-    const struct oauth_config *oauth, const char *upstream_name, struct counters *counters)
+void token_keep_alive(struct token_source *source)
 {
+	struct secret token;
+	int64_t stored_s;
+
+	if (source->oauth->grant != GRANT_DEVICE_CODE || !may_fetch(source) ||
+	    refresh_read(&token, &stored_s, source->means.spool, source->upstream_name, NULL) < 0)
+		return;
+	secret_free(&token);
+	if (clock_wall_ms() / 1000 - stored_s > KEEP_ALIVE_S)
+		fetch(source);
+}
+
+struct token_source *token_source_new(const struct token_setup *setup)
+{
+	const struct oauth_config *oauth = setup->oauth;
 	struct token_source *source = xcalloc(1, sizeof *source);
 
-	source->means = (struct token_means){base, http, signer_new(base)};
+	source->means = (struct token_means){.base = setup->base,
+	    .http = setup->http,
+	    .tasks = task_pool_new(setup->base),
+	    .spool = setup->spool,
+	    .upstream = setup->upstream_name};
+	source->means.signer = signer_new(source->means.tasks);
 	signer_load(source->means.signer, &oauth->credential);
 	if (oauth->next != NULL)
 		signer_load(source->means.signer, oauth->next);
 	source->choice.oauth = oauth;
 	source->oauth = oauth;
-	source->upstream_name = upstream_name;
-	source->counters = counters;
+	source->upstream_name = setup->upstream_name;
+	source->counters = setup->counters;
 	source->max_wait_ms = INT64_MAX;
 	TAILQ_INIT(&source->waiters);
-	source->settle = evtimer_new(base, on_settle, source);
+	source->settle = evtimer_new(setup->base, on_settle, source);
 	assert(source->settle != NULL);
 	return source;
 }
@@ -354,6 +375,7 @@ void token_source_free(struct token_source *source)
 		return;
 	assert(!source->calling);
 	token_request_cancel(source->request);
+	task_pool_free(source->means.tasks);
 	signer_free(source->means.signer);
 	while (!TAILQ_EMPTY(&source->waiters))
 		token_cancel(TAILQ_FIRST(&source->waiters));

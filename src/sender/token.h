@@ -18,9 +18,22 @@ struct token_wait;
 /* Exactly one of token and why is NULL; both borrowed for the time of the call. */
 typedef void token_fn(void *arg, const struct secret *token, const struct failure *why);
 
-/* A cache for the tokens of one upstream's oauth (borrowed). Loads a provider's key, so it comes before the sandbox. */
-struct token_source *token_source_new(struct event_base *base, struct http *http, const struct oauth_config *oauth,
-    const char *upstream_name, struct counters *counters);
+/* What a cache for the tokens of one upstream is made of. All borrowed. */
+struct token_setup {
+	struct event_base *base;
+	struct http *http;
+	const struct oauth_config *oauth;
+	const char *upstream_name;
+	const char *spool;		/* its folder: refresh tokens are kept there */
+	struct counters *counters;
+};
+
+/* Loads a provider's key, so it comes before the sandbox. */
+struct token_source *token_source_new(const struct token_setup *setup);
+
+/* Once a day, for a sign-in by device code: ask for a token where none has been asked for in six days, as a refresh token that is
+ * not used for 90 days is lost. */
+void token_keep_alive(struct token_source *source);
 
 /* Call fn when a token that is good for a minute more (one that lives less than five minutes: for a fifth of that) is at
  * hand: later, never from inside this call. The first waiter starts the fetch, the others wait for the same. After a refusal

@@ -110,12 +110,16 @@ static int read_success(const json_t *root, struct secret *token, long *lifetime
 	return 0;
 }
 
-static void wipe_token(const json_t *root)
+static void wipe(const json_t *value)
 {
-	json_t *value = json_object_get(root, "access_token");
-
 	if (json_is_string(value))
 		explicit_bzero((char *)(uintptr_t)json_string_value(value), json_string_length(value));
+}
+
+static void wipe_token(const json_t *root)
+{
+	wipe(json_object_get(root, "access_token"));
+	wipe(json_object_get(root, "refresh_token"));
 }
 
 int token_read_answer(
@@ -131,6 +135,27 @@ int token_read_answer(
 		result = refuse_answer(why, "HTTP 200 with a body that is not a JSON object");
 	else
 		result = read_success(root, token, lifetime_s, why);
+	wipe_token(root);
+	json_decref(root);
+	return result;
+}
+
+int token_read_refresh(struct str body, struct secret *refresh, struct failure *why)
+{
+	json_t *root = parse_object(body);
+	const json_t *value = json_object_get(root, "refresh_token");
+	size_t n = json_string_length(value);
+	int result = 0;
+
+	*refresh = (struct secret){NULL, 0};
+	if (!json_is_string(value))
+		result = refuse_answer(
+		    why, "the answer has no refresh_token; oauth.scope must hold offline_access");
+	else if (n > TOKEN_MAX || !token_is_clean(json_string_value(value), n))
+		result =
+		    refuse_answer(why, "refresh_token of the answer is empty, too large or not plain text");
+	else
+		secret_set(refresh, (struct str){json_string_value(value), n});
 	wipe_token(root);
 	json_decref(root);
 	return result;

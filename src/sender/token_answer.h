@@ -11,6 +11,10 @@
  * lifetime that is not said counts as 10 minutes, a longer one than 28 hours as those. */
 int token_read_answer(int status, struct str body, struct secret *token, long *lifetime_s, struct failure *why);
 
+/* The refresh token of a body that token_read_answer has taken. Returns 0, and the caller frees it; or -1 with why where it has
+ * none, or one that can't be kept. */
+int token_read_refresh(struct str body, struct secret *refresh, struct failure *why);
+
 /* What Microsoft's support asks for: "trace_id" and "correlation_id" of an error's body, "" where it has none. */
 struct token_trace {
 	char trace_id[64], correlation_id[64];

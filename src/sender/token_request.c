@@ -5,10 +5,13 @@
 
 #include <event2/event.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/task.h"
 #include "config/config.h"
 #include "net/http.h"
 #include "sender/form.h"
+#include "sender/refresh_store.h"
 #include "sender/signer.h"
 
 #define THROTTLED_S	  60 /* Microsoft asks for a minute, also where no header says so */
@@ -23,9 +26,11 @@ struct token_request {
 	token_request_fn *fn;
 	void *arg;
 	char *url;
-	struct signing *signing;   /* what is under way: one of these, */
-	struct http_request *http; /* or this, */
-	struct event *end;	   /* or this, which tells the outcome */
+	struct secret refresh_token; /* that of the device code grant which was sent */
+	struct signing *signing;     /* what is under way: one of these, */
+	struct http_request *http;   /* or this, */
+	struct storing *storing;     /* or this, */
+	struct event *end;	     /* or this, which tells the outcome */
 	struct token_outcome outcome;
 };
 
@@ -33,6 +38,7 @@ static void free_request(struct token_request *request)
 {
 	event_free(request->end);
 	secret_free(&request->outcome.token);
+	secret_free(&request->refresh_token);
 	free(request->url);
 	free(request);
 }
@@ -52,9 +58,9 @@ static void end_soon(struct token_request *request)
 	event_active(request->end, EV_TIMEOUT, 0);
 }
 
-static void fail_by_ourselves(struct token_request *request, const char *why)
+static void fail_by_ourselves(struct token_request *request, enum road_trouble trouble, const char *why)
 {
-	failure_from_trouble(&request->outcome.why, ROAD_SECRET, why);
+	failure_from_trouble(&request->outcome.why, trouble, why);
 	request->outcome.is_ours = true;
 	end_soon(request);
 }
@@ -69,6 +75,8 @@ static void read_refusal(struct token_outcome *outcome, const struct http_answer
 	token_read_trace(&outcome->trace, answer->body);
 }
 
+static void store_refresh_token(struct token_request *request, struct str body);
+
 static void on_answer(void *arg, const struct http_answer *answer)
 {
 	struct token_request *request = arg;
@@ -81,7 +89,10 @@ static void on_answer(void *arg, const struct http_answer *answer)
 	else if (token_read_answer(
 		     answer->status, answer->body, &outcome->token, &outcome->lifetime_s, &outcome->why) < 0)
 		read_refusal(outcome, answer);
-	on_end(-1, 0, request);
+	if (outcome->token.bytes != NULL && request->oauth->grant == GRANT_DEVICE_CODE)
+		store_refresh_token(request, answer->body);
+	else
+		on_end(-1, 0, request);
 }
 
 /* Takes form over. */
@@ -110,7 +121,7 @@ static void ask_by_secret(struct token_request *request)
 	struct err err;
 
 	if (secret_read(&secret, request->credential->client_secret, &err) < 0) {
-		fail_by_ourselves(request, err.text);
+		fail_by_ourselves(request, ROAD_SECRET, err.text);
 		return;
 	}
 	form = begin_form(request->oauth);
@@ -135,7 +146,7 @@ static void ask_by_federated_token(struct token_request *request)
 	struct err err;
 
 	if (secret_read(&token, request->credential->federated_token, &err) < 0)
-		fail_by_ourselves(request, err.text);
+		fail_by_ourselves(request, ROAD_SECRET, err.text);
 	else
 		ask_by_assertion(request, &token);
 	secret_free(&token);
@@ -147,16 +158,98 @@ static void on_signed(void *arg, const struct secret *assertion, const char *why
 
 	request->signing = NULL;
 	if (assertion == NULL)
-		fail_by_ourselves(request, why);
+		fail_by_ourselves(request, ROAD_SECRET, why);
 	else
 		ask_by_assertion(request, assertion);
+}
+
+/* --- the refresh token of a sign-in by device code --- */
+
+/* The new one on its way to the disk, which goes on when the request is cancelled. */
+struct storing {
+	struct task task;
+	struct token_request *request; /* NULL: cancelled */
+	const char *spool, *upstream;
+	struct secret old, new;
+	int result;
+	struct err err;
+};
+
+static void ask_by_refresh_token(struct token_request *request)
+{
+	struct secret form = {NULL, 0};
+	int64_t stored_s;
+	struct err err;
+
+	if (refresh_read(&request->refresh_token, &stored_s, request->means.spool, request->means.upstream,
+		&err) < 0) {
+		fail_by_ourselves(request, ROAD_SIGN_IN, err.text);
+		return;
+	}
+	form_add(&form, "grant_type", str_of("refresh_token"));
+	form_add(&form, "client_id", str_of(request->oauth->client_id));
+	form_add(&form, "scope", str_of(request->oauth->scope));
+	form_add(
+	    &form, "refresh_token", (struct str){request->refresh_token.bytes, request->refresh_token.n});
+	post(request, &form);
+}
+
+static void run_storing(struct task *task)
+{
+	struct storing *storing = (struct storing *)(void *)task;
+
+	storing->result =
+	    refresh_write(storing->spool, storing->upstream, &storing->old, &storing->new, &storing->err);
+}
+
+/* The old one is not revoked by the new: where that could not be stored, mail goes on all the same. */
+static void on_stored(struct task *task)
+{
+	struct storing *storing = (struct storing *)(void *)task;
+
+	if (storing->result < 0)
+		log_event(LOG_LEVEL_ERR, "refresh-token-not-stored", kv_str("upstream", storing->upstream),
+		    kv_words("why", storing->err.text),
+		    kv_str("consequence", "the one before is used on, for up to 90 days"));
+	if (storing->request != NULL) {
+		storing->request->storing = NULL;
+		on_end(-1, 0, storing->request);
+	}
+	secret_free(&storing->old);
+	secret_free(&storing->new);
+	free(storing);
+}
+
+static void store_refresh_token(struct token_request *request, struct str body)
+{
+	struct secret new;
+	struct storing *storing;
+	struct failure why;
+
+	if (token_read_refresh(body, &new, &why) < 0) {
+		on_end(-1, 0, request);
+		return;
+	}
+	storing = xcalloc(1, sizeof *storing);
+	*storing = (struct storing){.request = request,
+	    .spool = request->means.spool,
+	    .upstream = request->means.upstream,
+	    .old = request->refresh_token,
+	    .new = new};
+	request->refresh_token = (struct secret){NULL, 0};
+	storing->task.run = run_storing;
+	storing->task.done = on_stored;
+	request->storing = storing;
+	task_submit(request->means.tasks, &storing->task);
 }
 
 /* --- whichever --- */
 
 static void begin(struct token_request *request)
 {
-	if (request->credential->certificate != NULL)
+	if (request->oauth->grant == GRANT_DEVICE_CODE)
+		ask_by_refresh_token(request);
+	else if (request->credential->certificate != NULL)
 		request->signing = signer_sign(request->means.signer, request->credential, request->url,
 		    request->oauth->client_id, on_signed, request);
 	else if (request->credential->federated_token != NULL)
@@ -188,5 +281,7 @@ void token_request_cancel(struct token_request *request)
 		return;
 	signing_cancel(request->signing);
 	http_cancel(request->http);
+	if (request->storing != NULL)
+		request->storing->request = NULL;
 	free_request(request);
 }

@@ -10,6 +10,7 @@ struct event_base;
 struct http;
 struct oauth_config;
 struct signer;
+struct task_pool;
 struct token_request;
 
 /* What it works with. All borrowed. */
@@ -17,6 +18,9 @@ struct token_means {
 	struct event_base *base;
 	struct http *http;
 	struct signer *signer;
+	struct task_pool *tasks;	/* freed before all requests are: it may still tell one of its end */
+	const char *spool;		/* where refresh tokens are kept */
+	const char *upstream;		/* its name */
 };
 
 struct token_outcome {

@@ -422,6 +422,12 @@ const struct road *upstream_road(const struct upstream *u)
 	return &u->road;
 }
 
+void upstream_keep_alive(struct upstream *u)
+{
+	if (u->settings.tokens != NULL && !u->draining)
+		token_keep_alive(u->settings.tokens);
+}
+
 const struct failure *upstream_first_refused(const struct upstream *u)
 {
 	return u->settings.tokens != NULL ? token_first_refused(u->settings.tokens) : NULL;

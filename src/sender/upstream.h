@@ -63,6 +63,7 @@ void upstream_drain(struct upstream *upstream, bool abort);
 size_t upstream_connections(const struct upstream *upstream);
 struct send_window *upstream_window(const struct upstream *upstream);
 const struct road *upstream_road(const struct upstream *upstream);
+void upstream_keep_alive(struct upstream *upstream);	/* once a day: token_keep_alive */
 const struct failure *upstream_first_refused(const struct upstream *upstream);	/* token_first_refused */
 const struct upstream_config *upstream_config_of(const struct upstream *upstream);
 

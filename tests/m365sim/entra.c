@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 #include "app.h"
+#include "device.h"
 #include "options.h"
 #include "text.h"
 
@@ -35,6 +36,15 @@ static const struct entra_row {
 	"The certificate with identifier used to sign the client assertion is not registered on "
 	"application."},
     {50027, 401, "invalid_client", "JWT token is invalid or malformed."},
+    {50173, 400, "invalid_grant",
+	"The provided grant has expired due to it being revoked, a fresh auth token is needed. The user "
+	"might have "
+	"changed or reset their password."},
+    {70016, 400, "authorization_pending",
+	"OAuth 2.0 device flow error. Authorization is pending. Continue polling."},
+    {70017, 400, "authorization_declined", "The end user has denied the authorization request."},
+    {70018, 400, "bad_verification_code", "Invalid verification code due to User typing in wrong user code."},
+    {70019, 400, "expired_token", "Verification code expired. Have the user retry the sign-in."},
     {90002, 400, "invalid_request",
 	"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into "
 	"the correct cloud. Check with your subscription administrator, this may happen if there are no "
@@ -75,6 +85,7 @@ static const char *const resources[] = {"https://outlook.office365.com", "https:
     "https://communication.azure.com", "https://graph.microsoft.com", "https://graph.microsoft.us"};
 
 static const char default_scope[] = "/.default";
+static const char device_grant[] = "urn:ietf:params:oauth:grant-type:device_code";
 static const char jwt_bearer[] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 char *entra_audience(const char *scope)
@@ -104,18 +115,20 @@ static long check_scope(const char *scope)
 	return number;
 }
 
-long entra_check(const struct options *options, const char *tenant, const struct token_request *request)
+static long check_app(const struct options *options, const char *tenant, const char *client_id)
 {
-	if (!request->grant_type || !request->client_id)
+	if (!client_id)
 		return 900144;
 	if (!strcmp(tenant, "common") || !strcmp(tenant, "organizations"))
 		return 50194;
 	if (strcasecmp(tenant, options->tenant) != 0)
 		return 90002;
-	if (strcmp(request->grant_type, "client_credentials") != 0)
-		return 70003;
-	if (strcasecmp(request->client_id, options->client_id) != 0)
-		return 700016;
+	return strcasecmp(client_id, options->client_id) != 0 ? 700016 : 0;
+}
+
+static long check_proof(
+    const struct options *options, const char *tenant, const struct token_request *request)
+{
 	if (!request->scope)
 		return 900144;
 	if (check_scope(request->scope) != 0)
@@ -125,6 +138,47 @@ long entra_check(const struct options *options, const char *tenant, const struct
 	if (request->assertion && request->assertion_type && !strcmp(request->assertion_type, jwt_bearer))
 		return app_check_assertion(options, tenant, request->assertion);
 	return 7000218;
+}
+
+bool entra_is_delegated(const struct token_request *request)
+{
+	return request->grant_type && strcmp(request->grant_type, "client_credentials") != 0;
+}
+
+/* What a person may be asked for: one permission, and that it lasts. */
+static bool is_user_scope(const char *scope)
+{
+	return scope && strstr(scope, ".Send") && strstr(scope, " offline_access") &&
+	       !strstr(scope, "/.default");
+}
+
+long entra_check_device(
+    const struct options *options, const char *tenant, const struct token_request *request)
+{
+	long number = check_app(options, tenant, request->client_id);
+
+	return number ? number : is_user_scope(request->scope) ? 0 : 70011;
+}
+
+long entra_check(const struct options *options, const char *tenant, const struct token_request *request)
+{
+	long number = request->grant_type ? check_app(options, tenant, request->client_id) : 900144;
+
+	if (number)
+		return number;
+	if (!strcmp(request->grant_type, "client_credentials"))
+		return check_proof(options, tenant, request);
+	if (strcmp(request->grant_type, device_grant) != 0 &&
+	    strcmp(request->grant_type, "refresh_token") != 0)
+		return 70003;
+	/* A public client has nothing to prove itself by. */
+	if (request->client_secret || request->assertion)
+		return 700025;
+	if (request->device_code)
+		return device_poll(options, request->device_code);
+	if (!request->refresh_token)
+		return 900144;
+	return is_user_scope(request->scope) ? device_check_refresh(options, request->refresh_token) : 70011;
 }
 
 static const char *or_empty(const char *text)
@@ -186,11 +240,16 @@ char *entra_error(long number, const struct options *options, const char *tenant
 	return answer ? answer : text_copy("{\"error\":\"invalid_request\"}");
 }
 
-char *entra_success(const char *token, long expires_in, bool as_strings)
+char *entra_success(const char *token, long expires_in, bool as_strings, const char *refresh_token)
 {
 	const char *quote = as_strings ? "\"" : "";
+	char *refresh =
+	    refresh_token ? text_format(",\"refresh_token\":\"%s\"", refresh_token) : text_copy("");
+	char *answer =
+	    text_format("{\"token_type\":\"Bearer\",\"expires_in\":%s%ld%s,\"ext_expires_in\":%s%ld%s,"
+			"\"access_token\":\"%s\"%s}",
+		quote, expires_in, quote, quote, expires_in, quote, token, refresh);
 
-	return text_format("{\"token_type\":\"Bearer\",\"expires_in\":%s%ld%s,\"ext_expires_in\":%s%ld%s,"
-			   "\"access_token\":\"%s\"}",
-	    quote, expires_in, quote, quote, expires_in, quote, token);
+	free(refresh);
+	return answer;
 }

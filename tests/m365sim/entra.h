@@ -8,7 +8,7 @@ struct options;
 
 /* The form fields of a token request; NULL: not sent. */
 struct token_request {
-	char *grant_type, *client_id, *client_secret, *scope, *assertion_type, *assertion;
+	char *grant_type, *client_id, *client_secret, *scope, *assertion_type, *assertion, *device_code, *refresh_token;
 };
 
 /* The AADSTS number that the request earns, or 0: it is to have a token. */
@@ -18,9 +18,15 @@ long entra_check(const struct options *options, const char *tenant, const struct
 char *entra_error(long number, const struct options *options, const char *tenant,
     const struct token_request *request, int *status);
 
-/* The JSON answer with a token, to be freed. as_strings: numbers in quotes, as from some of Microsoft's
+/* Whether it is for a person who has signed in: such an answer has a refresh token too. */
+bool entra_is_delegated(const struct token_request *request);
+
+/* The AADSTS number that a request for a device code earns, or 0. */
+long entra_check_device(const struct options *options, const char *tenant, const struct token_request *request);
+
+/* The JSON answer with a token (and refresh_token, unless NULL), to be freed. as_strings: numbers in quotes, as from some of Microsoft's
  * endpoints. */
-char *entra_success(const char *token, long expires_in, bool as_strings);
+char *entra_success(const char *token, long expires_in, bool as_strings, const char *refresh_token);
 
 /* The audience that a scope ends up as, to be freed. */
 char *entra_audience(const char *scope);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "device.h"
 #include "entra.h"
 #include "faults.h"
 #include "front.h"
@@ -21,11 +22,12 @@
 #define TOKEN_LENGTH 1600
 #define HUGE_BODY    (20u * 1024 * 1024)
 
-static const char half_a_token[] = "{\"token_type\":\"Bearer\",\"expires_in\":3599,\"access_token\":\"eyJ0eXAi";
+static const char half_a_token[] =
+    "{\"token_type\":\"Bearer\",\"expires_in\":3599,\"access_token\":\"eyJ0eXAi";
 static const char half_an_answer[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 				     "Content-Length: 1800\r\n\r\n";
 
-static const char path_end[] = "/oauth2/v2.0/token";
+static const char token_path[] = "/oauth2/v2.0/token", device_path[] = "/oauth2/v2.0/devicecode";
 
 /* Faults of a request that leave the connection as it is. Returns whether the answer is given. */
 static bool answer_fault(struct stream *stream, const struct fault *fault)
@@ -77,26 +79,30 @@ static bool answer_fault(struct stream *stream, const struct fault *fault)
 	}
 }
 
-static void give_token(struct connection *connection, struct stream *stream, const char *scope)
+static void give_token(
+    struct connection *connection, struct stream *stream, const struct token_request *request)
 {
 	struct fault fault;
 	long lifetime_s = LIFETIME_S;
 	size_t length = TOKEN_LENGTH;
 	bool as_strings = faults_take(FRONT_LOGIN, STAGE_LOGIN, NULL, ACTION_BIT(ACTION_STRINGS), &fault);
-	char *audience, *token, *answer;
+	bool delegated = entra_is_delegated(request);
+	char *audience, *token, *refresh, *answer;
 
 	if (faults_take(FRONT_LOGIN, STAGE_TOKENS, NULL, ACTION_BIT(ACTION_EXPIRE_IN), &fault))
 		lifetime_s = fault.number;
 	if (faults_take(FRONT_LOGIN, STAGE_TOKENS, NULL, ACTION_BIT(ACTION_LENGTH), &fault))
 		length = (size_t)fault.number;
-	audience = entra_audience(scope);
+	audience = entra_audience(delegated ? "https://outlook.office.com/.default" : request->scope);
 	token = token_issue(connection->options, audience, lifetime_s, length);
-	answer = entra_success(token, lifetime_s, as_strings);
+	refresh = delegated ? device_issue_refresh(connection->options) : NULL;
+	answer = entra_success(token, lifetime_s, as_strings, refresh);
 	stats_add(STAT_tokens_issued, 1);
 	http_answer(stream, 200, "application/json", "", answer);
 	log_event("login", connection->number, "> 200 token of %zu bytes for %s, expires_in %ld",
 	    strlen(token), audience, lifetime_s);
 	free(answer);
+	free(refresh);
 	free(token);
 	free(audience);
 }
@@ -113,26 +119,53 @@ static void refuse_token(struct connection *connection, struct stream *stream, l
 	free(answer);
 }
 
+static void give_device_code(struct connection *connection, struct stream *stream)
+{
+	char *answer = device_code(connection->options);
+
+	http_answer(stream, 200, "application/json", "", answer);
+	log_event("login", connection->number, "> 200 device code");
+	free(answer);
+}
+
 /* forced: the AADSTS number of a rule, or 0. */
-static void answer_token_request(
-    struct connection *connection, struct stream *stream, char *tenant, const char *body, long forced)
+static void answer_token_request(struct connection *connection, struct stream *stream, char *tenant,
+    const char *body, long forced, bool for_device_code)
 {
 	struct token_request request = {http_form_field(body, "grant_type"),
 	    http_form_field(body, "client_id"), http_form_field(body, "client_secret"),
 	    http_form_field(body, "scope"), http_form_field(body, "client_assertion_type"),
-	    http_form_field(body, "client_assertion")};
-	long number = forced ? forced : entra_check(connection->options, tenant, &request);
+	    http_form_field(body, "client_assertion"), http_form_field(body, "device_code"),
+	    http_form_field(body, "refresh_token")};
+	long number = forced		? forced
+		      : for_device_code ? entra_check_device(connection->options, tenant, &request)
+					: entra_check(connection->options, tenant, &request);
 
 	if (number)
 		refuse_token(connection, stream, number, tenant, &request);
+	else if (for_device_code)
+		give_device_code(connection, stream);
 	else
-		give_token(connection, stream, request.scope);
+		give_token(connection, stream, &request);
 	free(request.grant_type);
 	free(request.client_id);
 	free(request.client_secret);
 	free(request.scope);
 	free(request.assertion_type);
 	free(request.assertion);
+	free(request.device_code);
+	free(request.refresh_token);
+}
+
+/* The tenant of a path that ends in end, cut off there; NULL: another path. */
+static char *tenant_of(char *path, const char *end)
+{
+	size_t n = strlen(path), m = strlen(end);
+
+	if (n <= m + 1 || path[0] != '/' || strcmp(path + n - m, end) != 0)
+		return NULL;
+	path[n - m] = '\0';
+	return path + 1;
 }
 
 /* Whether the connection goes on. */
@@ -150,10 +183,11 @@ static bool answer(struct connection *connection, struct stream *stream, struct 
 {
 	const uint64_t own = ACTION_BIT(ACTION_STATUS) | ACTION_BIT(ACTION_HTML) | ACTION_BIT(ACTION_EMPTY) |
 			     ACTION_BIT(ACTION_RETRY_AFTER) | ACTION_BIT(ACTION_HUGE_BODY) |
-			     ACTION_BIT(ACTION_REDIRECT) | ACTION_BIT(ACTION_ERROR) | ACTION_BIT(ACTION_CUT_JSON);
-	size_t n = strlen(request->path), end = sizeof(path_end) - 1;
+			     ACTION_BIT(ACTION_REDIRECT) | ACTION_BIT(ACTION_ERROR) |
+			     ACTION_BIT(ACTION_CUT_JSON);
 	struct fault fault;
 	long forced = 0;
+	char *tenant;
 
 	log_event("login", connection->number, "< %s %.300s, body of %zu bytes", request->method,
 	    request->path, request->body_n);
@@ -162,18 +196,20 @@ static bool answer(struct connection *connection, struct stream *stream, struct 
 		if (!disturbed(connection, &fault))
 			return false;
 		if (answer_fault(stream, &fault))
-			return request->keep_alive && fault.action != ACTION_GARBAGE && fault.action != ACTION_HALF;
+			return request->keep_alive && fault.action != ACTION_GARBAGE &&
+			       fault.action != ACTION_HALF;
 		forced = fault.action == ACTION_ERROR ? fault.number : 0;
 	}
-	if (n <= end + 1 || request->path[0] != '/' || strcmp(request->path + n - end, path_end) != 0) {
+	if ((tenant = tenant_of(request->path, token_path)) == NULL)
+		tenant = tenant_of(request->path, device_path);
+	if (!tenant)
 		http_answer(stream, 404, "text/html", "", "<html><body>Not found</body></html>");
-	} else if (strcmp(request->method, "POST") != 0) {
+	else if (strcmp(request->method, "POST") != 0)
 		http_answer(
 		    stream, 405, "text/html", "", "<html><body>POST a token request here</body></html>");
-	} else {
-		request->path[n - end] = '\0';
-		answer_token_request(connection, stream, request->path + 1, request->body, forced);
-	}
+	else
+		answer_token_request(connection, stream, tenant, request->body, forced,
+		    !strcmp(tenant + strlen(tenant) + 1, device_path + 1));
 	return request->keep_alive;
 }
 

@@ -93,6 +93,7 @@ static void try_all(void)
 {
 	tell("read-secret", open_below("secret", O_RDONLY));
 	tell("read-spool-id", open_below("spool/var/spool-id", O_RDONLY));
+	tell("read-by-creating", open_below("spool/var/spool-id", O_RDWR | O_CREAT));
 	tell("write-outside", open_below("outside", O_WRONLY | O_CREAT));
 	tell("write-secret", open_below("secret", O_WRONLY | O_CREAT));
 	tell("write-queue", open_below("spool/queue/probe", O_WRONLY | O_CREAT));

@@ -10,7 +10,7 @@ from harness import make_mail, wait_until
 
 GRANTED = {
     "listener": {"write-queue", "thread"},
-    "sender": {"read-secret", "read-spool-id", "write-queue", "write-state", "socket-inet", "thread"},
+    "sender": {"read-secret", "read-spool-id", "read-by-creating", "write-queue", "write-state", "socket-inet", "thread"},
 }
 # Granted so far as the call goes: the probe's descriptor is none.
 PASSED_ON = {"listener": set(), "sender": {"connect"}}
@@ -50,8 +50,8 @@ def test_a_worker_can_do_what_it_must_and_nothing_else(probed, worker):
     refused = {a: r for a, r in attempts[worker].items() if r in ("EPERM", "EACCES")}
     expected = set(attempts[worker]) - GRANTED[worker] - PASSED_ON[worker]
     if not landlock:
-        expected -= BY_LANDLOCK | {"write-state"}
-    assert len(attempts[worker]) == 21
+        expected -= BY_LANDLOCK | {"write-state", "read-by-creating"}
+    assert len(attempts[worker]) == 22
     assert set(refused) >= expected, f"allowed beyond its need: {expected - set(refused)} ({attempts[worker]})"
     assert {a for a, r in attempts[worker].items() if r == "done"} >= GRANTED[worker], attempts[worker]
     assert all(attempts[worker][a] == "EBADF" for a in PASSED_ON[worker])

@@ -351,7 +351,11 @@ static int setup(void **state)
 	    .credential.client_secret = f->source_text,
 	    .scope = (char *)"https://outlook.office365.com/.default"};
 	f->base = event_base_new();
-	f->source = token_source_new(f->base, NULL, &f->oauth, "submission", &f->counters);
+	f->source = token_source_new(&(struct token_setup){.base = f->base,
+	    .oauth = &f->oauth,
+	    .upstream_name = "submission",
+	    .spool = f->folder,
+	    .counters = &f->counters});
 	/* What is logged goes to a file, so that a test can look for secrets in it. */
 	f->real_stderr = dup(STDERR_FILENO);
 	int log = open(f->log_file, O_WRONLY | O_CREAT | O_APPEND, 0600);
