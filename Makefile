@@ -114,7 +114,8 @@ crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so $(BUILD)/record.
 	$(call run_pytest,tests/crash)
 
 torture: export TORTURE := 1
-torture: crash
+torture: crash $(BUILD)/clock.so
+	$(call run_pytest,tests/system/test_abuse.py)
 
 check: unit system crash
 
