@@ -476,9 +476,6 @@ static void load_setting(
 	case KEY_DURATION:
 		load_number(source, key, setting, target);
 		break;
-	case KEY_LATER:
-		source_error(source, setting, "%s is not in this version yet; remove it", key->path);
-		break;
 	}
 }
 

@@ -295,7 +295,7 @@ static const struct key *find_elsewhere(const char *name)
 	const struct key *found = NULL;
 
 	for (size_t i = 0; i < schema_count; i++)
-		if (schema[i].type != KEY_LATER && strcmp(schema_name(&schema[i]), name) == 0 &&
+		if (strcmp(schema_name(&schema[i]), name) == 0 &&
 		    (found == NULL || distance_from_top(&schema[i]) < distance_from_top(found)))
 			found = &schema[i];
 	return found;
@@ -309,7 +309,7 @@ const struct key *schema_suggest(const char *path, const char *name)
 	if (elsewhere != NULL)
 		return elsewhere;
 	for (size_t i = 0; i < schema_count; i++)
-		if (schema[i].type != KEY_LATER && schema_is_in(&schema[i], path))
+		if (schema_is_in(&schema[i], path))
 			nearest_offer(&nearest, schema_name(&schema[i]));
 	return nearest.best != NULL ? schema_find(path, nearest.best) : NULL;
 }

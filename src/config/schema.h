@@ -21,7 +21,6 @@ enum key_type {
 	KEY_SIZE,	/* the same, with K, M, G in quotes */
 	KEY_DATE,	/* "2027-05-01": seconds since 1970, an int64_t */
 	KEY_DURATION,	/* the same in milliseconds, with s, m, h, d in quotes */
-	KEY_LATER,	/* known to the design, not to this version */
 };
 
 struct key {
