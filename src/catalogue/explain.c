@@ -10,6 +10,7 @@
 #include "smtp/reply.h"
 
 #define SEGMENT_MAX 600 /* what belongs to one code, at most */
+#define WORDS_MIN   10	/* shorter fragments of a row mean nothing without its code */
 #define CODES_MAX   100 /* more of them are not looked at: each costs a walk through the tables */
 
 /* A place in the text that names an error. */
@@ -374,18 +375,34 @@ static void explain_troubles(struct finding *finding, const char *text)
 	}
 }
 
-/* Words that only one row has, without its code. */
+/* Whether the text holds a fragment that is long enough to speak for itself. */
+static bool holds_fragment(const struct reply_row *row, const char *text)
+{
+	char fragment[100];
+
+	for (size_t k = 0; k < REPLY_MATCHES; k++)
+		for (const char *at = row->matches[k].fragment; at != NULL && *at != '\0'; at += *at == '|') {
+			size_t n = strcspn(at, "|");
+			snprintf(fragment, sizeof fragment, "%.*s", (int)n, at);
+			if (n >= WORDS_MIN && *at != '!' && strstr(text, fragment) != NULL)
+				return true;
+			at += n;
+		}
+	return false;
+}
+
+/* The words of a row without its code. */
 static void explain_words(struct finding *finding, const char *text)
 {
-	struct meaning meanings[EXPLAIN_MAX];
 	char words[REPLY_TEXT_MAX], lower[REPLY_TEXT_MAX];
 	const char *end = text + strlen(text);
 
 	copy_line(words, sizeof words, text, end);
 	comparable(lower, sizeof lower, words);
-	size_t count = all_meanings(550, "", lower, meanings);
-	if (count_listed(meanings, count) > 0)
-		add_meanings(finding, meanings, count, text, end);
+	for (size_t t = 0; t < REPLY_TABLES; t++)
+		for (size_t i = 0; i < reply_tables[t]->count; i++)
+			if (holds_fragment(&reply_tables[t]->rows[i], lower))
+				add(finding, &reply_tables[t]->rows[i].cause, true, text, end);
 }
 
 static void explain_topics(struct finding *finding, const char *text)

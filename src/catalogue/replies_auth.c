@@ -115,7 +115,7 @@ static const struct reply_row rows[] = {
 	    "app registration); SMTP.SendAsApp has admin consent; Add-MailboxPermission <mailbox> -User "
 	    "<object id> -AccessRights FullAccess was run; mailbox is the primary address. New rights can "
 	    "take two hours."}},
-    {{{.code = 5, .enhanced = "5.7.142-143"}},
+    {{{.code = 5, .enhanced = "5.7.142-143"}, {.code = 5, .fragment = "token has expired|token will expire"}},
 	{"token-stale", OUTCOME_A, ACTOR_RELAY, PROBE, "The token has ended, or is about to.",
 	    "Nothing, a new one is fetched; if it stays, set the relay's clock right (timedatectl)."}},
     {{{.enhanced = "5.7.144"}}, {"app-permission-missing", OUTCOME_C, ACTOR_ENTRA, PROBE,
@@ -141,7 +141,7 @@ static const struct reply_row rows[] = {
 	    "Replace user and password of this upstream by an oauth section."}},
 
     /* Before there is anything to sign in to. */
-    {{{.enhanced = "5.7.3|5.7.0", .fragment = "starttls"}},
+    {{{.enhanced = "5.7.3|5.7.0", .fragment = "starttls is required|starttls"}},
 	{"starttls-required", OUTCOME_C, ACTOR_NETWORK, PROBE,
 	    "The upstream takes no mail without TLS, and TLS was not in use.",
 	    "Leave tls of this upstream at \"required\"; if it is, a firewall or mail filter between here "

@@ -139,13 +139,14 @@ static const struct reply_row rows[] = {
     {{{.code = 5, .enhanced = "5.6.11"}}, {"bare-line-feed", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
 					      "The upstream found a bare line feed in the message.",
 					      "Report it: the relay should have repaired that."}},
-    {{{.code = 5, .enhanced = "5.4.6|5.4.14"}},
+    {{{.code = 5, .enhanced = "5.4.6|5.4.14"},
+	 {.code = 5, .fragment = "mail loop|hop count exceeded|too many hops"}},
 	{"mail-loop", OUTCOME_P, ACTOR_EXCHANGE, BY_RETRY, "The message goes round in a circle.",
 	    "Look for a connector or forwarding rule that sends this recipient's mail back to the relay."}},
 
     /* Where Microsoft looks for the tenant. */
     {{{.code = 4, .enhanced = "4.4.62"}},
-	{"wrong-region", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
+	{"wrong-region", OUTCOME_C, ACTOR_RELAY, SOON_THEN_PROBE,
 	    "The mail went to a Microsoft region that does not serve this tenant.",
 	    "Compare host of this upstream with the domain's MX (Microsoft 365 admin centre > Settings > "
 	    "Domains)."}},

@@ -47,11 +47,6 @@ const struct trouble_row trouble_rows[] = {
 	    "mx_suffixes."}},
 
     /* Connections. */
-    {ANY_CONNECT, "connection refused|failed to connect",
-	{"connection-refused", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
-	    "The other side, or a firewall in between, refuses the connection.",
-	    "Check host and port; have firewall and Internet provider let this machine out to the port (587; "
-	    "25 for direct-send and connector; 443 for the login host)."}},
     {ANY_CONNECT, "no route to host|network is unreachable|host is unreachable|network unreachable",
 	{"no-way-there", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
 	    "This machine has no network way to the other side.",
@@ -63,6 +58,11 @@ const struct trouble_row trouble_rows[] = {
 	    "25.",
 	    "Have firewall and Internet provider let this machine out to the port (587; 25 for direct-send "
 	    "and connector; 443 for the login host). Where 25 stays blocked, use submission on 587."}},
+    {ANY_CONNECT, "connection refused|failed to connect",
+	{"connection-refused", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "The other side, or a firewall in between, refuses the connection.",
+	    "Check host and port; have firewall and Internet provider let this machine out to the port (587; "
+	    "25 for direct-send and connector; 443 for the login host)."}},
     {AT(ROAD_CONNECT), NULL,
 	{"connect-failed", OUTCOME_T, ACTOR_NETWORK, BY_RETRY, "No connection to the upstream can be made.",
 	    "Check that firewall and Internet provider let this machine out to the upstream's port (587, for "
@@ -122,6 +122,11 @@ const struct trouble_row trouble_rows[] = {
 	    "The certificate is self-signed: nobody but its owner vouches for it.",
 	    "On a server of your own name that certificate with ca of this upstream; Microsoft has none "
 	    "such, so else look for a firewall that opens TLS."}},
+    {ANY_CERTIFICATE, "certificate verify failed",
+	{"certificate-verify-failed", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The other side's certificate is not proved; this text does not say why.",
+	    "See it with: openssl s_client -starttls smtp -connect <host>:587 -verify_hostname <host>. Check "
+	    "the clock, the ca-certificates package, and whether a firewall opens TLS."}},
     {AT(ROAD_CERTIFICATE), NULL,
 	{"certificate-not-verified", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The upstream's certificate does not prove that it is the host the config names.",

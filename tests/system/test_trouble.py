@@ -294,6 +294,17 @@ def test_text_glued_behind_the_answer_to_starttls_goes_no_further(sim, relay):
     sim.wait_messages(1, 30)
 
 
+def test_a_message_with_too_many_recipients_for_the_mailbox_goes_in_halves(sim, relay):
+    sim.faults("final-dot reply 550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients times=1")
+    recipients = [f"user{i}@contoso.com" for i in range(5)]
+    relay.send(make_mail(), recipients=recipients)
+    parts = sim.wait_messages(3)
+    relay.wait_empty()
+    assert sorted(len(m["rcpt"]) for m in parts) == [1, 2, 2] and sorted(sum((m["rcpt"] for m in parts), [])) == recipients
+    assert [e["recipients"] for e in relay.events("recipients-limited")] == ["2"]
+    assert not relay.events("failed") and not relay.events("deferred") and relay.queue_ids("failed") == []
+
+
 def test_300_recipients_at_an_mx_go_in_two_messages(sim, make_relay):
     relay = make_relay(sim, start=False, limits={"recipients": 300})
     relay.settings["upstreams"] = [{"name": "submission", "kind": "smtp", "host": "localhost", "port": sim.mx_port, "ca": sim.ca}]
