@@ -19,6 +19,7 @@
 #include "net/resolver.h"
 #include "online/findings.h"
 #include "online/probe.h"
+#include "online/senders.h"
 #include "sender/client.h"
 #include "sender/config_resolver.h"
 
@@ -42,18 +43,16 @@ static bool has_wanted(const struct config *config, const struct options *option
 static void try_one(const struct client_means *means, const struct upstream_config *upstream,
     const struct options *options, struct findings *findings)
 {
-	const struct config *config = means->config;
-	const char *sender = options->from != NULL	 ? options->from
-			     : upstream->mailbox != NULL ? upstream->mailbox
-							 : config->report_to;
+	struct senders senders = {.addresses = {options->from}, .count = 1};
+
+	if (options->from == NULL)
+		senders_of(means->config, upstream, &senders);
 	const struct probe probe = {
 	    .means = means,
 	    .upstream = upstream,
-	    .senders = &sender,
-	    .sender_count = sender != NULL ? 1 : 0,
-	    .recipient = options->to != NULL ? options->to : config->report_to,
+	    .senders = &senders,
+	    .recipient = options->to != NULL ? options->to : means->config->report_to,
 	};
-
 	probe_run(&probe, findings);
 }
 

@@ -28,7 +28,7 @@ static const char usage[] =
     "the\n"
     "config has errors.\n"
     "  --to ADDRESS     the recipient that is tried (default: report_to)\n"
-    "  --from ADDRESS   a sender that is tried (default: the upstream's mailbox, else report_to)\n"
+    "  --from ADDRESS   a sender that is tried (default: all that the config names, else report_to)\n"
     "  --json           the findings for a program\n"
     "  --debug          the log of the dialogue on stderr\n";
 

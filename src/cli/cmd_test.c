@@ -35,6 +35,8 @@ static const char *default_sender(const struct config *config, const char *to)
 	const struct upstream_config *upstream =
 	    route >= 0 ? &config->upstreams[config->routes[route].via[0]] : NULL;
 
+	if (upstream != NULL && upstream->identity.address != NULL)
+		return upstream->identity.address;
 	return upstream != NULL && upstream->mailbox != NULL ? upstream->mailbox : config->report_to;
 }
 

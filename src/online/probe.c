@@ -12,6 +12,7 @@
 #include "net/conn.h"
 #include "online/describe.h"
 #include "online/findings.h"
+#include "online/senders.h"
 #include "online/spf_check.h"
 #include "sender/attempt.h"
 #include "sender/client.h"
@@ -38,20 +39,27 @@ static void plan_envelopes(const struct probe *probe, struct findings *findings)
 {
 	struct step *step;
 
-	for (size_t i = 0; i < probe->sender_count; i++) {
+	for (size_t i = 0; i < probe->senders->count; i++) {
 		step = findings_add(findings, "mail", CLIENT_MAIL);
-		snprintf(step->text, sizeof step->text, "MAIL FROM:<%s>", probe->senders[i]);
-		json_object_set_new(step->facts, "sender", json_string(probe->senders[i]));
+		snprintf(step->text, sizeof step->text, "MAIL FROM:<%s>", probe->senders->addresses[i]);
+		json_object_set_new(step->facts, "sender", json_string(probe->senders->addresses[i]));
+	}
+	if (probe->senders->left_out > 0) {
+		step = findings_add(findings, "mail", CLIENT_MAIL);
+		step->status = STEP_LEFT_OUT;
+		snprintf(step->text, sizeof step->text, "%zu more senders of the config: try one by --from",
+		    probe->senders->left_out);
 	}
 	step = findings_add(findings, "rcpt", CLIENT_RCPT);
-	if (probe->sender_count > 0 && probe->recipient != NULL) {
+	if (probe->senders->count > 0 && probe->recipient != NULL) {
 		snprintf(step->text, sizeof step->text, "RCPT TO:<%s>", probe->recipient);
 		json_object_set_new(step->facts, "recipient", json_string(probe->recipient));
 		return;
 	}
 	step->status = STEP_LEFT_OUT;
 	snprintf(step->text, sizeof step->text, "no %s is known: give %s, or report_to in the config",
-	    probe->sender_count == 0 ? "sender" : "recipient", probe->sender_count == 0 ? "--from" : "--to");
+	    probe->senders->count == 0 ? "sender" : "recipient",
+	    probe->senders->count == 0 ? "--from" : "--to");
 }
 
 /* Who lets us in by the address that we come from looks at SPF too. */
@@ -82,7 +90,7 @@ static void plan(const struct probe *probe, struct findings *findings)
 		findings_add(findings, "auth", CLIENT_AUTH);
 	plan_envelopes(probe, findings);
 	describe_expiries(findings, upstream);
-	if (needs_spf(upstream) && probe->sender_count > 0)
+	if (needs_spf(upstream) && probe->senders->count > 0)
 		findings_add(findings, "spf", STEP_SPF);
 }
 
@@ -150,7 +158,7 @@ static struct attempt *next_rehearsal(struct run *run)
 	struct attempt *attempt = attempt_new(NULL, 0, NULL, 1);
 
 	run->envelope = (struct envelope){
-	    .sender = (char *)(uintptr_t)probe->senders[run->senders_tried++],
+	    .sender = (char *)(uintptr_t)probe->senders->addresses[run->senders_tried++],
 	    .recipients = &run->recipient,
 	    .recipient_count = with_recipient ? 1 : 0,
 	};
@@ -165,7 +173,7 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 
 	switch (event) {
 	case CLIENT_IDLE:
-		if (run->senders_tried < run->probe->sender_count)
+		if (run->senders_tried < run->probe->senders->count)
 			client_send(client, next_rehearsal(run));
 		else
 			client_quit(client);
@@ -213,7 +221,7 @@ static void check_spf(struct run *run)
 
 	/* Without an EHLO we do not know how the world sees us. */
 	if (step == NULL || run->public_address[0] == '\0' ||
-	    !address_parse(str_of(run->probe->senders[0]), &sender))
+	    !address_parse(str_of(run->probe->senders->addresses[0]), &sender))
 		return;
 	spf_check(step, means->base, means->resolver, address_domain(&sender), run->public_address);
 	step->ms = clock_mono_ms() - begun_ms;

@@ -2,17 +2,15 @@
 #ifndef MFDRELAY_ONLINE_PROBE_H
 #define MFDRELAY_ONLINE_PROBE_H
 
-#include <stddef.h>
-
 struct client_means;
 struct findings;
+struct senders;
 struct upstream_config;
 
 struct probe {
 	const struct client_means *means;
 	const struct upstream_config *upstream;
-	const char *const *senders;	/* MAIL FROM is tried with each */
-	size_t sender_count;
+	const struct senders *senders;	/* MAIL FROM is tried with each */
 	const char *recipient;		/* RCPT TO, with the first sender that is taken; NULL: none */
 };
 

@@ -124,6 +124,25 @@ def test_addresses_can_be_given_and_without_any_the_envelope_is_left_out(sim, re
         assert relay.cli("check", "--online", "--to", odd).returncode == 64, odd
 
 
+def test_every_sender_that_the_config_names_is_tried(sim, relay):
+    sim.faults("mail=scan@contoso.com reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+               f"mail={MAILBOX} reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender")
+    relay.write_config(
+        upstreams=[relay.upstream(sender="map", send_as=["scan@contoso.com", "*@fabrikam.com"])],
+        devices=[{"name": "one", "address": ["127.0.0.1"], "senders": ["a@fabrikam.com", "*@x.test", "<>"]},
+                 {"name": "two", "address": ["127.0.0.2"], "sender": "force", "sender_address": "two@contoso.com"},
+                 {"name": "three", "address": ["127.0.0.3"], "sender": "force", "sender_address": "b@fabrikam.com"}])
+    upstream, steps = found(relay, status=1)
+    tried = {s["facts"]["sender"]: s["status"] for s in upstream["steps"] if s["step"] == "mail"}
+    assert tried == {MAILBOX: "failed", "a@fabrikam.com": "ok", "b@fabrikam.com": "ok", "scan@contoso.com": "failed"}
+    assert steps["rcpt"]["status"] == "ok", "it goes with a sender that is taken"
+    relay.write_config(upstreams=[relay.upstream(sender="keep")], devices=[
+        {"name": "many", "address": ["127.0.0.1"], "senders": [f"s{i}@contoso.com" for i in range(30)]}])
+    upstream, steps = found(relay, status=1)
+    mails = [s for s in upstream["steps"] if s["step"] == "mail"]
+    assert len(mails) == 21 and mails[-1]["status"] == "left-out" and "11 more" in mails[-1]["text"]
+
+
 def test_upstreams_are_chosen_by_name_and_judged_together(sim, relay):
     bad = relay.upstream(name="elsewhere", port=1)
     mx = {"name": "mx", "kind": "smtp", "host": "localhost", "port": sim.mx_port, "ca": sim.ca}
