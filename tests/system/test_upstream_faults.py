@@ -16,6 +16,7 @@ LOST = "The connection to the upstream was lost."
 SILENT = "The upstream did not answer in time."
 NOT_SMTP = "What the upstream answered is not SMTP."
 NO_TLS = "TLS with the upstream could not be set up."
+IS_NO_TLS = "What answers at this port does not begin with TLS."
 NO_PROOF = "The upstream's certificate does not prove that it is the host the config names."
 LOGIN_SILENT = "The login host gave no answer, or none it could stand by."
 LOGIN_NO_PROOF = "The login host's certificate does not prove that it is the host of oauth.authority."
@@ -172,7 +173,7 @@ AFTER_CONTENT = ("bdat", "final-dot", "final-dot-of-data")
 
 def cause_of(stage, kind):
     if stage == "handshake" and kind == "garbage":
-        return (NO_TLS, NOT_SMTP)  # bytes in place of the handshake, or behind the 220 and before it
+        return (IS_NO_TLS, NOT_SMTP)  # bytes in place of the handshake, or behind the 220 and before it
     return NO_TLS if stage == "handshake" and kind == "cut" else KINDS[kind]
 
 
@@ -196,7 +197,8 @@ def test_upstream_fails(lane, stage, kind):
     if kind == "stall":
         wait_in_vain(lane, rule, limit_s)
     events = lane.wait_trouble()
-    lane.check_kept(events, "road-held" if stage in BEFORE_MESSAGE else "deferred", "T", cause_of(stage, kind))
+    outcome = "C" if events[0]["cause"] == IS_NO_TLS else "T"
+    lane.check_kept(events, "road-held" if stage in BEFORE_MESSAGE else "deferred", outcome, cause_of(stage, kind))
     assert lane.counted("auth_ok") == (1 if stage in WITH_MAIL else 0) or (stage == "auth" and kind in KEPT)
     lane.heal(61, 2 if stage in AFTER_CONTENT and kind in KEPT else 1)
 
