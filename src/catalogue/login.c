@@ -21,8 +21,8 @@ const struct login_row login_rows[] = {
 	    "Overview; an app of another tenant needs admin consent in this one."}},
     {{90002}, NULL,
 	{"tenant-unknown", OUTCOME_C, ACTOR_RELAY, PROBE, "The login host knows no such tenant.",
-	    "Correct oauth.tenant (its GUID or a verified domain); for a national cloud set "
-	    "oauth.authority."}},
+	    "Correct oauth.tenant (its GUID or a verified domain); for a national cloud set cloud of this "
+	    "upstream."}},
     {{700027}, NULL,
 	{"certificate-not-registered", OUTCOME_C, ACTOR_ENTRA, PROBE,
 	    "The app does not know the certificate that the request was signed with.",
@@ -101,8 +101,8 @@ const struct login_row login_rows[] = {
 	    "work."}},
     {{90038, 900382, 900432}, NULL,
 	{"wrong-cloud", OUTCOME_C, ACTOR_RELAY, PROBE, "The tenant lives in another national cloud.",
-	    "Set oauth.authority and oauth.scope of that cloud, such as https://login.microsoftonline.us; "
-	    "the app must be registered in that cloud's portal."}},
+	    "Set cloud of this upstream (\"gcc-high\", \"dod\", \"china\"), and leave oauth.authority and "
+	    "oauth.scope out; the app must be registered in that cloud's portal."}},
 
     /* The account, where one signs in. */
     {{50034}, NULL,

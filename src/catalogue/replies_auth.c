@@ -177,21 +177,22 @@ static const struct reply_row rows[] = {
     {{{.code = 5, .enhanced = "5.2.252", .fragment = "throttled"}},
 	{"throttled-send-as", OUTCOME_S, ACTOR_RELAY, HOURS,
 	    "The mailbox is blocked for a while because it kept sending with addresses it has no right to.",
-	    "Stop the device that sends with a foreign From, or grant the right (Add-RecipientPermission "
-	    "<address> -Trustee <mailbox or app> -AccessRights SendAs). Microsoft lifts the block by itself; "
-	    "support can not."}},
+	    "Leave sender of this upstream at \"map\" and the address out of send_as, or grant the right "
+	    "(Add-RecipientPermission <address> -Trustee <mailbox or app> -AccessRights SendAs). Microsoft "
+	    "lifts the block by itself; support can not."}},
     {{{.code = 5, .from = HVE, .enhanced = "5.2.252|5.2.0|5.7.60", .fragment = "send as|sendasdenied"}},
 	{"hve-sender-foreign", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
 	    "High Volume Email sends with the account's own address only, and this message has another From.",
-	    "Have the relay write the account's address into From; where answers shall go is set by "
-	    "Set-HVEAccountSettings <mailbox> -ReplyTo <address>."}},
+	    "Leave sender of this upstream at \"force\", and sender_address at the account's; where answers "
+	    "shall go is set by Set-HVEAccountSettings <mailbox> -ReplyTo <address>."}},
     {{{.code = 5, .enhanced = "5.2.252|5.2.0|5.7.60", .fragment = "sendasdenied|not allowed to send as"},
 	 {.code = 5, .enhanced = "5.7.60"}, {.code = 554, .enhanced = "5.2.252"},
 	 {.fragment = "errorsendasdenied"}},
 	{"send-as-denied", OUTCOME_P, ACTOR_EXCHANGE, BY_RETRY,
 	    "The mailbox has no right to send with the sender address of this message.",
-	    "Set the device's From to the mailbox's address, or: Add-RecipientPermission <From address> "
-	    "-Trustee <mailbox or app> -AccessRights SendAs."}},
+	    "Leave sender of this upstream at \"map\" and the address out of send_as, so that the mailbox's "
+	    "takes its place; or grant the right: Add-RecipientPermission <From address> -Trustee <mailbox "
+	    "or app> -AccessRights SendAs."}},
     {{{.code = 5, .enhanced = "5.1.7", .fragment = "has not been linked"}},
 	{"sender-domain-not-linked", OUTCOME_P, ACTOR_AZURE, BY_RETRY,
 	    "The domain of the From address is not linked to the mail service.",

@@ -44,11 +44,12 @@ static const struct reply_row rows[] = {
 	{"throttled-mailbox-full", OUTCOME_S, ACTOR_EXCHANGE, HOURS,
 	    "The mailbox is blocked for a while because it kept sending while it was full.",
 	    "Empty its Sent Items and give it a retention policy; Microsoft lifts the block by itself."}},
-    {{{.code = 550, .enhanced = "5.2.252"}}, {"throttled-sender", OUTCOME_S, ACTOR_RELAY, HOURS,
-						 "The mailbox is blocked for a while, most likely because it "
-						 "kept sending with addresses it has no right to.",
-						 "Stop the device that sends with a foreign From, or grant "
-						 "it SendAs. Microsoft lifts the block by itself."}},
+    {{{.code = 550, .enhanced = "5.2.252"}},
+	{"throttled-sender", OUTCOME_S, ACTOR_RELAY, HOURS,
+	    "The mailbox is blocked for a while, most likely because it kept sending with addresses it has "
+	    "no right to.",
+	    "Leave sender of this upstream at \"map\" and foreign addresses out of send_as, or grant SendAs. "
+	    "Microsoft lifts the block by itself."}},
     {{{.code = 5, .enhanced = "5.2.253"}},
 	{"throttled-licence", OUTCOME_S, ACTOR_TENANT, HOURS,
 	    "The mailbox is blocked for a while because its licence is not valid.",
@@ -57,7 +58,8 @@ static const struct reply_row rows[] = {
     {{{.code = 5, .enhanced = "5.2.254"}},
 	{"throttled-recipient-count", OUTCOME_S, ACTOR_RELAY, HOURS,
 	    "The mailbox is blocked for a while because its messages had too many recipients.",
-	    "Lower limits.recipients, or use a distribution group; Microsoft lifts the block by itself."}},
+	    "Lower limits.recipients of this upstream, or use a distribution group; Microsoft lifts the "
+	    "block by itself."}},
     {{{.code = 5, .enhanced = "5.2.255"}},
 	{"throttled-recipients-invalid", OUTCOME_S, ACTOR_DEVICE, HOURS,
 	    "The mailbox is blocked for a while because it kept writing to addresses that do not exist.",

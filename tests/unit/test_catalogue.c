@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "catalogue/match.h"
+#include "config/schema.h"
 #include "smtp/reply.h"
 
 #define ROWS_MAX 400
@@ -310,6 +311,38 @@ static void every_row_says_cause_and_remedy(void **state)
 	}
 }
 
+static bool is_key(const char *name, size_t n)
+{
+	for (size_t i = 0; i < schema_count; i++) {
+		size_t length = strlen(schema[i].path);
+		if (length >= n && memcmp(schema[i].path + length - n, name, n) == 0 &&
+		    (length == n || schema[i].path[length - n - 1] == '.'))
+			return true;
+	}
+	return false;
+}
+
+/* As "oauth.tenant" in a remedy. */
+static void keys_that_a_remedy_names_are_in_the_config(void **state)
+{
+	static const char *const groups[] = {
+	    "oauth.", "window.", "limits.", "retry.", "devices.", "upstreams."};
+	size_t checked = 0;
+
+	(void)state;
+	for (size_t i = 0; i < all_count; i++)
+		for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++)
+			for (const char *at = all[i].cause->remedy; (at = strstr(at, groups[g])) != NULL;
+			     at++) {
+				size_t n = strspn(at, "abcdefghijklmnopqrstuvwxyz_.");
+				n -= at[n - 1] == '.';
+				if (strcspn(groups[g], ".") != n && !is_key(at, n))
+					fail_msg("%s: no key %.*s", all[i].cause->name, (int)n, at);
+				checked++;
+			}
+	assert_true(checked > 5);
+}
+
 static void names_are_of_one_row_each(void **state)
 {
 	(void)state;
@@ -374,6 +407,7 @@ int main(void)
 	    cmocka_unit_test(every_row_is_met_by_a_text),
 	    cmocka_unit_test(every_form_of_a_row_reaches_it),
 	    cmocka_unit_test(every_row_says_cause_and_remedy),
+	    cmocka_unit_test(keys_that_a_remedy_names_are_in_the_config),
 	    cmocka_unit_test(names_are_of_one_row_each),
 	    cmocka_unit_test(what_is_no_refusal_at_all_is_tried_again),
 	    cmocka_unit_test(long_texts_are_cut),
