@@ -221,6 +221,14 @@ static void check_auth(const struct config *config, const struct source *source,
 		    "that");
 }
 
+static bool any_listener_is_safe(const struct config *config)
+{
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (listen_has_tls(&config->listen[i]) && !tls_min_is_legacy(config->listen[i].tls_min))
+			return true;
+	return false;
+}
+
 static void check_device_tls(const struct config *config, const struct source *source, size_t index)
 {
 	const struct device *device = &config->devices[index];
@@ -229,9 +237,16 @@ static void check_device_tls(const struct config *config, const struct source *s
 		source_error(source, source_at(source, "devices.[%zu].tls_min", index),
 		    "devices.tls_min goes by the address, as the login comes after the handshake; add "
 		    "address, or set tls_min in listen");
-	if (device->auth_requires_tls && !config_has_tls(config))
+	if (device->auth_requires_tls && !any_listener_is_safe(config))
 		source_error(source, source_at(source, "devices.[%zu].auth_requires_tls", index),
-		    "devices.auth_requires_tls, and no listener has TLS; add tls = \"offered\" to listen");
+		    "devices.auth_requires_tls, and no listener has TLS of 1.2 or later alone; add one with "
+		    "tls = "
+		    "\"offered\" to listen");
+	else if (device->auth_requires_tls && tls_min_is_legacy(device->tls_min))
+		source_error(source, source_at(source, "devices.[%zu].tls_min", index),
+		    "devices.tls_min lets in what devices.auth_requires_tls does not count as TLS, so that "
+		    "this "
+		    "device could never log in; remove one of them");
 }
 
 static void check_device_content(const struct config *config, const struct source *source, size_t index)

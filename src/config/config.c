@@ -210,7 +210,7 @@ bool config_makes_certificate(const struct config *config)
 	return config->tls.certificate == NULL && config_has_tls(config);
 }
 
-static bool is_legacy(enum tls_min tls_min)
+bool tls_min_is_legacy(enum tls_min tls_min)
 {
 	return tls_min == TLS_MIN_1_0 || tls_min == TLS_MIN_1_1;
 }
@@ -220,10 +220,10 @@ bool config_has_legacy(const struct config *config)
 	if (!config_has_tls(config))
 		return false;
 	for (size_t i = 0; i < config->listen_count; i++)
-		if (listen_has_tls(&config->listen[i]) && is_legacy(config->listen[i].tls_min))
+		if (listen_has_tls(&config->listen[i]) && tls_min_is_legacy(config->listen[i].tls_min))
 			return true;
 	for (size_t i = 0; i < config->device_count; i++)
-		if (is_legacy(config->devices[i].tls_min))
+		if (tls_min_is_legacy(config->devices[i].tls_min))
 			return true;
 	return false;
 }

@@ -237,6 +237,9 @@ bool config_has_tls(const struct config *config);
 enum tls_min config_tls_min(
     const struct config *config, const struct listen_config *listen, const struct in6_addr *address);
 
+/* Whether it lets in TLS 1.0 or 1.1: all sessions there count as plain text where something asks for TLS. */
+bool tls_min_is_legacy(enum tls_min tls_min);
+
 /* Whether the relay makes a certificate of its own, and whether anybody may speak TLS 1.0 or 1.1 to it. */
 bool config_makes_certificate(const struct config *config);
 bool config_has_legacy(const struct config *config);

@@ -276,6 +276,7 @@ static void note_stranger(const struct session *s, struct str args)
 	size_t n = 0;
 	bool is_address = command_rcpt(args, found, RCPT_LIST_MAX, &n) == ARGS_OK && n > 0;
 
+	err_set(&detail, "to let it in: mfdrelay allow %s --name NAME", s->peer_text);
 	strangers_note(s->env->strangers, &s->peer, s->helo, transaction_sender(s->mail),
 	    is_address ? found[0].text : "");
 }

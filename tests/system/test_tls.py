@@ -1,5 +1,6 @@
 """TLS on the side of the devices: STARTTLS, TLS from the first octet, old devices, and what is said to those that fail."""
 
+import base64
 import os
 import random
 import re
@@ -385,6 +386,24 @@ def test_required_is_content_with_the_tls_that_tls_min_lets_in(make_relay, sim, 
                            "-cipher", "ALL:@SECLEVEL=0"], input="MAIL FROM:<printer@contoso.com>\nQUIT\n", capture_output=True,
                           text=True, timeout=60).stdout
     assert "250 2.1.0" in said and "530" not in said
+
+
+def test_a_login_that_needs_tls_is_not_taken_where_old_tls_is_let_in(make_relay, sim, pairs):
+    modern = free_port()
+    relay = make_relay(sim, start=False, tls=named(pairs), devices=[
+        {"name": "lan", "address": "127.0.0.1", "auth_requires_tls": True},
+        {"name": "erp", "user": "erp", "password": harness.password_hash(PASSWORD)}])
+    relay.settings["listen"] = [{"address": "127.0.0.1", "port": relay.port, "tls": "offered", "tls_min": "1.0"},
+                                {"address": "127.0.0.1", "port": modern, "tls": "offered"}]
+    relay.start()
+    wait_made(relay)
+    login = b"AUTH PLAIN " + base64.b64encode(b"\0erp\0" + PASSWORD.encode()) + b"\r\n"
+    with starttls(relay.port, ssl._create_unverified_context()) as s:
+        assert b"AUTH" not in talk(s, b"EHLO x\r\n")
+        assert talk(s, login).startswith(b"538 5.7.11 lan: a port or address whose tls_min is 1.2 or later is needed")
+    with starttls(modern, trusting(pairs)) as s:
+        assert b"AUTH LOGIN PLAIN" in talk(s, b"EHLO x\r\n")
+        assert talk(s, login).startswith(b"235")
 
 
 def extension(number, body):
