@@ -115,7 +115,7 @@ crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so $(BUILD)/record.
 
 torture: export TORTURE := 1
 torture: crash $(BUILD)/clock.so
-	$(call run_pytest,tests/system/test_abuse.py)
+	$(call run_pytest,tests/system/test_abuse.py tests/system/test_content.py)
 
 check: unit system crash
 
