@@ -433,6 +433,23 @@ def sslv2_hello(version, suites):
 WITHOUT = "this device can only be served without TLS"
 LEGACY = 'tls_min = "1.0"; in the entry of lan in devices'
 
+def test_what_an_old_device_says_counts_as_said_in_plain_text(make_relay, sim, pairs):
+    """Where TLS 1.0 is let in, whoever is on the wire can ask for it: no login that needs TLS, whatever the version was."""
+    relay = make_relay(sim, start=False, tls=named(pairs), devices=[
+        {"name": "erp", "user": "erp", "password": harness.password_hash(PASSWORD), "auth_requires_tls": True},
+        {"name": "old", "address": ["127.0.0.2"], "tls_min": "1.0"}, {"name": "lan", "address": ["127.0.0.1"]}])
+    relay.start()
+    wait_made(relay)
+    for source, code in (("127.0.0.2", b"538 "), ("127.0.0.1", b"334 ")):
+        with connect(relay.port, source=source) as plain:
+            assert plain.recv(1000).startswith(b"220 ")
+            assert talk(plain, b"STARTTLS\r\n").startswith(b"220 ")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            with context.wrap_socket(plain) as s:
+                assert talk(s, b"AUTH LOGIN\r\n").startswith(code), source
+
+
 # Rows of the table of hellos: what is sent, whether the legacy and the modern context answer it, and the advice for the latter.
 HELLOS = {
     "SSL 3.0 only": (client_hello(0x0300, [RSA_CBC], record=0x0300), False, False, WITHOUT),
