@@ -186,7 +186,7 @@ const struct trouble_row trouble_rows[] = {
 	    "The message could not be read from the spool.",
 	    "Look at the spool's disk, and at the message's file in queue/; it is tried again."}},
     {AT(ROAD_TOO_LARGE), NULL,
-	{"message-too-large", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
+	{"message-too-large", OUTCOME_N, ACTOR_DEVICE, BY_RETRY,
 	    "The message is larger than the SIZE that the upstream offers.",
 	    "Scan at a lower resolution, or in several parts."}},
     {AT(ROAD_NO_ROUTE), NULL,

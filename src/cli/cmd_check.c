@@ -118,7 +118,9 @@ static void print_routes(const struct config *config)
 		printf("%-10s ", i == 0 ? "routes" : "");
 		for (size_t j = 0; j < route->recipient_count; j++)
 			printf("%s%s", j == 0 ? "" : ", ", route->recipients[j]);
-		printf(" -> %s\n", config->upstreams[route->via[0]].name);
+		for (size_t j = 0; j < route->via_count; j++)
+			printf("%s%s", j == 0 ? " -> " : ", else ", config->upstreams[route->via[j]].name);
+		putchar('\n');
 	}
 }
 

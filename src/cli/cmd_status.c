@@ -63,6 +63,19 @@ static void print_window(const json_t *window)
 		    text_of(window, "waits_for"), number_of(window, "wait_s"));
 }
 
+/* Those that do not go by the first of their upstreams. */
+static void print_detour(const json_t *route)
+{
+	const char *first = json_string_value(json_array_get(json_object_get(route, "via"), 0));
+	const char *recipients = json_string_value(json_array_get(json_object_get(route, "recipients"), 0));
+	const char *now = text_of(route, "now");
+	char text[400];
+
+	if (first != NULL && recipients != NULL && strcmp(first, now) != 0)
+		printf("route      %s: by %s now, in place of %s\n",
+		    terminal_text(text, sizeof text, recipients, sizeof text), now, first);
+}
+
 static void print_upstream(const json_t *upstream)
 {
 	char text[700];
@@ -140,6 +153,8 @@ static void print_status(const json_t *status)
 	print_queue(json_object_get(status, "queue"));
 	json_array_foreach(json_object_get(status, "upstreams"), i, item)
 		print_upstream(item);
+	json_array_foreach(json_object_get(status, "routes"), i, item)
+		print_detour(item);
 	json_array_foreach(json_object_get(status, "expiries"), i, item)
 		printf("expires    upstream %s: %s\n", text_of(item, "upstream"), text_of(item, "text"));
 	json_array_foreach(json_object_get(status, "alarms"), i, item)

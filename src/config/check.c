@@ -214,11 +214,11 @@ static void check_route(const struct config *config, const struct source *source
 	for (size_t i = 0; i < route->recipient_count; i++)
 		check_pattern(source, source_at(source, "routes.[%zu].recipients", index),
 		    "routes.recipients", route->recipients[i]);
-	if (route->via_count > 1)
-		source_warn(source, via,
-		    "routes.via: this version sends by the first upstream only (\"%s\"); the others wait for "
-		    "a later one",
-		    config->upstreams[route->via[0]].name);
+	for (size_t i = 0; i < route->via_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (route->via[i] == route->via[j])
+				source_warn(source, via, "routes.via names \"%s\" twice; remove one",
+				    config->upstreams[route->via[i]].name);
 	if (route->via_count == 0 || !takes_all(route))
 		return;
 	for (size_t i = 0; i < route->via_count; i++) {

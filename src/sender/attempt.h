@@ -30,6 +30,7 @@ struct attempt {
 	int64_t begun_ms;		/* monotonic */
 	bool not_begun;			/* the connection was lost before the upstream answered anything: as if never tried */
 	bool dropped;			/* and it was new: that is the road's trouble */
+	bool perhaps_taken;		/* the connection was lost between the content's end and the answer to it */
 	bool own_trouble;		/* what looks like the road's trouble is this message's: it waits for itself (class T) */
 	char reply[FAILURE_TEXT_MAX];	/* the upstream's last 250 */
 };

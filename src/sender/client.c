@@ -73,6 +73,7 @@ void client_fail(struct client *c, const struct failure *why)
 		 * one that it drops at the first command says that it takes no mail now. */
 		c->attempt->not_begun =
 		    c->state == ST_PREPARE || (c->state == ST_ENVELOPE && c->answered == 0);
+		c->attempt->perhaps_taken = c->state == ST_FINAL;
 		c->attempt->dropped = c->attempt->not_begun && c->attempts == 1;
 		client_not_proved(c, why);
 		attempt_fail(c->attempt, why, false);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "sender/attempt.h"
+#include "sender/detour.h"
 #include "sender/follow.h"
 #include "sender/queue.h"
 #include "sender/report.h"
@@ -161,6 +162,29 @@ static bool try_in_halves(const struct verdict *v, const struct failure *failure
 	return true;
 }
 
+static const struct route *route_of(const struct verdict *v)
+{
+	int route = config_route(v->delivery->config, v->to);
+
+	return route < 0 ? NULL : &v->delivery->config->routes[route];
+}
+
+/* Another upstream of the route may take it, and has it at once. Returns false where there is none left. */
+static bool pass_on(const struct verdict *v, struct recipient_state *recipient, const struct failure *failure)
+{
+	const struct config *config = v->delivery->config;
+	const struct route *route = route_of(v);
+
+	if (route == NULL || !detour_has_other(config, route, recipient, v->attempt->road))
+		return false;
+	state_add_refusal(recipient, v->upstream);
+	recipient->waited_ms += v->attempt->owner->forced ? 0 : recipient->wait_ms;
+	recipient->wait_ms = recipient->next_ms = 0;
+	state_set_reason(recipient, v->upstream, failure->text);
+	log_result(v, LOG_LEVEL_WARNING, "passed-on", failure, 0);
+	return true;
+}
+
 /* Returns whether the state has changed. */
 static bool apply_failure(
     const struct verdict *v, struct recipient_state *recipient, const struct failure *failure)
@@ -170,6 +194,9 @@ static bool apply_failure(
 
 	bool is_own = (is_roads && v->attempt->own_trouble) || failure->cause->hold.of_recipient;
 
+	/* What would be the road's trouble, were it not this message's alone, need not be another road's. */
+	if (is_roads && v->attempt->own_trouble && pass_on(v, recipient, failure))
+		return true;
 	switch (is_own ? OUTCOME_T : outcome) {
 	case OUTCOME_T:
 		/* The rest of a long list goes in the next transaction, at once. */
@@ -177,7 +204,11 @@ static bool apply_failure(
 			return false;
 		mark_deferred(v, recipient, failure);
 		return true;
-	case OUTCOME_N: /* no further upstream of the route is tried in this version */
+	case OUTCOME_N:
+		if (pass_on(v, recipient, failure))
+			return true;
+		mark_failed(v, recipient, failure);
+		return true;
 	case OUTCOME_P:
 		if (failure->cause->hold.first_s == IN_HALVES && try_in_halves(v, failure))
 			return false;
@@ -221,6 +252,8 @@ static bool apply(struct delivery *delivery, struct attempt *attempt)
 		verdict.to = envelope->recipients[result->index];
 		if (result->failure != NULL) {
 			attempt->owner->cause = result->failure->cause;
+			if (attempt->perhaps_taken && result->accepted)
+				state_set_perhaps_taken(&state->recipients[result->index], verdict.upstream);
 			changed =
 			    apply_failure(&verdict, &state->recipients[result->index], result->failure) ||
 			    changed;

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "sender/attempt.h"
+#include "sender/detour.h"
 #include "sender/scheduler.h"
 
 /* Open files kept between planning and sending: a message that goes out at once is opened once. */
@@ -30,6 +31,7 @@ struct queue {
 	void *settle_arg;
 	struct message_line unread;
 	size_t unread_count, held_count;
+	struct detours detours;
 	size_t *recipient_limits; /* by road, of a message; 0: any number */
 };
 
@@ -210,11 +212,24 @@ static unsigned no_road(const struct queue *queue)
 	return (unsigned)queue->config->upstream_count;
 }
 
-static unsigned road_of(const struct queue *queue, const char *recipient)
+/* The route of the message's recipient i, or NULL. */
+static const struct route *route_of(const struct queue *queue, const struct message *message, size_t i)
 {
-	int route = config_route(queue->config, recipient);
+	int route = config_route(queue->config, spool_envelope(message->held)->recipients[i]);
 
-	return route < 0 ? no_road(queue) : (unsigned)queue->config->routes[route].via[0];
+	return route < 0 ? NULL : &queue->config->routes[route];
+}
+
+/* By the message's own view of the roads: it changes only while nothing of the message is under way, so that no recipient is
+ * taken by two. */
+static unsigned road_of(const struct queue *queue, const struct message *message, size_t i)
+{
+	const struct route *route = route_of(queue, message, i);
+
+	if (route == NULL)
+		return no_road(queue);
+	return detour_road(
+	    queue->config, route, &spool_state(message->held)->recipients[i], &message->detours);
 }
 
 /* What is left of the wait: the wall clock tells how much has passed, and cannot make it longer than it was.
@@ -286,6 +301,28 @@ static void log_no_route(const struct message *message, const char *recipient)
 	    kv_str("cause", why.cause->cause), kv_str("remedy", why.cause->remedy));
 }
 
+/* A road whose hold is over is shown one message, the first that would go by it, before the others return. */
+static void view_roads(struct queue *queue, struct message *message)
+{
+	const struct state *state = spool_state(message->held);
+	struct detours tried = queue->detours;
+
+	message->detours = queue->detours;
+	tried.down &= ~tried.probing;
+	for (size_t i = 0; tried.probing != 0 && i < state->count; i++) {
+		const struct recipient_state *recipient = &state->recipients[i];
+		const struct route *route = route_of(queue, message, i);
+		if (route == NULL || recipient->status != RECIPIENT_PENDING ||
+		    wait_left_ms(message, recipient) > 0)
+			continue;
+		unsigned road = detour_road(queue->config, route, recipient, &tried);
+		if ((tried.probing & ROAD_BIT(road)) != 0 && scheduler_ready(queue->scheduler, road) == 0) {
+			message->detours.down &= ~ROAD_BIT(road);
+			return;
+		}
+	}
+}
+
 /* Recipients pending become parts whose due time stands in timer.key for now. */
 static void make_parts(struct queue *queue, struct message *message, int64_t now_ms)
 {
@@ -296,11 +333,15 @@ static void make_parts(struct queue *queue, struct message *message, int64_t now
 	for (size_t i = 0; i < state->count; i++) {
 		if (state->recipients[i].status != RECIPIENT_PENDING)
 			continue;
-		struct part *part = part_on(message, road_of(queue, envelope->recipients[i]));
+		unsigned road = road_of(queue, message, i);
+		struct part *part = part_on(message, road);
 		int64_t due_ms = now_ms + wait_left_ms(message, &state->recipients[i]);
 		if (part->road == no_road(queue)) {
 			log_no_route(message, envelope->recipients[i]);
 			due_ms = now_ms + queue->config->retry.max_ms;
+		} else if (detour_has_other(
+			       queue->config, route_of(queue, message, i), &state->recipients[i], road)) {
+			part->may_move = true;
 		}
 		if (due_ms < part->timer.key)
 			part->timer.key = due_ms;
@@ -333,6 +374,7 @@ void queue_plan(struct queue *queue, struct message *message)
 		queue->settle(queue->settle_arg, message);
 		return;
 	}
+	view_roads(queue, message);
 	make_parts(queue, message, now_ms);
 	SLIST_FOREACH(part, &message->parts, of_message) {
 		int64_t due_ms = part->timer.key;
@@ -408,12 +450,53 @@ void queue_revisit(struct queue *queue)
 	}
 }
 
+void queue_set_detours(struct queue *queue, const struct detours *detours)
+{
+	queue->detours = *detours;
+}
+
+/* To the front of those unread, or behind after. */
+static void make_unread_next(struct queue *queue, struct message *message, struct message *after)
+{
+	queue_unplan(queue, message);
+	let_go_if_saved(queue, message);
+	message->stage = MESSAGE_UNREAD;
+	if (after == NULL)
+		TAILQ_INSERT_HEAD(&queue->unread, message, line);
+	else
+		TAILQ_INSERT_AFTER(&queue->unread, after, message, line);
+	queue->unread_count++;
+}
+
+static bool sees_roads_as_they_are(const struct queue *queue, const struct message *message)
+{
+	const struct detours *seen = &message->detours, *now = &queue->detours;
+
+	return seen->down == now->down && seen->lost == now->lost && seen->probing == now->probing;
+}
+
+void queue_reroute(struct queue *queue, unsigned road)
+{
+	struct message *last = NULL;
+
+	for (size_t n = scheduler_ready(queue->scheduler, road); n > 0; n--) {
+		struct part *part = scheduler_take(queue->scheduler, road);
+		struct message *message = part->message;
+		if (!part->may_move || message->under_way > 0 || sees_roads_as_they_are(queue, message)) {
+			scheduler_add(queue->scheduler, part, 0, 0);
+			continue;
+		}
+		make_unread_next(queue, message, last);
+		last = message;
+	}
+}
+
 /* --- taking --- */
 
 static bool goes_by(const struct queue *queue, const struct message *message, size_t i, unsigned road)
 {
 	return spool_state(message->held)->recipients[i].status == RECIPIENT_PENDING &&
-	       road_of(queue, spool_envelope(message->held)->recipients[i]) == road;
+	       road_of(queue, message, i) == road;
 }
 
 /* That the part became ready says that its first recipients are due, whatever the wall clock has come to show
@@ -475,6 +558,12 @@ static struct attempt *take_part(struct queue *queue, struct part *part, size_t 
 	if (wait_ms > 0) {
 		plan_later(queue, message, wait_ms);
 		return NULL;
+	}
+	/* While nothing of it is under way it may choose anew; the road that takes it is in order. */
+	if (message->under_way == 0) {
+		message->detours = queue->detours;
+		message->detours.down &= ~ROAD_BIT(road);
+		message->detours.lost &= ~ROAD_BIT(road);
 	}
 	struct attempt *attempt = make_attempt(queue, message, road, recipients);
 	if (attempt->count > 0) {

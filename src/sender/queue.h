@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include "sender/detour.h"
 #include "spool/spool.h"
 
 struct attempt;
@@ -33,6 +34,7 @@ struct message {
 		const struct cause *cause;	/* NULL: never */
 		unsigned road, proofs;		/* upstream_proofs() then */
 	} blamed;
+	struct detours detours;		/* the roads in trouble as it was planned by */
 	const struct cause *cause;	/* why its last attempt did not deliver it to all; NULL: none since this sender's start */
 	struct spool_message *held;	/* owned at the moment, or NULL */
 	SLIST_HEAD(, part) parts;
@@ -56,6 +58,13 @@ bool queue_read_one(struct queue *queue);
 
 /* Messages that had no road or could not be read, and have waited for that long enough, are unread again. */
 void queue_revisit(struct queue *queue);
+
+/* The roads in trouble: what is planned from now on goes round them. */
+void queue_set_detours(struct queue *queue, const struct detours *detours);
+
+/* Have the messages that stand ready on a road read and planned anew, before all others, if they could go by another and were
+ * planned while other roads were in trouble than now. */
+void queue_reroute(struct queue *queue, unsigned road);
 
 /* The next attempt for a road, of at most so many recipients (1 or more), or NULL. */
 struct attempt *queue_take(struct queue *queue, unsigned road, size_t recipients);

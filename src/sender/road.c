@@ -82,3 +82,16 @@ bool road_alarm(const struct road *road, int64_t now_ms)
 		return false;
 	return needs_a_person(&road->why) || now_ms - road->trouble_since_ms >= ROAD_ALARM_MS;
 }
+
+bool road_is_down(const struct road *road, int64_t now_ms)
+{
+	if (road->health == ROAD_OPEN)
+		return false;
+	return road->why.cause->outcome != OUTCOME_S || road->wait_ms > ROAD_SLOW_MS ||
+	       now_ms - road->trouble_since_ms > ROAD_SLOW_MS;
+}
+
+bool road_is_lost(const struct road *road, int64_t now_ms)
+{
+	return road_is_down(road, now_ms) && now_ms - road->trouble_since_ms >= ROAD_LOST_MS;
+}

@@ -34,6 +34,15 @@ bool road_usable(struct road *road, int64_t now_ms);
 /* End a hold now, at a person's wish: the next connection is a probe. */
 void road_release(struct road *road);
 
+/* Whether mail had better go another way: it is in trouble, and not only asked to slow down for some minutes. From its hold on
+ * until a message has gone through. */
+#define ROAD_SLOW_MS 600000
+bool road_is_down(const struct road *road, int64_t now_ms);
+
+/* Whether it has been down for so long that what it perhaps has is sent another way. */
+#define ROAD_LOST_MS 3600000
+bool road_is_lost(const struct road *road, int64_t now_ms);
+
 /* Whether a person must look: class C, or trouble for ROAD_ALARM_MS. */
 bool road_alarm(const struct road *road, int64_t now_ms);
 

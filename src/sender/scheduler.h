@@ -28,6 +28,7 @@ struct part {
 	unsigned device;		/* who shares */
 	unsigned recipients;		/* that it takes from the share */
 	bool is_ready;
+	bool may_move;			/* the queue's: some of it could go by another road */
 };
 
 /* One line for each road, shared by devices 0 to devices - 1. The caller frees with scheduler_free. */

@@ -23,6 +23,7 @@
 #include "sender/config_resolver.h"
 #include "sender/control.h"
 #include "sender/delivery.h"
+#include "sender/failover.h"
 #include "sender/expiries.h"
 #include "sender/follow.h"
 #include "sender/queue.h"
@@ -56,6 +57,7 @@ struct sender {
 	struct scheduler *scheduler;
 	struct queue *queue;
 	struct delivery *delivery;
+	struct failover *failover;
 	struct sizes *sizes;
 	struct unknown *unknown;
 	struct follow *follow;
@@ -162,6 +164,15 @@ static void on_upstream_size(void *arg, unsigned road, uint64_t bytes)
 	sizes_learn(s->sizes, road, bytes);
 }
 
+/* Before what an attempt has brought back is judged: it is planned anew then. */
+static void on_upstream_changed(void *arg)
+{
+	struct sender *s = arg;
+
+	failover_note(s->failover);
+	pump_soon(s);
+}
+
 static void on_upstream_open(void *arg)
 {
 	pump_soon(arg);
@@ -195,7 +206,8 @@ static void on_pump(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	if (s->draining)
 		return;
-	scheduler_advance(s->scheduler, clock_mono_ms());
+	bool any_due = scheduler_advance(s->scheduler, clock_mono_ms());
+	failover_move(s->failover, any_due);
 	queue_revisit(s->queue);
 	for (int i = 0; i < READ_PER_ROUND && more && any_hungry(s); i++)
 		more = queue_read_one(s->queue);
@@ -333,6 +345,7 @@ static json_t *status_of(const struct sender *s)
 	    .scheduler = s->scheduler,
 	    .upstreams = s->upstreams,
 	    .spool = s->spool,
+	    .detours = failover_detours(s->failover),
 	    .drain_left_ms = worker_drain_left_ms(s->worker),
 	};
 
@@ -373,6 +386,7 @@ static int start_upstreams(struct sender *s, struct err *err)
 	    .done = on_attempt_done,
 	    .idle = on_upstream_idle,
 	    .size = on_upstream_size,
+	    .changed = on_upstream_changed,
 	    .open = on_upstream_open,
 	};
 	s->upstreams = xcalloc(s->config->upstream_count, sizeof(struct upstream *));
@@ -422,6 +436,7 @@ static int start_parts(struct sender *s, struct err *err)
 	s->scheduler =
 	    scheduler_new((unsigned)s->config->upstream_count + 1, (unsigned)s->config->device_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
+	s->failover = failover_new(s->config, s->queue, s->upstreams);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
 	s->follow = follow_new();
 	delivery_set_follow(s->delivery, s->follow);
@@ -514,6 +529,7 @@ static void stop(void *state)
 		spool_flush(s->spool);
 		windows_finish(s->windows);
 	}
+	failover_free(s->failover);
 	delivery_free(s->delivery);
 	follow_free(s->follow);
 	queue_free(s->queue);

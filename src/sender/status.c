@@ -7,6 +7,7 @@
 #include "base/counters.h"
 #include "config/config.h"
 #include "sender/expiries.h"
+#include "sender/detour.h"
 #include "sender/queue.h"
 #include "sender/scheduler.h"
 #include "sender/upstream.h"
@@ -142,6 +143,33 @@ static void add_credential_alarm(json_t *alarms, const struct upstream *upstream
 			upstream_config_of(upstream)->name, why->cause->cause, why->cause->remedy));
 }
 
+static json_t *texts_json(char *const *texts, size_t n)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, json_string(texts[i]));
+	return array;
+}
+
+/* Which way the mail of each route takes now. */
+static json_t *routes_json(const struct config *config, const struct detours *detours)
+{
+	json_t *routes = json_array();
+
+	for (size_t i = 0; i < config->route_count; i++) {
+		const struct route *route = &config->routes[i];
+		json_t *via = json_array();
+		for (size_t j = 0; j < route->via_count; j++)
+			json_array_append_new(via, json_string(config->upstreams[route->via[j]].name));
+		json_array_append_new(
+		    routes, json_pack("{s:o, s:o, s:s}", "recipients",
+				texts_json(route->recipients, route->recipient_count), "via", via, "now",
+				config->upstreams[detour_road(config, route, NULL, detours)].name));
+	}
+	return routes;
+}
+
 static void add_alarms(json_t *alarms, struct upstream *const *upstreams, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -209,6 +237,7 @@ json_t *status_json(const struct status_view *view)
 	    "counters", counters_json(counters), "queue", queue_json(&counts, view->spool), "upstreams",
 	    roads, "alarms", alarms);
 	json_object_set_new(status, "expiries", expiries_json(config, alarms));
+	json_object_set_new(status, "routes", routes_json(config, view->detours));
 	add_ending(status, alarms, view->drain_left_ms);
 	return status;
 }

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 struct config;
+struct detours;
 struct counters;
 struct queue;
 struct scheduler;
@@ -21,10 +22,12 @@ struct status_view {
 	const struct scheduler *scheduler;
 	struct upstream *const *upstreams;
 	struct spool *spool;
+	const struct detours *detours;
 	int64_t drain_left_ms;		/* how long this sender may still go on to finish what it has begun; -1: it is not ending */
 };
 
 /* {"ok":true, "version":.., "started":.., "config":{..}, "workers":{..}, "counters":{..}, "queue":{..}, "upstreams":[..],
+ * "routes":[..],
  * "alarms":[..], "expiries":[..]}, with "ends_within_s" where the sender is ending: the caller frees it. Each alarm is one sentence for a
  * person. */
 json_t *status_json(const struct status_view *view);

@@ -71,14 +71,24 @@ static void on_hold_end(evutil_socket_t fd, short what, void *cookie)
 	(void)fd;
 	(void)what;
 	/* libevent counts from the time its round began: a timer may fire some ms before its time by the clock. */
-	if (road_usable(&u->road, clock_mono_ms()))
+	if (road_usable(&u->road, clock_mono_ms())) {
+		u->owner->changed(u->owner->arg);
 		u->owner->open(u->owner->arg);
-	else
+	} else
 		timer_set(u->hold_end, u->road.held_until_ms - clock_mono_ms() + 1);
 }
 
 /* The alarm is raised once for a trouble: at error level, and shown by status until a message has gone
  * through. */
+static void log_hold(const struct upstream *u, const struct failure *why, int64_t now_ms, int64_t ms)
+{
+	log_event(road_alarm(&u->road, now_ms) ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
+	    kv_str("upstream", u->config->name), kv_str("class", outcome_name(why->cause->outcome)),
+	    kv_str("reason", why->cause->name), kv_str("cause", why->cause->cause),
+	    kv_str("who_acts", actor_words(why->cause->actor)), kv_str("remedy", why->cause->remedy),
+	    kv_str("text", why->text), kv_i64("for_ms", ms));
+}
+
 int64_t upstream_hold(struct upstream *u, const struct failure *why)
 {
 	int64_t now_ms = clock_mono_ms();
@@ -91,13 +101,9 @@ int64_t upstream_hold(struct upstream *u, const struct failure *why)
 	timer_set(u->hold_end, ms);
 	if (why->cause->outcome == OUTCOME_S)
 		u->window->single_until_ms = now_ms + ms + SINGLE_MS;
-	if (was_held)
-		return ms;
-	log_event(road_alarm(&u->road, now_ms) ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
-	    kv_str("upstream", u->config->name), kv_str("class", outcome_name(why->cause->outcome)),
-	    kv_str("reason", why->cause->name), kv_str("cause", why->cause->cause),
-	    kv_str("who_acts", actor_words(why->cause->actor)), kv_str("remedy", why->cause->remedy),
-	    kv_str("text", why->text), kv_i64("for_ms", ms));
+	if (!was_held)
+		log_hold(u, why, now_ms, ms);
+	u->owner->changed(u->owner->arg);
 	return ms;
 }
 
@@ -108,6 +114,7 @@ void upstream_proved(struct upstream *u)
 	if (road_proved(&u->road)) {
 		evtimer_del(u->hold_end);
 		log_event(LOG_LEVEL_NOTICE, "road-open", kv_str("upstream", u->config->name));
+		u->owner->changed(u->owner->arg);
 	}
 }
 
@@ -122,6 +129,7 @@ void upstream_release(struct upstream *u)
 		token_retry_now(u->settings.tokens);
 	u->token_retried = false;
 	road_release(&u->road);
+	u->owner->changed(u->owner->arg);
 	upstream_pump(u);
 }
 

@@ -33,6 +33,7 @@ struct upstream_owner {
 	void (*done)(void *arg, struct attempt *attempt);	/* concluded; the owner's again. Called from the loop */
 	void (*idle)(void *arg, unsigned road);				/* the last connection has ended */
 	void (*size)(void *arg, unsigned road, uint64_t bytes);		/* it has said how large a message it takes; 0: any */
+	void (*changed)(void *arg);				/* the health of a road has changed: so may the way that mail takes */
 	void (*open)(void *arg);					/* a hold is over: work may be read and taken again */
 };
 
