@@ -418,11 +418,52 @@ static void explain_topics(struct finding *finding, const char *text)
 		add(finding, &topic_taken_causes[i], true, text, end);
 }
 
+/* --- names of entries --- */
+
+struct name_search {
+	struct finding *finding;
+	struct str name;
+	const char *from, *end; /* what it is read from */
+};
+
+static void add_if_named(void *arg, const char *subject, const struct cause *cause, const char *told_as)
+{
+	struct name_search *search = arg;
+
+	(void)subject;
+	(void)told_as;
+	if (str_eq(search->name, cause->name))
+		add(search->finding, cause, true, search->from, search->end);
+}
+
+/* As the log has them (reason=send-as-denied), where they say more than the reply does; or a name by itself. */
+static void explain_names(struct finding *finding, const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+	struct name_search search = {.finding = finding};
+	const char *at = text + strspn(text, " \n\r\t");
+
+	search.name = (struct str){at, strspn(at, letters)};
+	search.from = at;
+	search.end = at + search.name.n;
+	if (search.end[strspn(search.end, " \n\r\t")] == '\0')
+		catalogue_each(add_if_named, &search);
+	for (int i = 0; i < CODES_MAX && (at = strstr(at, "reason=")) != NULL; i++) {
+		search.from = at;
+		at += strlen("reason=");
+		search.name = (struct str){at, strspn(at, letters)};
+		search.end = at + strcspn(at, "\n");
+		catalogue_each(add_if_named, &search);
+	}
+}
+
 size_t explain(const char *text, struct explanation *out)
 {
 	struct finding finding = {out, 0};
 
-	explain_anchors(&finding, text, read_anchor);
+	explain_names(&finding, text);
+	if (finding.count == 0)
+		explain_anchors(&finding, text, read_anchor);
 	if (finding.count == 0)
 		explain_troubles(&finding, text);
 	if (finding.count == 0)

@@ -1,5 +1,5 @@
 /* What a text that somebody pastes means: a reply, a log line, an answer of the login host, a message of curl or OpenSSL, a whole
- * report of non-delivery, or a question. */
+ * report of non-delivery, the name of an entry, or a question. */
 #ifndef MFDRELAY_CATALOGUE_EXPLAIN_H
 #define MFDRELAY_CATALOGUE_EXPLAIN_H
 

@@ -195,13 +195,15 @@ static const struct reply_row rows[] = {
 
     /* What no row above knows. */
     {{{.code = 4}}, {"unlisted-temporary", OUTCOME_T, ACTOR_NOBODY, BY_RETRY,
-			"The upstream asks to try again later.", "Nothing, it is tried again."}},
+			"The upstream asks to try again later; the catalogue does not know this reply.",
+			"Nothing, it is tried again; if it lasts, do as its words say."}},
     {{{.code = 5, .phases = BEFORE_MAIL}},
 	{"unlisted-before-mail", OUTCOME_C, ACTOR_RELAY, PROBE,
-	    "The upstream refuses the connection or the sign-in.",
+	    "The upstream refuses the connection or the sign-in; the catalogue does not know this reply.",
 	    "Do as its reply says; check host, kind and credential of this upstream."}},
     {{{.code = 5}}, {"unlisted-permanent", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
-			"The upstream refuses the message.", "Do as its reply says."}},
+			"The upstream refuses the message; the catalogue does not know this reply.",
+			"Do as its reply says."}},
 };
 
 const struct reply_table mail_replies = {
