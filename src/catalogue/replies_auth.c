@@ -71,6 +71,15 @@ static const struct reply_row rows[] = {
 	    "A policy of the tenant refuses the sign-in; the reply's own words say which.",
 	    "Look at the account's or app's sign-in log: Entra admin centre > Monitoring > Sign-in logs."}},
 
+    /* The token, where the code says more than that it was refused. */
+    {{{.code = 5, .enhanced = "5.7.142-143"}, {.code = 5, .fragment = "token has expired|token will expire"}},
+	{"token-stale", OUTCOME_A, ACTOR_RELAY, PROBE, "The token has ended, or is about to.",
+	    "Nothing, a new one is fetched; if it stays, set the relay's clock right (timedatectl)."}},
+    {{{.enhanced = "5.7.144"}}, {"app-permission-missing", OUTCOME_C, ACTOR_ENTRA, PROBE,
+				    "The app lacks the permission that this road needs.",
+				    "Entra admin centre > App registrations > API permissions: add Office "
+				    "365 Exchange Online > Mail.Send, then grant admin consent."}},
+
     /* A refused user and password. */
     {{{.code = 535, .from = HVE, .phases = AT(PHASE_PASSWORD), .enhanced = "5.7.3"}},
 	{"hve-password-refused", OUTCOME_C, ACTOR_EXCHANGE, RARE_PROBE,
@@ -93,7 +102,7 @@ static const struct reply_row rows[] = {
 	    "the account may still sign in by password, else give this upstream oauth. It is tried rarely "
 	    "until then, because wrong passwords lock the account."}},
 
-    /* The token, and what it may do. */
+    /* A refused token, and what it may do. */
     {{{.code = 535, .from = HVE, .enhanced = "5.7.3"}},
 	{"hve-token-refused", OUTCOME_A, ACTOR_EXCHANGE, PROBE,
 	    "High Volume Email does not accept token and account together.",
@@ -115,13 +124,6 @@ static const struct reply_row rows[] = {
 	    "app registration); SMTP.SendAsApp has admin consent; Add-MailboxPermission <mailbox> -User "
 	    "<object id> -AccessRights FullAccess was run; mailbox is the primary address. New rights can "
 	    "take two hours."}},
-    {{{.code = 5, .enhanced = "5.7.142-143"}, {.code = 5, .fragment = "token has expired|token will expire"}},
-	{"token-stale", OUTCOME_A, ACTOR_RELAY, PROBE, "The token has ended, or is about to.",
-	    "Nothing, a new one is fetched; if it stays, set the relay's clock right (timedatectl)."}},
-    {{{.enhanced = "5.7.144"}}, {"app-permission-missing", OUTCOME_C, ACTOR_ENTRA, PROBE,
-				    "The app lacks the permission that this road needs.",
-				    "Entra admin centre > App registrations > API permissions: add Office "
-				    "365 Exchange Online > Mail.Send, then grant admin consent."}},
     {{{.enhanced = "5.5.124"}},
 	{"hve-mailbox-wrong", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The address given as mailbox is not a valid High Volume Email account.",

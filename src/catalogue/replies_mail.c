@@ -108,12 +108,12 @@ static const struct reply_row rows[] = {
 	    "The recipient must make room."}},
 
     /* Sizes. */
-    {{{.code = 5, .from = HVE, .enhanced = "5.2.3|5.3.4"}},
+    {{{.code = 5, .from = HVE, .enhanced = "5.2.3|5.3.4", .fragment = "!header size"}},
 	{"hve-message-too-large", OUTCOME_N, ACTOR_DEVICE, BY_RETRY,
 	    "The message is larger than High Volume Email takes (10 MB).",
 	    "Scan at a lower resolution, or let an upstream of kind submission stand behind it in the "
 	    "route."}},
-    {{{.code = 5, .from = ACS, .enhanced = "5.2.3|5.3.4"}},
+    {{{.code = 5, .from = ACS, .enhanced = "5.2.3|5.3.4", .fragment = "!header size"}},
 	{"acs-message-too-large", OUTCOME_N, ACTOR_DEVICE, BY_RETRY,
 	    "The message is larger than Azure Communication Services takes (10 MB).",
 	    "Scan at a lower resolution; a limit of 30 MB is granted by a support request in the Azure "
