@@ -479,13 +479,23 @@ static void on_tls_ready(struct session *s)
 		enter(s, S_COMMAND);
 }
 
+/* Which limit it was: as deadline_of has it. */
+static const char *idle_reply(const struct session *s)
+{
+	unsigned idle_ms = s->env->config->limits.idle_ms;
+
+	if (s->env->crowded && idle_ms > CROWDED_IDLE_MS)
+		return "421 4.4.2 Idle for 30 seconds while limits.sessions are nearly used up, closing";
+	if (s->commands == 0 && idle_ms > FIRST_COMMAND_MS)
+		return "421 4.4.2 No command for 60 seconds, closing";
+	return "421 4.4.2 Idle for too long (limits.idle), closing";
+}
+
 static void end_idle(struct session *s)
 {
-	const char *reply = s->env->crowded
-				? "421 4.4.2 Idle for too long (limits.sessions are nearly used up), closing"
-				: "421 4.4.2 Idle for too long (limits.idle), closing";
+	const char *reply = idle_reply(s);
 
-	lost(s, "limits.idle");
+	lost(s, "idle");
 	log_closed(s, LOG_LEVEL_INFO, reply);
 	answer(s, reply);
 }

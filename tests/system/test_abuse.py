@@ -138,6 +138,15 @@ def test_a_trickle_inside_data_ends_by_its_rate_and_a_page_turner_may_go_on(sim,
     pages.close()
 
 
+def test_who_says_nothing_first_has_a_minute(sim, make_relay):
+    relay = make_relay(sim, clock=True)
+    with raw(relay) as silent, raw(relay) as spoken:
+        assert talk(spoken, b"NOOP\r\n").startswith(b"250 ")
+        relay.clock.forward(61)
+        assert b"No command for 60 seconds" in closed_with(silent, b"421 4.4.2 ")
+        assert talk(spoken, b"NOOP\r\n").startswith(b"250 ")
+
+
 def test_where_most_sessions_are_taken_the_idle_ones_make_room(sim, make_relay):
     """Above 80 % until 70 %: of nine sessions of ten two must go."""
     relay = make_relay(sim, clock=True, limits={"sessions": 10, "sessions_per_address": 10})
