@@ -29,7 +29,8 @@ static void forget_old(int64_t now_us)
 	while (old < count && all[old].time_us <= now_us - DAY_US)
 		old++;
 	count -= old;
-	memmove(all, all + old, count * sizeof(*all));
+	if (old > 0)
+		memmove(all, all + old, count * sizeof(*all));
 }
 
 /* What the user has sent since then: messages, or recipients. */
