@@ -28,6 +28,8 @@ static void forget_old(int64_t now_us)
 
 	while (old < count && all[old].time_us <= now_us - DAY_US)
 		old++;
+	if (old == 0)
+		return;
 	count -= old;
 	if (old > 0)
 		memmove(all, all + old, count * sizeof(*all));
