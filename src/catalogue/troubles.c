@@ -165,6 +165,19 @@ const struct trouble_row trouble_rows[] = {
 	{"secret-unusable", OUTCOME_C, ACTOR_RELAY, PROBE, "The file of a secret can not be used.",
 	    "Do as the text says; the file should belong to root, its group be the daemon's, its mode "
 	    "0640."}},
+    {AT(ROAD_IDENTITY), NULL,
+	{"identity-refused", OUTCOME_C, ACTOR_ENTRA, PROBE,
+	    "The identity service of this machine gives no token.",
+	    "Give the machine a managed identity (Azure portal > the VM > Identity > On; several: name one "
+	    "as "
+	    "oauth.client_id), and that identity the right to send; with Azure Arc the relay's user must be "
+	    "in the group "
+	    "himds."}},
+    {AT(ROAD_IDENTITY_BUSY), NULL,
+	{"identity-busy", OUTCOME_T, ACTOR_NOBODY, BY_RETRY,
+	    "The identity service of this machine asks to come again "
+	    "later.",
+	    "Nothing, it is asked again; if it lasts, see that service's own log."}},
     {AT(ROAD_SIGN_IN), NULL,
 	{"sign-in-missing", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "Nobody has signed in for this upstream, or the refresh token can't be read.",

@@ -100,8 +100,10 @@ static void print_upstream(const struct upstream_config *upstream, const char *t
 	    upstream->host == NULL ? "MX of " : "", upstream_name(upstream), (unsigned)upstream->port,
 	    tls[upstream->tls]);
 	if (upstream->oauth != NULL)
-		printf("OAuth as %s in %s", upstream->user != NULL ? upstream->user : upstream->mailbox,
-		    upstream->oauth->tenant);
+		printf("OAuth as %s %s %s", upstream->user != NULL ? upstream->user : upstream->mailbox,
+		    upstream->oauth->tenant != NULL ? "in" : "by",
+		    upstream->oauth->tenant != NULL ? upstream->oauth->tenant
+						    : oauth_grant_names[upstream->oauth->grant]);
 	else if (upstream->certificate != NULL)
 		printf("certificate %s", upstream->certificate);
 	else if (upstream->user != NULL)

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "config/expiry.h"
 #include "config/files.h"
+#include "config/schema.h"
 #include "config/source.h"
 #include "config/values.h"
 
@@ -28,6 +29,13 @@ struct subject {
 static const config_setting_t *at(const struct subject *s, const char *key)
 {
 	return source_at(s->source, "upstreams.[%zu].oauth.%s", s->index, key);
+}
+
+static bool has(const struct subject *s, const char *key)
+{
+	const config_setting_t *oauth = source_at(s->source, "upstreams.[%zu].oauth", s->index);
+
+	return config_setting_get_member(oauth, key) != NULL;
 }
 
 static bool is_one_of(const char *text, const char *const *words)
@@ -56,10 +64,17 @@ static void check_tenant(const struct subject *s, const char *tenant)
 
 static void check_authority(const struct subject *s, const char *url)
 {
-	static const char scheme[] = "https://";
-	const char *host = url + sizeof scheme - 1;
+	bool is_machine = s->oauth->grant == GRANT_MANAGED_IDENTITY || s->oauth->grant == GRANT_AZURE_ARC;
+	const char *scheme = is_machine ? "http://" : "https://";
+	const char *host = url + strlen(scheme);
 
-	if (strncasecmp(url, scheme, sizeof scheme - 1) != 0)
+	if (strncasecmp(url, scheme, strlen(scheme)) != 0 && is_machine)
+		source_error(s->source, at(s, "authority"),
+		    "upstreams.oauth.authority = \"%.64s\": the identity service of this machine speaks "
+		    "http://, at an "
+		    "address that no other machine can have",
+		    url);
+	else if (strncasecmp(url, scheme, strlen(scheme)) != 0)
 		source_error(s->source, at(s, "authority"),
 		    "upstreams.oauth.authority = \"%.64s\": the secret goes there, so it must begin with "
 		    "https://",
@@ -188,6 +203,21 @@ static void check_proofs(const struct subject *s, const struct upstream_config *
 	expiry_each(upstream, warn_of_expiry, &copy);
 }
 
+/* Whom a token is for: an app of a tenant, or this machine, whose identity has both by itself. */
+static void check_app(const struct subject *s, const char *key, const char *value)
+{
+	bool is_machine = s->oauth->grant == GRANT_MANAGED_IDENTITY || s->oauth->grant == GRANT_AZURE_ARC;
+	bool is_choice = s->oauth->grant == GRANT_MANAGED_IDENTITY && strcmp(key, "client_id") == 0;
+
+	if (!is_machine && value == NULL && !has(s, key))
+		source_error(s->source, at(s, key), "upstreams.oauth.%s is missing; add it: %s", key,
+		    schema_find("upstreams.oauth", key)->help);
+	else if (is_machine && !is_choice && value != NULL)
+		source_warn(s->source, at(s, key),
+		    "upstreams.oauth.%s has no effect with grant = \"%s\"; remove it", key,
+		    oauth_grant_names[s->oauth->grant]);
+}
+
 static void check_scope(const struct subject *s, const char *scope)
 {
 	size_t n = strlen(scope);
@@ -210,6 +240,8 @@ void check_oauth(const struct source *source, const struct upstream_config *upst
 	const struct oauth_config *oauth = upstream->oauth;
 	const struct subject subject = {source, reader, oauth, index}, *s = &subject;
 
+	check_app(s, "tenant", oauth->tenant);
+	check_app(s, "client_id", oauth->client_id);
 	if (oauth->tenant != NULL)
 		check_tenant(s, oauth->tenant);
 	if (oauth->client_id != NULL && !value_is_guid(oauth->client_id))

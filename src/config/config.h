@@ -96,13 +96,13 @@ struct app_credential {
 #define CONFIG_UNSET UINT_MAX
 
 /* How a token is had: by the app itself, for a person who has signed in, or from the machine it runs on. */
-enum oauth_grant { GRANT_CLIENT_CREDENTIALS, GRANT_DEVICE_CODE };
+enum oauth_grant { GRANT_CLIENT_CREDENTIALS, GRANT_DEVICE_CODE, GRANT_MANAGED_IDENTITY, GRANT_AZURE_ARC };
 
 struct oauth_config {
 	enum oauth_grant grant;
-	char *authority;	/* login base URL without a trailing slash, https */
-	char *tenant;
-	char *client_id;
+	char *authority;	/* base URL without a trailing slash: https, the login host's; or http, this machine's identity service */
+	char *tenant;		/* NULL with an identity of the machine */
+	char *client_id;	/* may be NULL with one */
 	struct app_credential credential;	/* of client_credentials */
 	struct app_credential *next;	/* tried where the first is refused; NULL: none */
 	char *scope;

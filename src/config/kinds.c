@@ -111,7 +111,7 @@ bool mx_is_genuine(const struct upstream_config *upstream, const char *host)
 	return false;
 }
 
-const char *cloud_authority(enum cloud cloud)
+const char *grant_authority(enum oauth_grant grant, enum cloud cloud)
 {
 	static const char *const authorities[CLOUD_COUNT] = {
 	    [CLOUD_WORLDWIDE] = "https://login.microsoftonline.com",
@@ -120,5 +120,14 @@ const char *cloud_authority(enum cloud cloud)
 	    [CLOUD_CHINA] = "https://login.partner.microsoftonline.cn",
 	};
 
+	switch (grant) {
+	case GRANT_MANAGED_IDENTITY:
+		return "http://169.254.169.254";
+	case GRANT_AZURE_ARC:
+		return "http://localhost:40342";
+	case GRANT_CLIENT_CREDENTIALS:
+	case GRANT_DEVICE_CODE:
+		break;
+	}
 	return authorities[cloud];
 }

@@ -35,7 +35,7 @@ const struct kind *kind_of(enum upstream_kind kind);
  * whole labels, so that neither "x.mx.microsoft.com" nor "evil-mail.protection.outlook.com" are. */
 bool mx_is_genuine(const struct upstream_config *upstream, const char *host);
 
-/* The login host's base URL. */
-const char *cloud_authority(enum cloud cloud);
+/* The base URL of the login host, or of the machine's identity service. */
+const char *grant_authority(enum oauth_grant grant, enum cloud cloud);
 
 #endif

@@ -600,7 +600,7 @@ static void fill_upstream(struct upstream_config *upstream)
 	fill_identity(upstream);
 	if (oauth == NULL)
 		return;
-	fill_text(&oauth->authority, cloud_authority(upstream->cloud));
+	fill_text(&oauth->authority, grant_authority(oauth->grant, upstream->cloud));
 	fill_text(&oauth->scope, oauth->grant == GRANT_DEVICE_CODE ? kind->user_scope[upstream->cloud]
 								   : kind->scope[upstream->cloud]);
 	size_t n = strlen(oauth->authority);

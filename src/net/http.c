@@ -37,8 +37,13 @@ struct http_request {
 	http_fn *fn;
 	void *arg;
 	char *url, *ca_file;
+	bool is_local, is_get;
+	char *proxy, *proxy_user; /* "http://host:port"; NULL: none */
+	struct secret proxy_password;
 	char *host; /* of the URL, without brackets */
 	unsigned short port;
+	char *reached_host; /* whose name is looked up here: the proxy's, or host */
+	unsigned short reached_port;
 	int64_t start_ms;
 	struct secret form;
 	struct resolver_query *query; /* NULL: answered */
@@ -50,6 +55,7 @@ struct http_request {
 	bool too_large, unproved;
 	int status;
 	long retry_after_s;
+	char *challenge;
 	char why[512];
 	char curl_error[CURL_ERROR_SIZE];
 	LIST_ENTRY(http_request) next;
@@ -82,6 +88,8 @@ static void end_transfer(struct http_request *request)
 /* The transfer has ended, and it is on no list. */
 static void free_request(struct http_request *request)
 {
+	for (struct curl_slist *header = request->headers; header != NULL; header = header->next)
+		explicit_bzero(header->data, strlen(header->data));
 	curl_slist_free_all(request->headers);
 	curl_slist_free_all(request->resolved);
 	event_free(request->deliver);
@@ -90,6 +98,11 @@ static void free_request(struct http_request *request)
 	curl_free(request->host);
 	free(request->url);
 	free(request->ca_file);
+	free(request->reached_host);
+	free(request->proxy);
+	free(request->proxy_user);
+	secret_free(&request->proxy_password);
+	free(request->challenge);
 	free(request);
 }
 
@@ -98,6 +111,7 @@ static void on_deliver(evutil_socket_t fd, short what, void *cookie)
 	struct http_request *request = cookie;
 	struct http_answer answer = {.status = request->status,
 	    .retry_after_s = request->retry_after_s,
+	    .challenge = request->challenge,
 	    .unproved = request->unproved};
 
 	(void)fd;
@@ -140,6 +154,26 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *cookie)
 	return n;
 }
 
+/* What the proxy has answered to CONNECT. Returns whether it refused. */
+static bool explain_proxy(struct http_request *request)
+{
+	long status = 0;
+
+	if (request->proxy == NULL ||
+	    curl_easy_getinfo(request->easy, CURLINFO_HTTP_CONNECTCODE, &status) != CURLE_OK || status < 300)
+		return false;
+	if (status == 407)
+		snprintf(request->why, sizeof request->why,
+		    "the proxy %s wants a login, or another one (407); correct oauth.proxy_user and "
+		    "oauth.proxy_password",
+		    request->proxy);
+	else
+		snprintf(request->why, sizeof request->why,
+		    "the proxy %s opens no tunnel to %s:%u (%ld); let it, or correct oauth.proxy",
+		    request->proxy, request->host, request->port, status);
+	return true;
+}
+
 static void explain(struct http_request *request, CURLcode code)
 {
 	const char *detail = request->curl_error[0] != '\0' ? request->curl_error : curl_easy_strerror(code);
@@ -147,11 +181,14 @@ static void explain(struct http_request *request, CURLcode code)
 	char *why = request->why;
 	size_t size = sizeof request->why;
 
+	if (explain_proxy(request))
+		return;
 	if (request->too_large)
 		snprintf(why, size, "the answer of %s is larger than %d octets, not a token's", host,
 		    HTTP_BODY_MAX);
 	else if (code == CURLE_COULDNT_CONNECT)
-		snprintf(why, size, "can't connect to %s: %s", host, detail);
+		snprintf(why, size, "can't connect to %s%s: %s", request->proxy != NULL ? "the proxy " : "",
+		    request->reached_host, detail);
 	else if (code == CURLE_OPERATION_TIMEDOUT)
 		snprintf(why, size, "%s gave no answer in time: %s", host, detail);
 	else if (code == CURLE_PEER_FAILED_VERIFICATION)
@@ -180,6 +217,9 @@ static void on_transfer_end(struct http_request *request, CURLcode code)
 		set_answer(request, 0);
 		return;
 	}
+	struct curl_header *challenge;
+	if (curl_easy_header(request->easy, "WWW-Authenticate", 0, CURLH_HEADER, -1, &challenge) == CURLHE_OK)
+		request->challenge = xstrdup(challenge->value);
 	/* Seconds, of both forms of the header. */
 	curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after);
 	if (retry_after > 0)
@@ -292,8 +332,10 @@ static bool set_request(struct http_request *request)
 	request->headers = curl_slist_append(request->headers, "Accept: application/json");
 	request->headers = curl_slist_append(request->headers, "Expect:");
 	return CURL_OK(curl_easy_setopt(easy, CURLOPT_URL, request->url)) &&
-	       CURL_OK(curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->form.bytes)) &&
-	       CURL_OK(curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->form.n)) &&
+	       (request->is_get ||
+		   (CURL_OK(curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->form.bytes)) &&
+		       CURL_OK(curl_easy_setopt(
+			   easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->form.n)))) &&
 	       CURL_OK(curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers)) &&
 	       CURL_OK(curl_easy_setopt(easy, CURLOPT_USERAGENT, "mfdrelay/" MFDRELAY_VERSION)) &&
 	       CURL_OK(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1)) &&
@@ -309,14 +351,31 @@ static bool set_request(struct http_request *request)
 	       CURL_OK(curl_easy_setopt(easy, CURLOPT_PRIVATE, request));
 }
 
-/* To whom it may go: the verified host of the URL, whatever the environment says of proxies. */
+/* The config's, or none: whatever the environment says. */
+static bool set_proxy(struct http_request *request)
+{
+	CURL *easy = request->easy;
+
+	if (request->proxy == NULL)
+		return CURL_OK(curl_easy_setopt(easy, CURLOPT_PROXY, ""));
+	return CURL_OK(curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy)) &&
+	       CURL_OK(curl_easy_setopt(easy, CURLOPT_NOPROXY, "")) &&
+	       CURL_OK(curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L)) &&
+	       CURL_OK(curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L)) &&
+	       (request->proxy_user == NULL ||
+		   (CURL_OK(curl_easy_setopt(easy, CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC)) &&
+		       CURL_OK(curl_easy_setopt(easy, CURLOPT_PROXYUSERNAME, request->proxy_user)) &&
+		       CURL_OK(
+			   curl_easy_setopt(easy, CURLOPT_PROXYPASSWORD, request->proxy_password.bytes))));
+}
+
+/* To whom it may go: the verified host of the URL. */
 static bool set_security(struct http_request *request)
 {
 	CURL *easy = request->easy;
 
-	return CURL_OK(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https")) &&
-	       CURL_OK(curl_easy_setopt(easy, CURLOPT_PROXY, "")) &&
-	       CURL_OK(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L)) &&
+	return CURL_OK(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->is_local ? "http" : "https")) &&
+	       set_proxy(request) && CURL_OK(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L)) &&
 	       CURL_OK(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L)) &&
 	       CURL_OK(curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2)) &&
 	       CURL_OK(curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L)) &&
@@ -335,9 +394,10 @@ static void set_resolved(struct http_request *request, const struct net_address 
 	char host[INET6_ADDRSTRLEN];
 	size_t used;
 
-	if (strchr(request->host, ':') != NULL)
+	if (strchr(request->reached_host, ':') != NULL)
 		return;
-	used = (size_t)snprintf(line, sizeof line, "%.400s:%u:", request->host, request->port);
+	used =
+	    (size_t)snprintf(line, sizeof line, "%.400s:%u:", request->reached_host, request->reached_port);
 	for (size_t i = 0; i < n; i++) {
 		bool v6 = addresses[i].address.ss_family == AF_INET6;
 		sockaddr_host(host, sizeof host, (const struct sockaddr *)&addresses[i].address);
@@ -362,6 +422,26 @@ static bool begin_transfer(struct http_request *request)
 	return false;
 }
 
+/* Loopback or link-local. */
+static bool is_of_this_machine(const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+	uint32_t host = ntohl(v4->sin_addr.s_addr);
+
+	if (address->ss_family == AF_INET)
+		return host >> 24 == 127 || host >> 16 == 0xa9fe;
+	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) || IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr);
+}
+
+static bool are_allowed(const struct http_request *request, const struct net_address *addresses, size_t n)
+{
+	for (size_t i = 0; request->is_local && i < n; i++)
+		if (!is_of_this_machine(&addresses[i].address))
+			return false;
+	return true;
+}
+
 static void on_resolved(void *cookie, const struct net_address *addresses, size_t n, const char *why)
 {
 	struct http_request *request = cookie;
@@ -369,6 +449,12 @@ static void on_resolved(void *cookie, const struct net_address *addresses, size_
 	request->query = NULL;
 	if (n == 0) {
 		snprintf(request->why, sizeof request->why, "%s", why);
+		set_answer(request, 0);
+		return;
+	}
+	if (!are_allowed(request, addresses, n)) {
+		snprintf(request->why, sizeof request->why,
+		    "%.300s: not on this machine, so a token would come unprotected", request->host);
 		set_answer(request, 0);
 		return;
 	}
@@ -387,7 +473,7 @@ static bool read_url(struct http_request *request)
 	char *scheme = NULL, *host = NULL, *port = NULL;
 	bool good = url != NULL && curl_url_set(url, CURLUPART_URL, request->url, 0) == CURLUE_OK &&
 		    curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-		    strcasecmp(scheme, "https") == 0 &&
+		    strcasecmp(scheme, request->is_local ? "http" : "https") == 0 &&
 		    curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK && host[0] != '\0' &&
 		    curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK;
 
@@ -402,8 +488,8 @@ static bool read_url(struct http_request *request)
 		}
 		request->host = host;
 	} else {
-		snprintf(
-		    request->why, sizeof request->why, "%.300s: not an https URL with a host", request->url);
+		snprintf(request->why, sizeof request->why, "%.300s: not an %s URL with a host", request->url,
+		    request->is_local ? "http" : "https");
 		curl_free(host);
 	}
 	curl_free(scheme);
@@ -412,8 +498,32 @@ static bool read_url(struct http_request *request)
 	return good;
 }
 
-struct http_request *http_post(struct http *http, const char *url, const char *ca_file,
-    const struct secret *form, http_fn *fn, void *arg)
+static void copy_call(struct http_request *request, const struct http_call *call)
+{
+	request->url = xstrdup(call->url);
+	request->ca_file = call->ca_file != NULL ? xstrdup(call->ca_file) : NULL;
+	request->is_local = call->local;
+	request->is_get = call->form == NULL;
+	if (call->form != NULL)
+		secret_set(&request->form, (struct str){call->form->bytes, call->form->n});
+	if (call->header != NULL)
+		request->headers = curl_slist_append(request->headers, call->header);
+	if (call->secret_header != NULL)
+		request->headers = curl_slist_append(request->headers, call->secret_header->bytes);
+	if (call->proxy == NULL)
+		return;
+	request->proxy = xasprintf(strchr(call->proxy->host, ':') != NULL ? "http://[%s]:%u" : "http://%s:%u",
+	    call->proxy->host, call->proxy->port);
+	request->reached_host = xstrdup(call->proxy->host);
+	request->reached_port = call->proxy->port;
+	if (call->proxy->user != NULL) {
+		request->proxy_user = xstrdup(call->proxy->user);
+		secret_set(&request->proxy_password,
+		    (struct str){call->proxy->password->bytes, call->proxy->password->n});
+	}
+}
+
+struct http_request *http_send(struct http *http, const struct http_call *call, http_fn *fn, void *arg)
 {
 	struct http_request *request = xcalloc(1, sizeof *request);
 
@@ -421,16 +531,19 @@ struct http_request *http_post(struct http *http, const char *url, const char *c
 	request->fn = fn;
 	request->arg = arg;
 	request->start_ms = clock_mono_ms();
-	request->url = xstrdup(url);
-	request->ca_file = ca_file != NULL ? xstrdup(ca_file) : NULL;
-	secret_set(&request->form, (struct str){form->bytes, form->n});
+	copy_call(request, call);
 	request->deliver = event_new(http->base, -1, 0, on_deliver, request);
 	LIST_INSERT_HEAD(&http->requests, request, next);
-	if (read_url(request))
-		request->query =
-		    resolver_lookup(http->resolver, request->host, request->port, on_resolved, request);
-	else
+	if (!read_url(request)) {
 		set_answer(request, 0);
+		return request;
+	}
+	if (request->proxy == NULL) {
+		request->reached_host = xstrdup(request->host);
+		request->reached_port = request->port;
+	}
+	request->query = resolver_lookup(
+	    http->resolver, request->reached_host, request->reached_port, on_resolved, request);
 	return request;
 }
 

@@ -43,7 +43,8 @@ static void post(struct device_login *login, const char *path, struct secret *fo
 {
 	char *url = xasprintf("%s/%s/oauth2/v2.0/%s", login->oauth->authority, login->oauth->tenant, path);
 
-	login->request = http_post(login->http, url, login->oauth->ca, form, fn, login);
+	const struct http_call call = {.url = url, .ca_file = login->oauth->ca, .form = form};
+	login->request = http_send(login->http, &call, fn, login);
 	secret_free(form);
 	free(url);
 }

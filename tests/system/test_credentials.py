@@ -1,13 +1,17 @@
 """How the relay proves itself to the login host: each kind of credential against the simulator, which verifies it for real."""
 
+import http.server
+import json
 import os
 import shutil
 import socket
 import subprocess
+import threading
 
 import pytest
 
-from harness import DAY, free_port, make_mail, wait_until
+from harness import CLIENT_ID, DAY, free_port, make_mail, wait_until
+from test_sim import post_token
 
 
 def openssl(*arguments, **options):
@@ -132,6 +136,77 @@ def test_an_end_that_is_near_is_said_at_start_and_once_a_day(sim, make_relay, tm
     assert int(relay.wait_event("credential-expires", 3)[-1]["days"]) < 7
     assert " ERROR sender credential-expires" in relay.log()
     assert relay.cli("status").returncode == 2
+
+
+class IdentityService(http.server.ThreadingHTTPServer):
+    """What answers at 169.254.169.254 in an Azure VM: tokens of the simulator's, numbers as strings. busy: so often it asks to
+    come again first; gone: there is no identity."""
+
+    def __init__(self, sim):
+        super().__init__(("127.0.0.1", 0), IdentityHandler)
+        self.sim, self.busy, self.gone, self.asked = sim, 0, False, []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class IdentityHandler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        service = self.server
+        service.asked.append(self.path)
+        if self.headers["Metadata"] != "true":
+            return self.answer(400, {"error": "invalid_request", "error_description": "Required metadata header not specified"})
+        if service.gone:
+            return self.answer(400, {"error": "invalid_request", "error_description": "Identity not found"})
+        if service.busy:
+            service.busy -= 1
+            return self.answer(429, {"error": "too_many_requests"})
+        answer = json.loads(post_token(service.sim)[2])
+        self.answer(200, {key: str(value) for key, value in answer.items()} | {"resource": "https://outlook.office365.com/"})
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def identity(sim):
+    service = IdentityService(sim)
+    yield service
+    service.shutdown()
+    service.server_close()
+
+
+def by_machine(identity, grant="managed_identity", **more):
+    return {"client_secret": None, "tenant": None, "client_id": None, "ca": None, "grant": grant,
+            "authority": f"http://localhost:{identity.server_address[1]}", **more}
+
+
+def test_a_managed_identity_gets_a_token_though_its_service_is_busy_at_first(sim, make_relay, identity):
+    identity.busy = 1
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(identity, client_id=CLIENT_ID))]
+    relay.start()
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    assert identity.asked == ["/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2F"
+                              f"outlook.office365.com%2F&client_id={CLIENT_ID}"] * 2
+    assert [e["name"] for e in relay.events("token-failed")] == ["identity-busy"]
+
+
+def test_a_machine_without_an_identity_is_told_what_to_give_it(sim, make_relay, identity):
+    identity.gone = True
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(identity))]
+    relay.start()
+    relay.send(make_mail())
+    held = relay.wait_event("road-held")[0]
+    assert "Identity not found" in held["text"] and "managed identity" in held["remedy"]
+    identity.gone = False
+    relay.cli("queue", "retry", "all", check=True)
+    sim.wait_messages(1)
 
 
 def free_pair_of_ports():

@@ -202,7 +202,8 @@ static struct http_request *post(
 
 	snprintf(url, sizeof url, "https://%s:%u%s", host, port, path);
 	secret_set(&form, str_of("grant_type=client_credentials&client_secret=geheim"));
-	struct http_request *request = http_post(http, url, ca_path, &form, on_answer, result);
+	struct http_request *request = http_send(
+	    http, &(struct http_call){.url = url, .ca_file = ca_path, .form = &form}, on_answer, result);
 	secret_free(&form); /* they have a copy */
 	assert_int_equal(result->calls, 0);
 	return request;
@@ -318,14 +319,18 @@ static void what_can_not_be_reached(void **state)
 {
 	static const struct {
 		const char *label, *url, *want;
+		bool local;
 	} rows[] = {
-	    {"no such host", "https://missing.test/", "missing.test: there is no host of that name"},
-	    {"nobody listens", "https://127.0.0.1:9/", "can't connect to 127.0.0.1: "},
-	    {"plain HTTP is refused", "http://login.test/", "http://login.test/: not an https URL"},
-	    {"so is a file", "file:///etc/passwd", "file:///etc/passwd: not an https URL"},
-	    {"no URL", "login.test", "login.test: not an https URL"},
+	    {"a service of this machine that is on another", "http://192.0.2.1/",
+		"192.0.2.1: not on this machine", true},
+	    {"one that wants TLS", "https://127.0.0.1/", "https://127.0.0.1/: not an http URL", true},
+	    {"no such host", "https://missing.test/", "missing.test: there is no host of that name", false},
+	    {"nobody listens", "https://127.0.0.1:9/", "can't connect to 127.0.0.1: ", false},
+	    {"plain HTTP is refused", "http://login.test/", "http://login.test/: not an https URL", false},
+	    {"so is a file", "file:///etc/passwd", "file:///etc/passwd: not an https URL", false},
+	    {"no URL", "login.test", "login.test: not an https URL", false},
 	    {"a host that is not ASCII", "https://l\xc3\xb6gin.test/",
-		"https://l\xc3\xb6gin.test/: not an https URL"},
+		"https://l\xc3\xb6gin.test/: not an https URL", false},
 	};
 
 	(void)state;
@@ -333,7 +338,10 @@ static void what_can_not_be_reached(void **state)
 		struct result result = {0};
 		struct secret form;
 		secret_set(&form, str_of("a=b"));
-		http_post(http, rows[i].url, ca_file, &form, on_answer, &result);
+		http_send(http,
+		    &(struct http_call){
+			.url = rows[i].url, .ca_file = ca_file, .form = &form, .local = rows[i].local},
+		    on_answer, &result);
 		secret_free(&form);
 		assert_int_equal(result.calls, 0);
 		wait_for(&result, 15000);

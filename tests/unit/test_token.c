@@ -23,7 +23,9 @@
 #include "config/config.h"
 #include "net/http.h"
 #include "sender/token.h"
+#include "sender/refresh_store.h"
 #include "sender/token_answer.h"
+#include "sender/token_identity.h"
 
 /* Fakes
  * ---------------------------------------------------------------------------------------------------------
@@ -54,7 +56,8 @@ struct http_request {
 
 static struct {
 	struct http_request *open;
-	char url[200], form[1000];
+	char url[200], form[1000], header[200];
+	bool local, proxied;
 	unsigned posts, cancels;
 } wire;
 
@@ -71,16 +74,19 @@ void http_free(struct http *http)
 	(void)http;
 }
 
-struct http_request *http_post(struct http *http, const char *url, const char *ca_file,
-    const struct secret *form, http_fn *fn, void *arg)
+struct http_request *http_send(struct http *http, const struct http_call *call, http_fn *fn, void *arg)
 {
 	(void)http;
-	(void)ca_file;
 	assert_null(wire.open); /* one fetch in flight */
 	wire.open = xcalloc(1, sizeof *wire.open);
 	*wire.open = (struct http_request){fn, arg};
-	snprintf(wire.url, sizeof wire.url, "%s", url);
-	snprintf(wire.form, sizeof wire.form, "%.*s", (int)form->n, form->bytes);
+	snprintf(wire.url, sizeof wire.url, "%s", call->url);
+	snprintf(wire.form, sizeof wire.form, "%s", call->form != NULL ? call->form->bytes : "");
+	snprintf(wire.header, sizeof wire.header, "%s%s%s", call->header != NULL ? call->header : "",
+	    call->secret_header != NULL ? "|" : "",
+	    call->secret_header != NULL ? call->secret_header->bytes : "");
+	wire.local = call->local;
+	wire.proxied = call->proxy != NULL;
 	wire.posts++;
 	return wire.open;
 }
@@ -836,6 +842,129 @@ static void a_federated_token_goes_out_as_the_assertion(void **state)
 	assert_string_equal(a.token, "tok-1");
 }
 
+static void be_a_machine(struct fixture *f, enum oauth_grant grant)
+{
+	f->oauth = (struct oauth_config){.grant = grant,
+	    .authority = (char *)"http://localhost:40342",
+	    .scope = (char *)"https://outlook.office365.com/.default"};
+}
+
+static void a_managed_identity_is_asked_for_on_this_machine(void **state)
+{
+	struct fixture *f = *state;
+	struct asker a = {0};
+
+	be_a_machine(f, GRANT_MANAGED_IDENTITY);
+	ask(f, &a);
+	run_loop(f);
+	assert_string_equal(wire.url,
+	    "http://localhost:40342/metadata/identity/oauth2/"
+	    "token?api-version=2018-02-01&resource=https%3A%2F%2Foutlook.office365.com%2F");
+	assert_string_equal(wire.header, "Metadata: true");
+	assert_string_equal(wire.form, "");
+	assert_true(wire.local);
+	answer(404, "", 0);
+	run_loop(f);
+	assert_string_equal(a.cause, "identity-busy");
+	pass_seconds(1);
+	ask(f, &a);
+	run_loop(f);
+	answer(400, "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}", 0);
+	run_loop(f);
+	assert_string_equal(a.cause, "identity-refused");
+	pass_seconds(60);
+	ask(f, &a);
+	run_loop(f);
+	answer(200, "{\"access_token\":\"tok-1\",\"expires_in\":\"86399\",\"token_type\":\"Bearer\"}", 0);
+	assert_string_equal(a.token, "tok-1");
+}
+
+static void arc_is_shown_what_its_challenge_names(void **state)
+{
+	struct fixture *f = *state;
+	struct asker a = {0};
+	char path[80], challenge[120];
+
+	snprintf(path, sizeof path, "%s/1234.key", f->folder);
+	snprintf(challenge, sizeof challenge, "Basic realm=%s", path);
+	write_file(path, "of-the-agent", 0600);
+	arc_token_folder = f->folder;
+	be_a_machine(f, GRANT_AZURE_ARC);
+	ask(f, &a);
+	run_loop(f);
+	assert_non_null(strstr(wire.url, "api-version=2020-06-01&resource="));
+	answer_with(&(struct http_answer){.status = 401, .body = str_of(""), .challenge = challenge});
+	assert_string_equal(wire.header, "Metadata: true|Authorization: Basic of-the-agent");
+	assert_true(wire.local);
+	answer_token("tok-1", 3600);
+	assert_string_equal(a.token, "tok-1");
+	assert_int_equal(wire.posts, 2);
+	assert_false(log_holds(f, "of-the-agent"));
+	unlink(path);
+}
+
+static void arc_gets_no_file_but_its_own(void **state)
+{
+	struct fixture *f = *state;
+	char good[80], other[80], above[120];
+	const char *const wrong[] = {NULL, "", "Basic", "Bearer realm=/x.key",
+	    "Basic realm=", "Basic realm=/etc/passwd", "Basic realm=/var/opt/azcmagent/tokens", other, above};
+	struct secret key;
+	struct err err;
+
+	snprintf(good, sizeof good, "Basic realm=%s/1.key", f->folder);
+	snprintf(other, sizeof other, "Basic realm=%s/secret", f->folder);
+	snprintf(above, sizeof above, "Basic realm=%s/../%s/1.key", f->folder, f->folder + 5);
+	write_file(good + 12, "x", 0600);
+	arc_token_folder = f->folder;
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		if (arc_read_challenge(&key, wrong[i], &err) == 0)
+			fail_msg("%s is taken", wrong[i]);
+	assert_int_equal(arc_read_challenge(&key, good, &err), 0);
+	assert_string_equal(key.bytes, "x");
+	secret_free(&key);
+	unlink(good + 12);
+}
+
+static void a_sign_in_is_used_and_its_new_refresh_token_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct secret token, now;
+	struct asker a = {0};
+	char path[80];
+	int64_t stored_s;
+	struct err err;
+
+	f->oauth.grant = GRANT_DEVICE_CODE;
+	f->oauth.scope = (char *)"https://outlook.office.com/SMTP.Send offline_access";
+	assert_string_equal(asked(f, &a), "sign-in-missing");
+	snprintf(path, sizeof path, "%s/var", f->folder);
+	assert_int_equal(mkdir(path, 0700), 0);
+	secret_set(&token, str_of("0.one"));
+	assert_int_equal(refresh_write(f->folder, "submission", NULL, &token, &err), 0);
+	secret_free(&token);
+	pass_seconds(5);
+	ask(f, &a);
+	run_loop(f);
+	assert_string_equal(wire.form, "grant_type=refresh_token&client_id=11111111-2222&scope=https%3A%2F%"
+				       "2Foutlook.office.com%2FSMTP.Send%20offline_"
+				       "access&refresh_token=0.one");
+	answer(200,
+	    "{\"access_token\":\"tok-1\",\"expires_in\":3599,\"token_type\":\"Bearer\",\"refresh_token\":\"0."
+	    "two\"}",
+	    0);
+	while (a.token[0] == '\0')
+		event_base_loop(f->base, EVLOOP_ONCE);
+	assert_int_equal(refresh_read(&now, &stored_s, f->folder, "submission", &err), 0);
+	assert_string_equal(now.bytes, "0.two"); /* before it was told of */
+	secret_free(&now);
+	assert_false(log_holds(f, "0.one") || log_holds(f, "0.two"));
+	snprintf(path, sizeof path, "%s/var/sign-in.submission", f->folder);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/var", f->folder);
+	rmdir(path);
+}
+
 static void freeing_cancels_everything(void **state)
 {
 	struct fixture *f = *state;
@@ -877,6 +1006,10 @@ int main(void)
 	    CACHE_TEST(when_both_are_refused_the_first_is_what_is_told_of),
 	    CACHE_TEST(trouble_of_the_host_turns_to_no_other_credential),
 	    CACHE_TEST(a_federated_token_goes_out_as_the_assertion),
+	    CACHE_TEST(a_managed_identity_is_asked_for_on_this_machine),
+	    CACHE_TEST(arc_is_shown_what_its_challenge_names),
+	    CACHE_TEST(arc_gets_no_file_but_its_own),
+	    CACHE_TEST(a_sign_in_is_used_and_its_new_refresh_token_kept),
 	    CACHE_TEST(freeing_cancels_everything),
 	};
 
