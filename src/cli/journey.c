@@ -23,10 +23,10 @@ struct journey {
 	const struct config *config;
 	const char *id, *to;
 	int64_t begun_ms, end_ms;
-	size_t shown;			    /* results */
-	int64_t next_try_ms;		    /* monotonic: of the message or its upstream; 0: now */
-	const struct upstream_config *held; /* what was shown as held */
-	int status;			    /* once it is over, else -1 */
+	size_t shown;	     /* results */
+	int64_t next_try_ms; /* monotonic: of the message or its upstream; 0: now */
+	bool shown_held;     /* that it waits for held upstreams */
+	int status;	     /* once it is over, else -1 */
 };
 
 static const char *text_of(const json_t *object, const char *key)
@@ -34,6 +34,11 @@ static const char *text_of(const json_t *object, const char *key)
 	const char *text = json_string_value(json_object_get(object, key));
 
 	return text != NULL ? text : "";
+}
+
+static int64_t next_try_s(const json_t *upstream)
+{
+	return json_integer_value(json_object_get(upstream, "next_try_s"));
 }
 
 static void print_line(const char *what, const char *text)
@@ -65,7 +70,7 @@ static void show_result(struct journey *journey, const json_t *result)
 	double seconds = (double)(clock_mono_ms() - journey->begun_ms) / 1000;
 	char reply[LINE_MAX_BYTES];
 
-	/* The upstream is held for that: look_at_upstream has more to say of it. */
+	/* The upstream is held for that: show_held has more to say of it. */
 	if (strcmp(event, "put-off") == 0)
 		return;
 	printf("%-11s by %s after %.1f s", event, text_of(result, "upstream"), seconds);
@@ -110,37 +115,60 @@ static bool show_results(struct journey *journey, bool go)
 
 /* --- where it waits --- */
 
-/* The first upstream of its route that is not up, in the words of status. */
-static void look_at_upstream(struct journey *journey, const json_t *upstream)
+static const json_t *find_upstream(const json_t *upstreams, const char *name)
 {
-	int route = config_route(journey->config, journey->to);
-	const struct upstream_config *first =
-	    route >= 0 ? &journey->config->upstreams[journey->config->routes[route].via[0]] : NULL;
-	int64_t next_ms = json_integer_value(json_object_get(upstream, "next_try_s")) * 1000;
+	size_t i;
+	json_t *upstream;
 
-	if (first == NULL || strcmp(first->name, text_of(upstream, "name")) != 0)
-		return;
-	if (strcmp(text_of(upstream, "health"), "held") != 0) {
-		journey->held = NULL;
-		return;
+	json_array_foreach(upstreams, i, upstream)
+		if (strcmp(text_of(upstream, "name"), name) == 0)
+			return upstream;
+	return NULL;
+}
+
+/* The upstream of the route that is tried first, as status has it, where all of them are held; else NULL. */
+static const json_t *first_to_be_tried(
+    const struct config *config, const struct route *route, const json_t *upstreams)
+{
+	const json_t *first = NULL;
+
+	for (size_t i = 0; i < route->via_count; i++) {
+		const json_t *upstream = find_upstream(upstreams, config->upstreams[route->via[i]].name);
+		if (upstream == NULL || strcmp(text_of(upstream, "health"), "held") != 0)
+			return NULL;
+		if (first == NULL || next_try_s(upstream) < next_try_s(first))
+			first = upstream;
 	}
+	return first;
+}
+
+static void show_held(struct journey *journey, const json_t *upstream)
+{
+	int64_t next_ms = next_try_s(upstream) * 1000;
+
 	journey->next_try_ms = clock_mono_ms() + next_ms;
-	if (journey->held == first)
+	if (journey->shown_held)
 		return;
-	journey->held = first;
-	printf("%-11s the upstream %s is held after %.1f s\n", "waits", first->name,
+	journey->shown_held = true;
+	printf("%-11s the upstream %s is held after %.1f s\n", "waits", text_of(upstream, "name"),
 	    (double)(clock_mono_ms() - journey->begun_ms) / 1000);
 	print_cause(upstream, "text", next_ms);
 }
 
 static void look_at_upstreams(struct journey *journey)
 {
+	int route = config_route(journey->config, journey->to);
 	json_t *status = ask(journey, json_pack("{s:s}", "command", "status"));
-	size_t i;
-	json_t *upstream;
+	const json_t *held = route < 0 ? NULL
+				       : first_to_be_tried(journey->config, &journey->config->routes[route],
+					     json_object_get(status, "upstreams"));
 
-	json_array_foreach(json_object_get(status, "upstreams"), i, upstream)
-		look_at_upstream(journey, upstream);
+	if (held != NULL)
+		show_held(journey, held);
+	else if (journey->shown_held) {
+		journey->shown_held = false;
+		journey->next_try_ms = 0;
+	}
 	json_decref(status);
 }
 
