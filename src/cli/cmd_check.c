@@ -80,6 +80,16 @@ static void print_devices(const struct config *config)
 	}
 }
 
+static void print_login(const struct upstream_config *upstream)
+{
+	printf("OAuth as %s", upstream->user != NULL ? upstream->user : upstream->mailbox);
+	for (size_t i = 1; i < upstream->mailbox_count; i++)
+		printf(", %s", upstream->mailboxes[i]);
+	printf(" %s %s", upstream->oauth->tenant != NULL ? "in" : "by",
+	    upstream->oauth->tenant != NULL ? upstream->oauth->tenant
+					    : oauth_grant_names[upstream->oauth->grant]);
+}
+
 static void print_window(const struct window_config *window)
 {
 	printf(", %u connection%s", window->connections, window->connections == 1 ? "" : "s");
@@ -100,10 +110,7 @@ static void print_upstream(const struct upstream_config *upstream, const char *t
 	    upstream->host == NULL ? "MX of " : "", upstream_name(upstream), (unsigned)upstream->port,
 	    tls[upstream->tls]);
 	if (upstream->oauth != NULL)
-		printf("OAuth as %s %s %s", upstream->user != NULL ? upstream->user : upstream->mailbox,
-		    upstream->oauth->tenant != NULL ? "in" : "by",
-		    upstream->oauth->tenant != NULL ? upstream->oauth->tenant
-						    : oauth_grant_names[upstream->oauth->grant]);
+		print_login(upstream);
 	else if (upstream->certificate != NULL)
 		printf("certificate %s", upstream->certificate);
 	else if (upstream->user != NULL)

@@ -129,22 +129,30 @@ static void list_one(void *arg, const char *id)
 	state_free(&state);
 }
 
+static void print_window(const char *name, const json_t *window)
+{
+	const char *limit = json_string_value(json_object_get(window, "waits_for"));
+
+	if (limit != NULL)
+		printf("%s waits for its send window: %s; more leaves in %lld s\n", name, limit,
+		    (long long)json_integer_value(json_object_get(window, "wait_s")));
+}
+
 /* What the spool does not know of: mail that waits for a send window, and has not been tried for that reason. */
 static void print_windows(const struct config *config)
 {
 	struct err err = {""};
-	json_t *status = NULL, *upstream;
-	size_t i;
+	json_t *status = NULL, *upstream, *mailbox;
+	size_t i, j;
 
 	if (spool_is_locked(config->spool))
 		status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), &err);
 	json_array_foreach(json_object_get(status, "upstreams"), i, upstream) {
-		const json_t *window = json_object_get(upstream, "window");
-		const char *limit = json_string_value(json_object_get(window, "waits_for"));
-		if (limit != NULL)
-			printf("%s waits for its send window: %s; more leaves in %lld s\n",
-			    json_string_value(json_object_get(upstream, "name")), limit,
-			    (long long)json_integer_value(json_object_get(window, "wait_s")));
+		print_window(json_string_value(json_object_get(upstream, "name")),
+		    json_object_get(upstream, "window"));
+		json_array_foreach(json_object_get(upstream, "mailboxes"), j, mailbox)
+			print_window(json_string_value(json_object_get(mailbox, "mailbox")),
+			    json_object_get(mailbox, "window"));
 	}
 	json_decref(status);
 }

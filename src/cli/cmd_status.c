@@ -76,23 +76,40 @@ static void print_detour(const json_t *route)
 		    terminal_text(text, sizeof text, recipients, sizeof text), now, first);
 }
 
-static void print_upstream(const json_t *upstream)
+/* Why an upstream, or one of its mailboxes, is held. */
+static void print_trouble(const json_t *road)
 {
 	char text[700];
+
+	if (strcmp(text_of(road, "health"), "up") == 0)
+		return;
+	printf("           cause:  %s\n           acts:   %s\n           remedy: %s\n",
+	    text_of(road, "cause"), text_of(road, "who_acts"), text_of(road, "remedy"));
+	printf("           answer: %s\n           next try in %lld s\n",
+	    terminal_text(text, sizeof text, text_of(road, "text"), sizeof text),
+	    number_of(road, "next_try_s"));
+}
+
+static void print_upstream(const json_t *upstream)
+{
+	const json_t *mailboxes = json_object_get(upstream, "mailboxes");
+	json_t *mailbox;
+	size_t i;
 
 	printf("upstream   %s (%s, %s:%lld): %s, %lld of %lld connections, %lld ready, %lld waiting\n",
 	    text_of(upstream, "name"), text_of(upstream, "kind"), text_of(upstream, "host"),
 	    number_of(upstream, "port"), text_of(upstream, "health"), number_of(upstream, "connections"),
 	    number_of(upstream, "connections_max"), number_of(upstream, "ready"),
 	    number_of(upstream, "waiting"));
-	print_window(json_object_get(upstream, "window"));
-	if (strcmp(text_of(upstream, "health"), "up") == 0)
+	json_array_foreach(mailboxes, i, mailbox) {
+		printf("  mailbox  %s: %s\n", text_of(mailbox, "mailbox"), text_of(mailbox, "health"));
+		print_window(json_object_get(mailbox, "window"));
+		print_trouble(mailbox);
+	}
+	if (mailboxes != NULL)
 		return;
-	printf("           cause:  %s\n           acts:   %s\n           remedy: %s\n",
-	    text_of(upstream, "cause"), text_of(upstream, "who_acts"), text_of(upstream, "remedy"));
-	printf("           answer: %s\n           next try in %lld s\n",
-	    terminal_text(text, sizeof text, text_of(upstream, "text"), sizeof text),
-	    number_of(upstream, "next_try_s"));
+	print_window(json_object_get(upstream, "window"));
+	print_trouble(upstream);
 }
 
 /* Why what waits has not gone out, as its last attempt found. */

@@ -263,11 +263,41 @@ static void check_client_certificate(const struct subject *s)
 	check_client_pair(s->source, &place, s->upstream->certificate, s->upstream->key, s->reader);
 }
 
-static void check_mailbox(const struct subject *s)
+static void check_mail_address(const struct subject *s, const char *key, const char *text)
 {
-	const char *mailbox = s->upstream->mailbox;
 	struct address address;
 
+	if (!address_parse(str_of(text), &address) || address_domain(&address)[0] == '\0')
+		source_error(s->source, at(s, key),
+		    "upstreams.%s = \"%.64s\": no mail address; write it as \"scanner@contoso.com\"", key,
+		    text);
+}
+
+static void check_mailboxes(const struct subject *s)
+{
+	char *const *mailboxes = s->upstream->mailboxes;
+
+	if (has(s, "mailbox"))
+		source_error(s->source, at(s, "mailboxes"),
+		    "upstreams.mailboxes stands in place of mailbox; remove one of them");
+	if (!s->has_oauth || logs_in_by_name(s))
+		source_error(s->source, at(s, "mailboxes"),
+		    "upstreams.mailboxes goes with oauth of kind \"submission\" or \"hve\" only; remove it");
+	for (size_t i = 0; i < s->upstream->mailbox_count; i++) {
+		check_mail_address(s, "mailboxes", mailboxes[i]);
+		for (size_t j = 0; j < i; j++)
+			if (strcasecmp(mailboxes[i], mailboxes[j]) == 0)
+				source_error(s->source, at(s, "mailboxes"),
+				    "upstreams.mailboxes lists \"%.64s\" twice; remove one", mailboxes[i]);
+	}
+}
+
+static void check_mailbox(const struct subject *s)
+{
+	if (has(s, "mailboxes")) {
+		check_mailboxes(s);
+		return;
+	}
 	if (s->has_oauth && !has(s, "mailbox") && !logs_in_by_name(s))
 		source_error(s->source, at(s, "oauth"),
 		    "oauth needs the mailbox it logs in to; add mailbox = \"scanner@contoso.com\"; beside "
@@ -275,11 +305,8 @@ static void check_mailbox(const struct subject *s)
 	if (!s->has_oauth && has(s, "mailbox") && !logs_in_by_name(s))
 		source_error(s->source, at(s, "mailbox"),
 		    "upstreams.mailbox goes with oauth only; add oauth, or remove mailbox");
-	if (mailbox != NULL &&
-	    (!address_parse(str_of(mailbox), &address) || address_domain(&address)[0] == '\0'))
-		source_error(s->source, at(s, "mailbox"),
-		    "upstreams.mailbox = \"%.64s\": no mail address; write it as \"scanner@contoso.com\"",
-		    mailbox);
+	if (s->upstream->mailbox != NULL)
+		check_mail_address(s, "mailbox", s->upstream->mailbox);
 }
 
 static void check_tls(const struct subject *s)

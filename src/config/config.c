@@ -290,6 +290,7 @@ static void free_upstream(struct upstream_config *upstream)
 	free(upstream->certificate);
 	free(upstream->key);
 	free(upstream->mailbox);
+	free_texts(upstream->mailboxes, upstream->mailbox_count);
 	free_identity(&upstream->identity);
 	free_oauth(upstream->oauth);
 	free(upstream->user);

@@ -31,6 +31,7 @@ enum sender_rule {
 struct identity_config {
 	enum sender_rule rule;
 	char *address;		/* NULL with SENDER_KEEP only: none */
+	bool is_any_mailbox;	/* not given: it is that one of the upstream's mailboxes that logs in */
 	char **send_as;		/* patterns for address_matches() */
 	size_t send_as_count;
 	char *display_name;	/* of a From that is rewritten, "{device}" stands for the device's name; NULL: its own */
@@ -127,7 +128,9 @@ struct upstream_config {
 	enum upstream_tls tls;
 	char *ca;		/* PEM file; NULL: the system's store */
 	char *certificate, *key;	/* PEM files, shown to the server in the TLS handshake; both NULL: none */
-	char *mailbox;		/* whom mail without a sender is sent as, and the login's name without user; NULL: none */
+	char **mailboxes;	/* those that share its load; none: mailbox alone */
+	size_t mailbox_count;
+	char *mailbox;		/* the first of them; whom mail without a sender is sent as, and the login's name without user; NULL: none */
 	struct oauth_config *oauth;	/* NULL: no OAuth */
 	char *user;		/* the login's name; NULL: none, or mailbox. With oauth for kind acs only */
 	char *password;		/* where it is to be read, as client_secret; NULL exactly where there is oauth or no login */

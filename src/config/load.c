@@ -577,8 +577,10 @@ static void fill_identity(struct upstream_config *upstream)
 
 	if (login == NULL && kind->sender != SENDER_UNSET)
 		login = upstream->user;
-	if (login != NULL && is_mail_address(login))
+	if (login != NULL && is_mail_address(login)) {
+		identity->is_any_mailbox = identity->address == NULL && upstream->mailbox_count > 0;
 		fill_text(&identity->address, login);
+	}
 	if (identity->rule == SENDER_UNSET)
 		identity->rule =
 		    identity->address != NULL && kind->sender != SENDER_UNSET ? kind->sender : SENDER_KEEP;
@@ -589,6 +591,8 @@ static void fill_upstream(struct upstream_config *upstream)
 	const struct kind *kind = kind_of(upstream->kind);
 	struct oauth_config *oauth = upstream->oauth;
 
+	if (upstream->mailbox_count > 0)
+		fill_text(&upstream->mailbox, upstream->mailboxes[0]);
 	fill_text(&upstream->host, kind->host[upstream->cloud]);
 	if (upstream->port == 0)
 		upstream->port = upstream->tls == UPSTREAM_TLS_IMPLICIT ? IMPLICIT_TLS_PORT : kind->port;

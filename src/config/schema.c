@@ -129,6 +129,8 @@ const struct key schema[] = {
 	.help = "a file of CA certificates (PEM) to trust for it, in place of the system's"},
 {"upstreams.mailbox", KEY_TEXT, .max = 320, AT(struct upstream_config, mailbox),
 	.help = "the mailbox that OAuth logs in to"},
+{"upstreams.mailboxes", KEY_TEXTS, .max = 64, MANY(struct upstream_config, mailboxes, mailbox_count),
+	.help = "mailboxes that share its load, in place of mailbox"},
 {"upstreams.sender", KEY_WORD, .fallback = "(by kind)", .min = SENDER_KEEP, .words = sender_rule_names,
 	AT(struct upstream_config, identity.rule), .help = "whether its mail keeps its sender"},
 {"upstreams.sender_address", KEY_TEXT, .fallback = "(the mailbox)", .max = 320, AT(struct upstream_config, identity.address),

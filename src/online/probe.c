@@ -240,7 +240,7 @@ void probe_run(const struct probe *probe, struct findings *findings)
 	} else {
 		run.settings.step = on_step;
 		run.settings.step_arg = &run;
-		client_new(&run.settings, on_client, &run);
+		client_new(&run.settings, NULL, on_client, &run);
 		event_base_dispatch(probe->means->base);
 		judge_end(&run);
 		check_spf(&run);

@@ -27,6 +27,7 @@ struct attempt {
 					   owner nor message. NULL: message is sent */
 	struct recipient_result *recipients;
 	size_t count;
+	size_t lane;			/* the upstream's that carries it */
 	int64_t begun_ms;		/* monotonic */
 	bool not_begun;			/* the connection was lost before the upstream answered anything: as if never tried */
 	bool dropped;			/* and it was new: that is the road's trouble */

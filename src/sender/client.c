@@ -424,11 +424,12 @@ void client_on_conn(void *arg, enum conn_event event)
 
 /* --- for the owner --- */
 
-struct client *client_new(struct client_settings *settings, client_fn *fn, void *arg)
+struct client *client_new(struct client_settings *settings, const char *mailbox, client_fn *fn, void *arg)
 {
 	struct client *c = xcalloc(1, sizeof *c);
 
 	c->settings = settings;
+	c->mailbox = mailbox != NULL ? mailbox : settings->upstream->mailbox;
 	c->fn = fn;
 	c->arg = arg;
 	c->host = upstream_name(settings->upstream);
@@ -465,6 +466,11 @@ bool client_is_idle(const struct client *c)
 bool client_is_stale(const struct client *c)
 {
 	return c->login_end_ms != INT64_MAX && clock_mono_ms() >= c->login_end_ms;
+}
+
+bool client_came_to_login(const struct client *c)
+{
+	return c->step >= CLIENT_AUTH;
 }
 
 bool client_token_was_stale(const struct client *c)

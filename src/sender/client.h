@@ -88,8 +88,8 @@ enum client_event {
 /* From the loop. CLIENT_DONE may come from where the client is still at work: the client is not to be freed there. */
 typedef void client_fn(void *arg, struct client *client, enum client_event event, struct attempt *attempt);
 
-/* Begin to connect, start TLS and log in. */
-struct client *client_new(struct client_settings *settings, client_fn *fn, void *arg);
+/* Begin to connect, start TLS and log in: as mailbox (borrowed), or as the upstream says where it is NULL. */
+struct client *client_new(struct client_settings *settings, const char *mailbox, client_fn *fn, void *arg);
 
 /* Carry an attempt (only after CLIENT_IDLE). It is given back by CLIENT_DONE. */
 void client_send(struct client *client, struct attempt *attempt);
@@ -109,6 +109,9 @@ bool client_is_stale(const struct client *client);
 
 /* Whether the login was refused for a token that had been replaced meanwhile: that says nothing about the new one. */
 bool client_token_was_stale(const struct client *client);
+
+/* Whether it has come as far as to log in: what it is refused from then on is about its mailbox. */
+bool client_came_to_login(const struct client *client);
 
 /* Why the connection ended outside an attempt's fate, or NULL: in order. Valid from CLIENT_ENDED on. */
 const struct failure *client_failure(const struct client *client);

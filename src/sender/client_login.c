@@ -34,9 +34,9 @@ static void send_secret_line(struct client *c, const char *before, const struct 
 	secret_free(&line);
 }
 
-static const char *login_name(const struct upstream_config *upstream)
+static const char *login_name(const struct client *c)
 {
-	return upstream->user != NULL ? upstream->user : upstream->mailbox;
+	return upstream_of(c)->user != NULL ? upstream_of(c)->user : c->mailbox;
 }
 
 static void on_token(void *arg, const struct secret *token, const struct failure *why)
@@ -51,7 +51,7 @@ static void on_token(void *arg, const struct secret *token, const struct failure
 	c->login_end_ms = token_end_ms(c->settings->tokens);
 	secret_set(&c->token, (struct str){token->bytes, token->n});
 	client_proved(c, CLIENT_AUTH);
-	sasl_xoauth2(&c->answers[0], login_name(upstream_of(c)), token);
+	sasl_xoauth2(&c->answers[0], login_name(c), token);
 	client_enter(c, ST_AUTH);
 }
 

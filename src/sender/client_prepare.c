@@ -62,7 +62,8 @@ void client_begin_prepare(struct client *c)
 		client_enter(c, ST_ENVELOPE);
 		return;
 	}
-	c->outgoing = outgoing_new(c->settings->config, c->settings->upstream, c->attempt->message);
+	c->outgoing =
+	    outgoing_new(c->settings->config, c->settings->upstream, c->mailbox, c->attempt->message);
 	go_on(c);
 }
 

@@ -50,6 +50,7 @@ enum client_state {
 
 struct client {
 	struct client_settings *settings;
+	const char *mailbox;		/* whom mail without a sender is sent as, and the login's name without user; NULL: none */
 	client_fn *fn;
 	void *arg;
 	enum client_state state;

@@ -16,6 +16,13 @@ static const struct identity_config *device_rule(const struct identity *identity
 	return identity->device != NULL ? &identity->device->identity : NULL;
 }
 
+const char *identity_own_address(const struct identity *identity)
+{
+	const struct identity_config *rule = &identity->upstream->identity;
+
+	return rule->is_any_mailbox && identity->mailbox != NULL ? identity->mailbox : rule->address;
+}
+
 /* What no answer can ever come to: <root>, <x@localhost>, <x@[10.0.0.5]>, <x.@domain> (devices write them, and
  * Exchange Online refuses them). */
 static bool is_useless(const char *address)
@@ -29,9 +36,9 @@ static bool is_useless(const char *address)
 	       strcasecmp(domain, "localhost.localdomain") == 0 || parsed.text[parsed.at - 1] == '.';
 }
 
-static bool may_stay(const struct identity_config *rule, const char *address)
+static bool may_stay(const struct identity_config *rule, const char *own, const char *address)
 {
-	if (strcasecmp(address, rule->address) == 0)
+	if (strcasecmp(address, own) == 0)
 		return true;
 	for (size_t i = 0; i < rule->send_as_count; i++)
 		if (address_matches(address, rule->send_as[i]))
@@ -39,31 +46,34 @@ static bool may_stay(const struct identity_config *rule, const char *address)
 	return false;
 }
 
-static const char *apply(const struct identity_config *rule, const char *address)
+/* own: the address that takes the place of others, or NULL. */
+static const char *apply(const struct identity_config *rule, const char *own, const char *address)
 {
-	if (rule == NULL || rule->address == NULL)
+	if (own == NULL)
 		return address;
 	if (rule->rule == SENDER_KEEP)
-		return address[0] != '\0' && is_useless(address) ? rule->address : address;
-	if (rule->rule == SENDER_MAP && !is_useless(address) && may_stay(rule, address))
+		return address[0] != '\0' && is_useless(address) ? own : address;
+	if (rule->rule == SENDER_MAP && !is_useless(address) && may_stay(rule, own, address))
 		return address;
-	return rule->address;
+	return own;
 }
 
 const char *identity_address(const struct identity *identity, const char *address)
 {
-	return apply(&identity->upstream->identity, apply(device_rule(identity), address));
+	const struct identity_config *device = device_rule(identity);
+
+	if (device != NULL)
+		address = apply(device, device->address, address);
+	return apply(&identity->upstream->identity, identity_own_address(identity), address);
 }
 
 const char *identity_sender(const struct identity *identity, const char *sender)
 {
-	const struct upstream_config *upstream = identity->upstream;
+	const char *own = identity_own_address(identity);
 
 	if (sender[0] != '\0')
 		return identity_address(identity, sender);
-	return kind_of(upstream->kind)->refuses_null && upstream->identity.address != NULL
-		   ? upstream->identity.address
-		   : sender;
+	return kind_of(identity->upstream->kind)->refuses_null && own != NULL ? own : sender;
 }
 
 bool identity_has_rule(const struct identity *identity)

@@ -10,7 +10,11 @@ struct upstream_config;
 struct identity {
 	const struct device *device;	/* NULL: not known any more, or a report of ours */
 	const struct upstream_config *upstream;
+	const char *mailbox;		/* whom the connection is logged in as; NULL: nobody */
 };
+
+/* The address of the upstream's rule, or NULL. */
+const char *identity_own_address(const struct identity *identity);
 
 /* The address that takes the place of address, in the envelope or in From: address itself (the very pointer) where it stays. "" is
  * nobody, and stays nobody where no rule puts somebody in. The result is borrowed from the config, or address. */

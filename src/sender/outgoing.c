@@ -68,7 +68,7 @@ static const char *stand_in(const struct outgoing *o)
 	if (o->sender[0] != '\0')
 		return o->sender;
 	return device != NULL && device->identity.address != NULL ? device->identity.address
-								  : o->identity.upstream->identity.address;
+								  : identity_own_address(&o->identity);
 }
 
 static void state_facts(struct outgoing *o, const struct config *config)
@@ -91,14 +91,15 @@ static void state_facts(struct outgoing *o, const struct config *config)
 	    .arg = o};
 }
 
-struct outgoing *outgoing_new(
-    const struct config *config, const struct upstream_config *upstream, const struct spool_message *message)
+struct outgoing *outgoing_new(const struct config *config, const struct upstream_config *upstream,
+    const char *mailbox, const struct spool_message *message)
 {
 	struct outgoing *o = xcalloc(1, sizeof *o);
 
 	o->message = message;
 	o->envelope = spool_envelope(message);
-	o->identity = (struct identity){config_device_by_name(config, o->envelope->device), upstream};
+	o->identity =
+	    (struct identity){config_device_by_name(config, o->envelope->device), upstream, mailbox};
 	o->sender = identity_sender(&o->identity, o->envelope->sender);
 	state_facts(o, config);
 	o->scan = repair_scan_new(&o->facts);

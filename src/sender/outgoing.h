@@ -1,5 +1,6 @@
 /* A message as it goes out by one upstream: from whom, and its content with the identity and the repairs that the config asks
- * for. What the device said stays as it is on disk; the same message and config give the same bytes at every attempt. */
+ * for. What the device said stays as it is on disk; the same message, mailbox and config give the same
+ * bytes at every attempt. */
 #ifndef MFDRELAY_SENDER_OUTGOING_H
 #define MFDRELAY_SENDER_OUTGOING_H
 
@@ -12,9 +13,9 @@ struct outgoing;
 struct spool_message;
 struct upstream_config;
 
-/* All is borrowed until it is freed; upstream is one of config's. */
-struct outgoing *outgoing_new(
-    const struct config *config, const struct upstream_config *upstream, const struct spool_message *message);
+/* All is borrowed until it is freed; upstream is one of config's, mailbox whom it is logged in to as (NULL: nobody). */
+struct outgoing *outgoing_new(const struct config *config, const struct upstream_config *upstream, const char *mailbox,
+    const struct spool_message *message);
 
 /* The content has to be looked at before it goes out. A call reads at most 256 KiB of it, and no more than what the
  * plan hangs on: nothing where neither repairs nor an identity are asked for, the header alone where the message is

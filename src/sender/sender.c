@@ -145,9 +145,9 @@ static void on_attempt_done(void *arg, struct attempt *attempt)
 		attempt->own_trouble =
 		    has_it_to_itself(attempt->owner, attempt, about_road, upstream_proofs(upstream));
 	if (about_road != NULL && !attempt->own_trouble)
-		upstream_hold(upstream, about_road);
+		upstream_hold(upstream, attempt, about_road);
 	else if (about_road == NULL && attempt_proves_road(attempt))
-		upstream_proved(upstream);
+		upstream_proved(upstream, attempt);
 	delivery_judge(s->delivery, attempt);
 }
 

@@ -18,9 +18,9 @@
 #include "config/upstream_size.h"
 #include "spool/spool.h"
 
-#define NAME	 "upstream-sizes"
-#define HEADING	 "mfdrelay-upstream-sizes 1\n"
-#define FILE_MAX (128 * 1024)
+#define NAME	  "upstream-sizes"
+#define HEADING	  "mfdrelay-upstream-sizes 1\n"
+#define FILE_MAX  (128 * 1024)
 #define ENTRY_MAX 1200 /* a name has 1,024 octets at most */
 
 struct sizes {

@@ -8,10 +8,10 @@
 #include "config/config.h"
 #include "sender/expiries.h"
 #include "sender/detour.h"
+#include "sender/lane.h"
 #include "sender/queue.h"
 #include "sender/scheduler.h"
 #include "sender/upstream.h"
-#include "sender/windows.h"
 #include "spool/spool.h"
 
 static json_t *time_json(int64_t wall_ms)
@@ -105,6 +105,39 @@ static json_t *window_json(struct send_window *shared, const struct road *road, 
 	return object;
 }
 
+static void add_trouble(json_t *object, const struct road *road)
+{
+	if (road->health == ROAD_OPEN)
+		return;
+	int64_t left_ms = road->held_until_ms - clock_mono_ms();
+	json_object_set_new(object, "class", json_string(outcome_name(road->why.cause->outcome)));
+	json_object_set_new(object, "reason", json_string(road->why.cause->name));
+	json_object_set_new(object, "cause", json_string(road->why.cause->cause));
+	json_object_set_new(object, "who_acts", json_string(actor_words(road->why.cause->actor)));
+	json_object_set_new(object, "remedy", json_string(road->why.cause->remedy));
+	json_object_set_new(object, "text", json_string(road->why.text));
+	json_object_set_new(object, "next_try_s", json_integer(left_ms > 0 ? left_ms / 1000 : 0));
+}
+
+/* The window of an upstream, or its mailboxes with one each. */
+static void add_lanes(json_t *object, const struct upstream *upstream, size_t ready)
+{
+	struct lane *lane = upstream_lane(upstream, 0);
+
+	if (lane->mailbox == NULL) {
+		json_object_set_new(object, "window", window_json(lane->window, &lane->road, ready));
+		return;
+	}
+	json_t *mailboxes = json_array();
+	for (size_t i = 0; (lane = upstream_lane(upstream, i)) != NULL; i++) {
+		json_t *mailbox = json_pack("{s:s, s:s, s:o}", "mailbox", lane->mailbox, "health",
+		    health_name(&lane->road), "window", window_json(lane->window, &lane->road, ready));
+		add_trouble(mailbox, &lane->road);
+		json_array_append_new(mailboxes, mailbox);
+	}
+	json_object_set_new(object, "mailboxes", mailboxes);
+}
+
 static json_t *upstream_json(
     const struct upstream *upstream, const struct scheduler *scheduler, unsigned index)
 {
@@ -117,21 +150,10 @@ static json_t *upstream_json(
 	    "ready", (json_int_t)scheduler_ready(scheduler, index), "waiting",
 	    (json_int_t)scheduler_waiting(scheduler, index));
 
-	json_object_set_new(object, "window",
-	    window_json(upstream_window(upstream), road, scheduler_ready(scheduler, index)));
-	if (road->health == ROAD_OPEN)
-		return object;
-	int64_t left_ms = road->held_until_ms - clock_mono_ms();
-	json_object_set_new(object, "class", json_string(outcome_name(road->why.cause->outcome)));
-	json_object_set_new(object, "reason", json_string(road->why.cause->name));
-	json_object_set_new(object, "cause", json_string(road->why.cause->cause));
-	json_object_set_new(object, "who_acts", json_string(actor_words(road->why.cause->actor)));
-	json_object_set_new(object, "remedy", json_string(road->why.cause->remedy));
-	json_object_set_new(object, "text", json_string(road->why.text));
-	json_object_set_new(object, "next_try_s", json_integer(left_ms > 0 ? left_ms / 1000 : 0));
+	add_lanes(object, upstream, scheduler_ready(scheduler, index));
+	add_trouble(object, road);
 	return object;
 }
-
 /* Mail goes on, but the next end of a credential has none behind it. */
 static void add_credential_alarm(json_t *alarms, const struct upstream *upstream)
 {
@@ -170,15 +192,25 @@ static json_t *routes_json(const struct config *config, const struct detours *de
 	return routes;
 }
 
+static void add_lane_alarm(json_t *alarms, const struct lane *lane)
+{
+	const struct road *road = &lane->road;
+
+	if (!road_alarm(road, clock_mono_ms()))
+		return;
+	json_array_append_new(
+	    alarms, json_sprintf("upstream %s%s%s is held: %s %s", lane->upstream->name,
+			lane->mailbox != NULL ? ", mailbox " : "", lane->mailbox != NULL ? lane->mailbox : "",
+			road->why.cause->cause, road->why.cause->remedy));
+}
+
 static void add_alarms(json_t *alarms, struct upstream *const *upstreams, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct road *road = upstream_road(upstreams[i]);
+		const struct lane *lane;
 		add_credential_alarm(alarms, upstreams[i]);
-		if (road_alarm(road, clock_mono_ms()))
-			json_array_append_new(alarms,
-			    json_sprintf("upstream %s is held: %s %s", upstream_config_of(upstreams[i])->name,
-				road->why.cause->cause, road->why.cause->remedy));
+		for (size_t j = 0; (lane = upstream_lane(upstreams[i], j)) != NULL; j++)
+			add_lane_alarm(alarms, lane);
 	}
 }
 

@@ -1,20 +1,18 @@
 #include "sender/upstream.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 #include <event2/event.h>
-#include <openssl/rand.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/timer.h"
 #include "config/config.h"
-#include "sender/client.h"
 #include "sender/attempt.h"
+#include "sender/client.h"
+#include "sender/lane.h"
 #include "sender/token.h"
 #include "sender/windows.h"
 #include "smtp/reply.h"
@@ -23,12 +21,9 @@
  * bytes. */
 #define READY_MAX 100000
 
-/* After an answer that asks to slow down, one connection is enough for so long. */
-#define SINGLE_MS     300000
-#define TELL_EVERY_MS 3600000
-
 struct connection {
 	struct client *client;
+	struct lane *lane;
 	unsigned recipients; /* of what it carries now */
 	bool has_logged_in;
 	LIST_ENTRY(connection) next;
@@ -38,84 +33,74 @@ struct upstream {
 	const struct upstream_owner *owner;
 	const struct upstream_config *config;
 	unsigned index;
-	struct road road;
-	struct send_window *window;
-	struct event *window_opens;
-	int64_t told_full_ms[QUOTA_SPANS]; /* when the log was told of each limit, monotonic; 0: never */
+	struct lane *lanes;
+	size_t lane_count;
 	struct client_settings settings;
 	LIST_HEAD(, connection) connections;
-	size_t connection_count, busy;
+	size_t connection_count;
 	unsigned proofs;
-	struct event *hold_end;
-	bool token_retried; /* a refused token has been replaced once; the next refusal is the configuration's
-			     */
 	bool draining;
 };
 
-static unsigned random_number(void)
+/* --- the lanes --- */
+
+static void on_lane_open(void *arg)
 {
-	unsigned number = 0;
+	const struct upstream *u = arg;
 
-	/* Only jitter hangs on it. */
-	if (RAND_bytes((unsigned char *)&number, sizeof number) != 1)
-		return (unsigned)clock_mono_ms();
-	return number;
-}
-
-/* --- the road --- */
-
-static void on_hold_end(evutil_socket_t fd, short what, void *cookie)
-{
-	struct upstream *u = cookie;
-
-	(void)fd;
-	(void)what;
-	/* libevent counts from the time its round began: a timer may fire some ms before its time by the clock. */
-	if (road_usable(&u->road, clock_mono_ms())) {
-		u->owner->changed(u->owner->arg);
-		u->owner->open(u->owner->arg);
-	} else
-		timer_set(u->hold_end, u->road.held_until_ms - clock_mono_ms() + 1);
+	u->owner->changed(u->owner->arg);
+	u->owner->open(u->owner->arg);
 }
 
 /* The alarm is raised once for a trouble: at error level, and shown by status until a message has gone
  * through. */
-static void log_hold(const struct upstream *u, const struct failure *why, int64_t now_ms, int64_t ms)
+static void log_hold(const struct upstream *u, const struct lane *lane, const struct failure *why, int64_t ms)
 {
-	log_event(road_alarm(&u->road, now_ms) ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
-	    kv_str("upstream", u->config->name), kv_str("class", outcome_name(why->cause->outcome)),
-	    kv_str("reason", why->cause->name), kv_str("cause", why->cause->cause),
-	    kv_str("who_acts", actor_words(why->cause->actor)), kv_str("remedy", why->cause->remedy),
-	    kv_str("text", why->text), kv_i64("for_ms", ms));
+	const char *mailbox = lane != NULL && lane->mailbox != NULL ? lane->mailbox : "";
+	bool is_alarm = road_alarm(lane != NULL ? &lane->road : upstream_road(u), clock_mono_ms());
+
+	log_event(is_alarm ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
+	    kv_str("upstream", u->config->name), kv_str("mailbox", mailbox),
+	    kv_str("class", outcome_name(why->cause->outcome)), kv_str("reason", why->cause->name),
+	    kv_str("cause", why->cause->cause), kv_str("who_acts", actor_words(why->cause->actor)),
+	    kv_str("remedy", why->cause->remedy), kv_str("text", why->text), kv_i64("for_ms", ms));
 }
 
-int64_t upstream_hold(struct upstream *u, const struct failure *why)
+/* One lane, or all of them (NULL). */
+static int64_t hold(struct upstream *u, struct lane *only, const struct failure *why)
 {
-	int64_t now_ms = clock_mono_ms();
-	bool was_held = u->road.health == ROAD_HELD;
-	int64_t ms = road_hold(&u->road, why, u->owner->config->retry.first_ms,
-	    u->owner->config->retry.max_ms, now_ms, random_number());
+	bool were_held = true;
+	int64_t ms = 0;
 
 	/* The domain's mail may have moved. */
 	u->settings.mx.until_ms = 0;
-	timer_set(u->hold_end, ms);
-	if (why->cause->outcome == OUTCOME_S)
-		u->window->single_until_ms = now_ms + ms + SINGLE_MS;
-	if (!was_held)
-		log_hold(u, why, now_ms, ms);
+	for (size_t i = 0; i < u->lane_count; i++) {
+		struct lane *lane = &u->lanes[i];
+		if (only != NULL && lane != only)
+			continue;
+		were_held = were_held && lane->road.health == ROAD_HELD;
+		ms = lane_hold(lane, why);
+	}
+	if (!were_held)
+		log_hold(u, only, why, ms);
 	u->owner->changed(u->owner->arg);
 	return ms;
 }
 
-void upstream_proved(struct upstream *u)
+/* A connection that was lost says nothing of the mailbox; an answer within a transaction does. */
+int64_t upstream_hold(struct upstream *u, const struct attempt *attempt, const struct failure *why)
 {
-	if (u->road.health != ROAD_HELD)
+	return hold(u, why->cause->outcome == OUTCOME_T ? NULL : &u->lanes[attempt->lane], why);
+}
+
+void upstream_proved(struct upstream *u, const struct attempt *attempt)
+{
+	struct lane *lane = &u->lanes[attempt->lane];
+
+	if (lane->road.health != ROAD_HELD)
 		u->proofs++;
-	if (road_proved(&u->road)) {
-		evtimer_del(u->hold_end);
-		log_event(LOG_LEVEL_NOTICE, "road-open", kv_str("upstream", u->config->name));
+	if (lane_proved(lane))
 		u->owner->changed(u->owner->arg);
-	}
 }
 
 unsigned upstream_proofs(const struct upstream *u)
@@ -127,40 +112,18 @@ void upstream_release(struct upstream *u)
 {
 	if (u->settings.tokens != NULL)
 		token_retry_now(u->settings.tokens);
-	u->token_retried = false;
-	road_release(&u->road);
+	for (size_t i = 0; i < u->lane_count; i++)
+		lane_release(&u->lanes[i]);
 	u->owner->changed(u->owner->arg);
 	upstream_pump(u);
 }
 
-/* --- the window --- */
-
-static void on_window_opens(evutil_socket_t fd, short what, void *cookie)
+static bool any_usable(const struct upstream *u)
 {
-	(void)fd;
-	(void)what;
-	upstream_pump(cookie);
-}
-
-/* Nothing is tried meanwhile, and nothing fails. In the log at most once an hour. */
-static void wait_for_window(struct upstream *u, int64_t now_ms)
-{
-	static const char *const keys[QUOTA_SPANS] = {
-	    "messages_per_minute", "messages_per_hour", "recipients_per_day"};
-	char limit[WINDOW_TEXT_MAX], key[64];
-	int64_t wait_ms;
-	enum quota_span span = window_full(&u->window->window, now_ms, &wait_ms);
-
-	timer_set(u->window_opens, wait_ms);
-	if (u->told_full_ms[span] != 0 && now_ms - u->told_full_ms[span] < TELL_EVERY_MS)
-		return;
-	u->told_full_ms[span] = now_ms;
-	snprintf(key, sizeof key, "upstreams.window.%s", keys[span]);
-	log_event(LOG_LEVEL_NOTICE, "window-full", kv_str("upstream", u->config->name),
-	    kv_str("window", u->window->name),
-	    kv_str("limit", window_limit_text(limit, &u->window->window, span)), kv_str("key", key),
-	    kv_i64("wait_ms", wait_ms),
-	    kv_str("consequence", "mail waits in the queue and leaves as the window allows"));
+	for (size_t i = 0; i < u->lane_count; i++)
+		if (road_usable(&u->lanes[i].road, clock_mono_ms()))
+			return true;
+	return false;
 }
 
 /* --- connections --- */
@@ -175,97 +138,73 @@ static struct connection *connection_of(struct upstream *u, const struct client 
 	return NULL;
 }
 
-/* A token that was refused for the first time is replaced at once; everything else holds the road. */
-static void judge_end(struct upstream *u, const struct failure *why, bool token_was_stale)
+/* A token that was refused for the first time is replaced at once; everything else holds the road: what was refused to a mailbox
+ * its lane, all else every lane. */
+static void judge_end(
+    struct upstream *u, struct lane *lane, const struct client *client, const struct failure *why)
 {
-	if (why == NULL)
-		return;
 	/* Another connection has had it replaced meanwhile: the next login uses the new one. */
-	if (why->cause->outcome == OUTCOME_A && token_was_stale)
+	if (why->cause->outcome == OUTCOME_A && client_token_was_stale(client))
 		return;
-	if (why->cause->outcome == OUTCOME_A && !u->token_retried) {
-		u->token_retried = true;
+	if (why->cause->outcome == OUTCOME_A && !lane->token_retried) {
+		lane->token_retried = true;
 		log_event(LOG_LEVEL_WARNING, "token-refused", kv_str("upstream", u->config->name),
 		    kv_str("text", why->text), kv_str("consequence", "a new token is fetched, once"));
 		return;
 	}
-	upstream_hold(u, why);
+	hold(u, client_came_to_login(client) && why->cause->outcome != OUTCOME_T ? lane : NULL, why);
 }
 
 static void on_client_ended(struct upstream *u, struct client *client)
 {
 	struct connection *connection = connection_of(u, client);
-	const struct failure *failure = client_failure(client);
-	bool is_wanted = u->window->wanted_by != NULL && u->window->wanted_by != u;
-	bool token_was_stale = client_token_was_stale(client);
-	struct failure why;
 
-	if (failure != NULL)
-		why = *failure;
 	LIST_REMOVE(connection, next);
 	u->connection_count--;
-	u->window->connections--;
+	lane_closed(connection->lane);
+	if (client_failure(client) != NULL)
+		judge_end(u, connection->lane, client, client_failure(client));
 	client_free(client);
 	free(connection);
-	judge_end(u, failure != NULL ? &why : NULL, token_was_stale);
 	if (u->connection_count == 0)
 		u->owner->idle(u->owner->arg, u->index);
-	if (is_wanted)
-		u->owner->open(u->owner->arg);
 	upstream_pump(u);
-}
-
-/* How many recipients a message may have that is taken now; 0: there is none, or the road or the window is shut. */
-static unsigned room(struct upstream *u)
-{
-	int64_t now_ms = clock_mono_ms();
-
-	if (u->owner->ready(u->owner->arg, u->index) == 0 || !road_usable(&u->road, now_ms))
-		return 0;
-	/* One message at a time shows whether the road is open again. */
-	if (u->road.health == ROAD_PROBING && u->busy > 0)
-		return 0;
-	unsigned recipients = window_room(&u->window->window, now_ms);
-	if (recipients == 0)
-		wait_for_window(u, now_ms);
-	return recipients;
-}
-
-/* Whether another connection has to go: it is one too many, or another upstream of this mailbox has none. */
-static bool is_one_too_many(const struct upstream *u)
-{
-	return u->window->connections > send_window_connections(u->window, clock_mono_ms()) ||
-	       (u->window->wanted_by != NULL && u->window->wanted_by != u);
 }
 
 static void use_connection(struct upstream *u, struct connection *connection)
 {
+	struct lane *lane = connection->lane;
 	struct attempt *attempt = NULL;
+	unsigned recipients = 0;
 
-	if (u->draining || client_is_stale(connection->client) || is_one_too_many(u)) {
+	if (u->draining || client_is_stale(connection->client) || lane_has_one_too_many(lane)) {
 		client_quit(connection->client);
 		return;
 	}
-	unsigned recipients = room(u);
+	if (u->owner->ready(u->owner->arg, u->index) > 0)
+		recipients = lane_room(lane);
 	if (recipients > 0)
 		attempt = u->owner->take(u->owner->arg, u->index, recipients);
 	if (attempt == NULL)
 		return;
-	u->busy++;
+	lane->busy++;
+	attempt->lane = (size_t)(lane - u->lanes);
 	connection->recipients = (unsigned)attempt->count;
-	window_begin(&u->window->window, connection->recipients);
+	window_begin(&lane->window->window, connection->recipients);
 	client_send(connection->client, attempt);
 }
 
 /* What the upstream has taken counts for its recipients; what it has seen, as a message. */
 static void count_sent(struct upstream *u, const struct connection *connection, const struct attempt *attempt)
 {
+	struct lane *lane = connection->lane;
 	unsigned delivered = 0;
 
 	for (size_t i = 0; i < attempt->count; i++)
 		delivered += attempt->recipients[i].failure == NULL;
+	lane->busy--;
 	window_end(
-	    &u->window->window, connection->recipients, delivered, attempt->not_begun, clock_mono_ms());
+	    &lane->window->window, connection->recipients, delivered, attempt->not_begun, clock_mono_ms());
 	windows_changed(u->owner->windows);
 }
 
@@ -279,12 +218,11 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 		connection = connection_of(u, client);
 		if (!connection->has_logged_in) {
 			connection->has_logged_in = true;
-			u->token_retried = false;
+			connection->lane->token_retried = false;
 		}
 		use_connection(u, connection);
 		break;
 	case CLIENT_DONE:
-		u->busy--;
 		count_sent(u, connection_of(u, client), attempt);
 		u->owner->done(u->owner->arg, attempt);
 		break;
@@ -294,15 +232,16 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 	}
 }
 
-static void open_connection(struct upstream *u)
+static void open_connection(struct upstream *u, struct lane *lane)
 {
 	struct connection *connection = xcalloc(1, sizeof *connection);
 
 	LIST_INSERT_HEAD(&u->connections, connection, next);
 	u->connection_count++;
-	u->window->connections++;
+	connection->lane = lane;
+	lane_opened(lane);
 	count(&u->owner->counters->upstream_connections, 1);
-	connection->client = client_new(&u->settings, on_client, u);
+	connection->client = client_new(&u->settings, lane->mailbox, on_client, u);
 }
 
 static size_t connections_to_be(const struct upstream *u)
@@ -316,51 +255,57 @@ static size_t connections_to_be(const struct upstream *u)
 	return n;
 }
 
-/* Whether work waits that no connection is on its way for. */
-static bool needs_connection(struct upstream *u)
+/* The lane for the next connection, or NULL: of those that may have one, one with the fewest; of these the one that has sent
+ * the least today. */
+static struct lane *next_lane(struct upstream *u)
 {
-	size_t ready = u->owner->ready(u->owner->arg, u->index), to_be = connections_to_be(u);
+	struct lane *best = NULL;
+	uint64_t least = 0;
 
-	return ready > to_be && room(u) > 0;
+	for (size_t i = 0; i < u->lane_count; i++) {
+		struct lane *lane = &u->lanes[i];
+		if (lane_room(lane) == 0 || !lane_may_open(lane))
+			continue;
+		uint64_t sent = window_used(&lane->window->window, QUOTA_DAY, clock_mono_ms());
+		if (best != NULL && (lane->connections > best->connections ||
+					(lane->connections == best->connections && sent >= least)))
+			continue;
+		best = lane;
+		least = sent;
+	}
+	return best;
 }
 
-/* Where the mailbox has no connection left, the next one that ends is for the upstream that has none. */
-static bool may_open(struct upstream *u)
+/* A connection is wanted as long as there is use for it. */
+static void forget_wishes(struct upstream *u)
 {
-	struct send_window *window = u->window;
-
-	if (u->road.health == ROAD_PROBING && u->connection_count > 0)
-		return false;
-	bool is_free = window->connections < send_window_connections(window, clock_mono_ms()) &&
-		       u->connection_count < u->config->window.connections &&
-		       (window->wanted_by == NULL || window->wanted_by == u);
-	if (!is_free && u->connection_count == 0 && window->wanted_by == NULL)
-		window->wanted_by = u;
-	return is_free;
+	for (size_t i = 0; i < u->lane_count; i++)
+		if (u->lanes[i].window->wanted_by == &u->lanes[i])
+			u->lanes[i].window->wanted_by = NULL;
 }
 
 void upstream_pump(struct upstream *u)
 {
 	struct connection *connection, *following;
+	struct lane *lane;
 
-	/* It is wanted as long as there is use for it. */
-	if (u->window->wanted_by == u)
-		u->window->wanted_by = NULL;
-	if (u->draining || !road_usable(&u->road, clock_mono_ms()))
+	forget_wishes(u);
+	if (u->draining)
 		return;
 	for (connection = LIST_FIRST(&u->connections); connection != NULL; connection = following) {
 		following = LIST_NEXT(connection, next);
-		if (client_is_idle(connection->client))
+		if (client_is_idle(connection->client) &&
+		    road_usable(&connection->lane->road, clock_mono_ms()))
 			use_connection(u, connection);
 	}
-	while (needs_connection(u) && may_open(u))
-		open_connection(u);
+	while (
+	    u->owner->ready(u->owner->arg, u->index) > connections_to_be(u) && (lane = next_lane(u)) != NULL)
+		open_connection(u, lane);
 }
 
 bool upstream_hungry(struct upstream *u)
 {
-	return !u->draining && road_usable(&u->road, clock_mono_ms()) &&
-	       u->owner->ready(u->owner->arg, u->index) < READY_MAX;
+	return !u->draining && any_usable(u) && u->owner->ready(u->owner->arg, u->index) < READY_MAX;
 }
 
 void upstream_drain(struct upstream *u, bool abort)
@@ -388,6 +333,17 @@ static void on_step(
 
 /* --- life --- */
 
+static void make_lanes(struct upstream *u)
+{
+	u->lane_count = u->config->mailbox_count > 0 ? u->config->mailbox_count : 1;
+	u->lanes = xcalloc(u->lane_count, sizeof *u->lanes);
+	for (size_t i = 0; i < u->lane_count; i++) {
+		const char *mailbox = u->config->mailbox_count > 0 ? u->config->mailboxes[i] : NULL;
+		lane_init(&u->lanes[i], u->owner->base, u->owner->config, u->config, mailbox,
+		    windows_of(u->owner->windows, u->config, mailbox), on_lane_open, u);
+	}
+}
+
 struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road, struct err *err)
 {
 	const struct client_means means = {
@@ -403,9 +359,7 @@ struct upstream *upstream_new(const struct upstream_owner *owner, unsigned road,
 	u->config = &owner->config->upstreams[road];
 	u->index = road;
 	LIST_INIT(&u->connections);
-	u->hold_end = evtimer_new(owner->base, on_hold_end, u);
-	u->window = windows_of(owner->windows, u->config);
-	u->window_opens = evtimer_new(owner->base, on_window_opens, u);
+	make_lanes(u);
 	if (client_settings_init(&u->settings, &means, u->config, err) < 0) {
 		upstream_free(u);
 		return NULL;
@@ -420,14 +374,25 @@ size_t upstream_connections(const struct upstream *u)
 	return u->connection_count;
 }
 
-struct send_window *upstream_window(const struct upstream *u)
+struct lane *upstream_lane(const struct upstream *u, size_t i)
 {
-	return u->window;
+	return i < u->lane_count ? &u->lanes[i] : NULL;
+}
+
+/* How far a road is from being open. */
+static int64_t badness(const struct road *road)
+{
+	return road->health == ROAD_OPEN ? -2 : road->health == ROAD_PROBING ? -1 : road->held_until_ms;
 }
 
 const struct road *upstream_road(const struct upstream *u)
 {
-	return &u->road;
+	const struct road *best = &u->lanes[0].road;
+
+	for (size_t i = 1; i < u->lane_count; i++)
+		if (badness(&u->lanes[i].road) < badness(best))
+			best = &u->lanes[i].road;
+	return best;
 }
 
 void upstream_keep_alive(struct upstream *u)
@@ -458,7 +423,8 @@ void upstream_free(struct upstream *u)
 		free(connection);
 	}
 	client_settings_free(&u->settings);
-	event_free(u->hold_end);
-	event_free(u->window_opens);
+	for (size_t i = 0; i < u->lane_count; i++)
+		lane_stop(&u->lanes[i]);
+	free(u->lanes);
 	free(u);
 }

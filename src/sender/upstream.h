@@ -13,6 +13,7 @@ struct config;
 struct counters;
 struct event_base;
 struct http;
+struct lane;
 struct resolver;
 struct attempt;
 struct upstream;
@@ -46,11 +47,11 @@ void upstream_pump(struct upstream *upstream);
 /* Whether it could take another part now: the road is open and its line is short. */
 bool upstream_hungry(struct upstream *upstream);
 
-/* Hold the road because of a failure (called by the owner for what an attempt brought back). Returns for how long, in ms. */
-int64_t upstream_hold(struct upstream *upstream, const struct failure *why);
+/* Hold the road, or the lane that the attempt went by, because of what it brought back. Returns for how long, in ms. */
+int64_t upstream_hold(struct upstream *upstream, const struct attempt *attempt, const struct failure *why);
 
 /* An attempt has gone through. */
-void upstream_proved(struct upstream *upstream);
+void upstream_proved(struct upstream *upstream, const struct attempt *attempt);
 
 /* How many attempts have shown so far that the road is open. */
 unsigned upstream_proofs(const struct upstream *upstream);
@@ -62,8 +63,8 @@ void upstream_release(struct upstream *upstream);
 void upstream_drain(struct upstream *upstream, bool abort);
 
 size_t upstream_connections(const struct upstream *upstream);
-struct send_window *upstream_window(const struct upstream *upstream);
-const struct road *upstream_road(const struct upstream *upstream);
+struct lane *upstream_lane(const struct upstream *upstream, size_t i);	/* from 0 on; NULL behind the last. Borrowed */
+const struct road *upstream_road(const struct upstream *upstream);	/* of the lane that is open, or will be first */
 void upstream_keep_alive(struct upstream *upstream);	/* once a day: token_keep_alive */
 const struct failure *upstream_first_refused(const struct upstream *upstream);	/* token_first_refused */
 const struct upstream_config *upstream_config_of(const struct upstream *upstream);

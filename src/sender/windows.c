@@ -27,10 +27,13 @@ struct windows {
 
 /* --- whose is whose --- */
 
-static char *name_of(const struct upstream_config *upstream)
+/* mailbox: one of the upstream's list, or NULL. */
+static char *name_of(const struct upstream_config *upstream, const char *mailbox)
 {
-	const char *mailbox = upstream->user != NULL ? upstream->user : upstream->mailbox;
-
+	if (upstream->kind != UPSTREAM_SUBMISSION && mailbox != NULL)
+		return xasprintf("upstream %s mailbox %s", upstream->name, mailbox);
+	if (mailbox == NULL)
+		mailbox = upstream->user != NULL ? upstream->user : upstream->mailbox;
 	if (upstream->kind != UPSTREAM_SUBMISSION || mailbox == NULL)
 		return xasprintf("upstream %s", upstream->name);
 	char *name = xasprintf("mailbox %s", mailbox);
@@ -47,25 +50,26 @@ static struct send_window *find(const struct windows *windows, const char *name)
 	return NULL;
 }
 
-struct send_window *windows_of(struct windows *windows, const struct upstream_config *upstream)
+struct send_window *windows_of(
+    struct windows *windows, const struct upstream_config *upstream, const char *mailbox)
 {
-	char *name = name_of(upstream);
+	char *name = name_of(upstream, mailbox);
 	struct send_window *window = find(windows, name);
 
 	free(name);
 	return window;
 }
 
-static void add(struct windows *windows, const struct upstream_config *upstream)
+static void add(struct windows *windows, const struct upstream_config *upstream, const char *mailbox)
 {
 	const struct window_config *config = &upstream->window;
 	const struct window_limits limits = {
 	    {config->messages_per_minute, config->messages_per_hour, config->recipients_per_day}};
-	struct send_window *window = windows_of(windows, upstream);
+	struct send_window *window = windows_of(windows, upstream, mailbox);
 
 	if (window == NULL) {
 		window = &windows->items[windows->count++];
-		window->name = name_of(upstream);
+		window->name = name_of(upstream, mailbox);
 		window->connections_max = config->connections;
 		window_init(&window->window, &limits, clock_mono_ms());
 	}
@@ -77,10 +81,18 @@ static void add(struct windows *windows, const struct upstream_config *upstream)
 struct windows *windows_new(const struct config *config)
 {
 	struct windows *windows = xcalloc(1, sizeof *windows);
+	size_t most = config->upstream_count;
 
-	windows->items = xcalloc(config->upstream_count, sizeof *windows->items);
 	for (size_t i = 0; i < config->upstream_count; i++)
-		add(windows, &config->upstreams[i]);
+		most += config->upstreams[i].mailbox_count;
+	windows->items = xcalloc(most, sizeof *windows->items);
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		const struct upstream_config *upstream = &config->upstreams[i];
+		if (upstream->mailbox_count == 0)
+			add(windows, upstream, NULL);
+		for (size_t j = 0; j < upstream->mailbox_count; j++)
+			add(windows, upstream, upstream->mailboxes[j]);
+	}
 	return windows;
 }
 

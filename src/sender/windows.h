@@ -19,14 +19,15 @@ struct send_window {
 	unsigned connections_max;	/* the fewest that an upstream of it allows */
 	unsigned connections;		/* now, of all its upstreams */
 	int64_t single_until_ms;	/* monotonic; until then one at a time: the other side has asked to slow down */
-	const void *wanted_by;		/* the upstream that the next connection to end makes room for; NULL: none */
+	const void *wanted_by;		/* the lane that the next connection to end makes room for; NULL: none */
 };
 
 /* Empty ones for every upstream of the config. Freed with windows_free. */
 struct windows *windows_new(const struct config *config);
 
-/* That of an upstream of the config. Borrowed. */
-struct send_window *windows_of(struct windows *windows, const struct upstream_config *upstream);
+/* That of an upstream of the config: of one of its mailboxes, or NULL where it has no list of them. Borrowed. */
+struct send_window *windows_of(
+    struct windows *windows, const struct upstream_config *upstream, const char *mailbox);
 
 /* Go on where spool/quota says, and write it from now on. A file that is damaged or cannot be read is in the log, and the
  * minute then counts as used up in all windows. */

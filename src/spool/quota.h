@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define QUOTA_NAME_MAX    400		/* octets of a window's name */
+#define QUOTA_NAME_MAX    420		/* octets of a window's name */
 #define QUOTA_WINDOWS_MAX 10000
 #define QUOTA_MAX (16u * 1024 * 1024)	/* octets of the file */
 #define QUOTA_COUNT_MAX 1000000000U	/* in one bucket */

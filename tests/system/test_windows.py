@@ -211,3 +211,71 @@ def test_slows_down_when_it_is_asked_to_and_recovers(sim, make_paced):
     assert sim.stats()["throttled"] == 2 and not relay.events("deferred")
     sim.clock.forward(301)
     assert window(relay)["connections_max"] == 2
+
+
+MAILBOXES = ["scan1@contoso.com", "scan2@contoso.com", "scan3@contoso.com"]
+
+
+def users(messages):
+    return [m["user"] for m in messages]
+
+
+@pytest.fixture
+def three_mailboxes(sim, make_relay):
+    relay = make_relay(sim, start=False, clock=sim.clock, retry={"first": "1m", "max": "1h", "give_up": "5d"})
+    relay.settings["upstreams"] = [relay.upstream(mailbox=None, mailboxes=MAILBOXES, sender=None, window={
+        "messages_per_minute": 10, "connections": 1})]
+    return relay.start()
+
+
+def test_mailboxes_share_the_load_each_in_its_own_window(sim, three_mailboxes):
+    relay = three_mailboxes
+    send_many(relay, 45)
+    messages = sim.wait_messages(30)
+    wait_until(lambda: relay.cli("queue", "list").stdout.count("waits for its send window: 10 messages a minute") == 3, 20,
+               "all three to be full")
+    assert {name: users(messages).count(name) for name in MAILBOXES} == dict.fromkeys(MAILBOXES, 10)
+    status = relay.cli("status").stdout
+    assert all(f"mailbox  {name}: up" in status for name in MAILBOXES) and status.count("10 of 10 messages this minute") == 3
+    sim.clock.forward(WINDOW_OPENS_S)
+    messages = sim.wait_messages(45)
+    relay.wait_empty()
+    for message in messages:
+        assert message["mail_from"] == message["user"] and f"From: {message['user']}\r\n".encode() in message.content
+    assert sim.stats()["throttled"] == 0 and max(users(messages).count(name) for name in MAILBOXES) <= 20
+
+
+def test_mailbox_that_is_held_does_not_hold_the_others(sim, three_mailboxes):
+    relay = three_mailboxes
+    sim.faults("auth=scan1@* reply 535 5.7.3 Authentication unsuccessful",
+               "throttle=scan2@* per-day 0")
+    send_many(relay, 8)
+    messages = sim.wait_messages(8)
+    relay.wait_empty()
+    assert set(users(messages)) == {"scan3@contoso.com"}
+    held = {event["mailbox"]: event["class"] for event in relay.wait_event("road-held", 2)}
+    assert held == {"scan1@contoso.com": "A", "scan2@contoso.com": "S"} and not relay.events("deferred")
+    status = json.loads(relay.cli("status", "--json").stdout)
+    assert [m["health"] for m in status["upstreams"][0]["mailboxes"]] == ["held", "held", "up"]
+    assert status["upstreams"][0]["health"] == "up"
+    assert ["mailbox scan1@contoso.com is held" in alarm for alarm in status["alarms"]] == [True]
+
+
+def test_upstreams_of_one_mailbox_share_its_window(sim, make_relay):
+    relay = make_relay(sim, start=False, clock=sim.clock)
+    one = relay.upstream(window={"messages_per_minute": 6, "connections": 1})
+    relay.settings["upstreams"] = [one, {**one, "name": "other", "mailbox": harness.MAILBOX.upper(),
+                                         "window": {"messages_per_minute": 20}}]
+    relay.settings["routes"] = [{"recipients": ["boss@contoso.com"], "via": ["submission"]},
+                                {"recipients": ["*"], "via": ["other"]}]
+    relay.start()
+    with relay.smtp() as client:
+        for i in range(8):
+            client.sendmail("printer@contoso.com", [("boss", "other")[i % 2] + "@contoso.com"], make_mail())
+    sim.wait_messages(6)
+    wait_full(relay)
+    sim.clock.forward(WINDOW_OPENS_S)
+    messages = sim.wait_messages(8)
+    relay.wait_empty()
+    assert sum(m["rcpt"] == ["boss@contoso.com"] for m in messages) == 4
+    assert sim.stats()["authenticated_peak"] == 1

@@ -317,7 +317,7 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .step = on_step};
 	look = event_new(owner.base, -1, EV_PERSIST, on_look, NULL);
 	event_add(look, &look_every);
-	client_new(&settings, on_client, NULL);
+	client_new(&settings, NULL, on_client, NULL);
 	event_base_dispatch(owner.base);
 	event_free(look);
 	pthread_join(thread, NULL);

@@ -67,7 +67,7 @@ static void every_rule_gives_its_address(void **state)
 	(void)state;
 	for (size_t i = 0; i < LENGTH(examples); i++) {
 		const struct example *e = &examples[i];
-		struct identity identity = {e->device, e->upstream};
+		struct identity identity = {e->device, e->upstream, NULL};
 		const char *address = identity_address(&identity, e->from);
 		if (strcmp(address, e->to) != 0 || strcmp(identity_sender(&identity, e->from), e->to) != 0)
 			fail_msg("%s: %s became %s", e->label, e->from, address);
@@ -89,7 +89,7 @@ static void the_null_sender_stays_but_where_it_is_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < LENGTH(nulls); i++) {
-		struct identity identity = {nulls[i].device, nulls[i].upstream};
+		struct identity identity = {nulls[i].device, nulls[i].upstream, NULL};
 		if (strcmp(identity_sender(&identity, ""), nulls[i].to) != 0)
 			fail_msg("%s: %s", nulls[i].label, identity_sender(&identity, ""));
 	}
@@ -97,21 +97,21 @@ static void the_null_sender_stays_but_where_it_is_refused(void **state)
 
 static void a_from_that_names_nobody_is_filled_by_a_rule_alone(void **state)
 {
-	struct identity keep = {&falls_back, &direct}, map = {&falls_back, &box};
+	struct identity keep = {&falls_back, &direct, NULL}, map = {&falls_back, &box, NULL};
 
 	(void)state;
 	assert_string_equal(identity_address(&keep, ""), "");
 	assert_string_equal(identity_address(&map, ""), BOX);
-	assert_false(identity_has_rule(&(struct identity){&plain, &smtp}));
-	assert_true(identity_has_rule(&(struct identity){&falls_back, &smtp}));
-	assert_true(identity_has_rule(&(struct identity){NULL, &box}));
+	assert_false(identity_has_rule(&(struct identity){&plain, &smtp, NULL}));
+	assert_true(identity_has_rule(&(struct identity){&falls_back, &smtp, NULL}));
+	assert_true(identity_has_rule(&(struct identity){NULL, &box, NULL}));
 }
 
 static void the_display_name_holds_the_device(void **state)
 {
 	struct device device = plain;
 	struct upstream_config upstream = smtp;
-	struct identity identity = {&device, &upstream};
+	struct identity identity = {&device, &upstream, NULL};
 
 	(void)state;
 	assert_null(identity_display_name(&identity));
@@ -127,11 +127,27 @@ static void the_display_name_holds_the_device(void **state)
 	assert_null(identity_display_name(&identity));
 }
 
+static void of_several_mailboxes_the_one_that_logs_in_is_the_sender(void **state)
+{
+	struct upstream_config several = box;
+	struct identity identity = {&plain, &several, "second@contoso.com"};
+
+	(void)state;
+	several.identity.is_any_mailbox = true;
+	assert_string_equal(identity_address(&identity, "printer@contoso.com"), "second@contoso.com");
+	assert_string_equal(identity_address(&identity, BOX), "second@contoso.com");
+	assert_string_equal(identity_sender(&identity, ""), "second@contoso.com");
+	/* One that the config gives is for all of them. */
+	several.identity.is_any_mailbox = false;
+	assert_string_equal(identity_address(&identity, "printer@contoso.com"), BOX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_rule_gives_its_address),
 	    cmocka_unit_test(the_null_sender_stays_but_where_it_is_refused),
+	    cmocka_unit_test(of_several_mailboxes_the_one_that_logs_in_is_the_sender),
 	    cmocka_unit_test(a_from_that_names_nobody_is_filled_by_a_rule_alone),
 	    cmocka_unit_test(the_display_name_holds_the_device),
 	};

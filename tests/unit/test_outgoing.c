@@ -106,7 +106,7 @@ static struct buf read_all(struct outgoing *outgoing, size_t piece)
 /* What goes out, as a string; the caller frees it. names: what it is to say of its repairs. */
 static char *go_out(const char *names)
 {
-	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL);
+	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL, NULL);
 
 	prepare(outgoing);
 	struct buf first = read_all(outgoing, sizeof(char[32768]));
@@ -245,7 +245,7 @@ static void a_large_message_is_looked_at_in_bounded_steps(void **state)
 	(void)state;
 	store(HEAD FIELDS "MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\n");
 	fill(3 << 20);
-	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL);
+	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL, NULL);
 	unsigned steps = prepare(outgoing);
 	assert_in_range(steps, 12, 14);
 	assert_int_equal(read_bytes, content.n);
@@ -259,7 +259,7 @@ static void no_more_is_read_than_what_the_plan_hangs_on(void **state)
 	(void)state;
 	store(HEAD "DKIM-Signature: v=1\r\n" FIELDS "\r\n");
 	fill(3 << 20);
-	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL);
+	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL, NULL);
 	assert_int_equal(prepare(outgoing), 1);
 	assert_string_equal(outgoing_left(outgoing), "signed");
 	assert_in_range(read_bytes, 1, 65536);
@@ -267,7 +267,7 @@ static void no_more_is_read_than_what_the_plan_hangs_on(void **state)
 
 	config.repairs = REPAIRS_NONE;
 	read_bytes = 0;
-	outgoing = outgoing_new(&config, &upstream, NULL);
+	outgoing = outgoing_new(&config, &upstream, NULL, NULL);
 	assert_int_equal(prepare(outgoing), 1);
 	assert_int_equal(read_bytes, 0);
 	assert_int_equal(outgoing_bytes(outgoing), content.n);
@@ -282,13 +282,13 @@ static void a_file_that_is_too_short_is_an_error(void **state)
 	(void)state;
 	store(HEAD FIELDS "\r\nx\r\n");
 	envelope.content_bytes += 1;
-	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL);
+	struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL, NULL);
 	assert_int_equal(outgoing_prepare(outgoing), OUTGOING_FAILED);
 	assert_int_equal(errno, EIO);
 	outgoing_free(outgoing);
 
 	config.repairs = REPAIRS_NONE;
-	outgoing = outgoing_new(&config, &upstream, NULL);
+	outgoing = outgoing_new(&config, &upstream, NULL, NULL);
 	prepare(outgoing);
 	while ((n = outgoing_read(outgoing, bytes, sizeof bytes)) > 0)
 		;

@@ -1,0 +1,58 @@
+/* One lane of an upstream: a mailbox that it logs in as, with its health and its send window. What is held of one does not hold
+ * the others. An upstream that knows no mailboxes, or one, has one lane. */
+#ifndef MFDRELAY_SENDER_LANE_H
+#define MFDRELAY_SENDER_LANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "sender/road.h"
+#include "sender/windows.h"
+
+struct config;
+struct event;
+struct event_base;
+struct upstream_config;
+
+struct lane {
+	const struct config *config;
+	const struct upstream_config *upstream;
+	const char *mailbox;		/* one of the upstream's mailboxes; NULL: it has no list of them */
+	struct road road;
+	struct send_window *window;
+	size_t connections, busy;	/* open; of them at work */
+	bool token_retried;		/* a refused token has been replaced once; the next refusal is the configuration's */
+	int64_t told_full_ms[QUOTA_SPANS];	/* when the log was told of each limit, monotonic; 0: never */
+	struct event *hold_end, *window_opens;
+	void (*open)(void *arg);
+	void *arg;
+};
+
+/* A zeroed one. open(arg) is called from the loop when a hold is over, or the window has room again. */
+void lane_init(struct lane *lane, struct event_base *base, const struct config *config,
+    const struct upstream_config *upstream, const char *mailbox, struct send_window *window, void (*open)(void *arg), void *arg);
+
+/* Hold it because of why. Returns for how long, in ms. */
+int64_t lane_hold(struct lane *lane, const struct failure *why);
+
+/* A message has gone through. Returns whether that ended a trouble. */
+bool lane_proved(struct lane *lane);
+
+/* End a hold now. */
+void lane_release(struct lane *lane);
+
+/* Mail is ready: how many recipients a message may have that is taken now; 0: the lane is held or the window is full, open(arg)
+ * follows. */
+unsigned lane_room(struct lane *lane);
+
+/* Whether one of its connections has to go: it is one too many, or another upstream of this mailbox has none. */
+bool lane_has_one_too_many(const struct lane *lane);
+
+/* Whether a connection may be opened. Where the mailbox has none left, the next one that ends is for the lane that has none. */
+bool lane_may_open(struct lane *lane);
+void lane_opened(struct lane *lane);
+void lane_closed(struct lane *lane);
+
+void lane_stop(struct lane *lane);	/* frees what is behind it; fine on a zeroed one */
+
+#endif
