@@ -11,12 +11,13 @@ import pytest
 import harness
 from harness import MAILBOX, behind_trace, make_mail, make_pdf, make_scan
 
-KEEPS, MAPS, NAMED, RAW = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
+KEEPS, MAPS, NAMED, RAW, TOKYO = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6"
 DEVICES = [
     {"name": "keeps", "address": KEEPS, "sender": "keep", "sender_address": "hall@contoso.com"},
     {"name": "maps", "address": MAPS, "sender": "map", "sender_address": "floor-2@contoso.com"},
     {"name": "named", "address": NAMED, "display_name": "Scanner {device}", "charset": "iso-8859-15"},
     {"name": "raw", "address": RAW, "repairs": "none"},
+    {"name": "tokyo", "address": TOKYO, "charset": "SJIS"},
     {"name": "lan", "address": "127.0.0.1"},
 ]
 
@@ -124,10 +125,14 @@ def test_text_without_any_header_becomes_a_message(pair):
     assert "no-header" in repairs_of(pair, queue_id)[0]["made"]
 
 
-def test_a_charset_is_the_devices(pair):
-    mail = make_mail(sender="floor-1@contoso.com", subject="X").replace(b"Subject: X", b"Subject: 5 \xa4")
-    message, _ = carry(pair, mail, NAMED, sender="floor-1@contoso.com")
-    assert behind(message) == mail.replace(b"Subject: 5 \xa4", b"Subject: 5 =?utf-8?Q?=E2=82=AC?=")
+@pytest.mark.parametrize("device, raw, encoded", [
+    (NAMED, b"5 \xa4", b"5 =?utf-8?Q?=E2=82=AC?="),  # a table of the relay's own
+    (TOKYO, b"\x8a\xbf\x8e\x9a", b"=?utf-8?B?5ryi5a2X?="),  # iconv's, from inside the sandbox
+])
+def test_a_charset_is_the_devices(pair, device, raw, encoded):
+    mail = make_mail(sender="floor-1@contoso.com", subject="X").replace(b"Subject: X", b"Subject: " + raw)
+    message, _ = carry(pair, mail, device, sender="floor-1@contoso.com")
+    assert behind(message) == mail.replace(raw, encoded)
 
 
 def test_without_repairs_or_fault_every_byte_goes_out_as_it_came(pair):
