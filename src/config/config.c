@@ -248,6 +248,7 @@ static void free_device(struct device *device)
 {
 	free_identity(&device->identity);
 	free(device->charset);
+	free(device->subject);
 	free_texts(device->senders, device->sender_count);
 	free_texts(device->recipients, device->recipient_count);
 	free(device->name);

@@ -71,6 +71,7 @@ struct device {
 	struct identity_config identity;
 	enum repairs repairs;	/* UNSET: its listener's */
 	char *charset;		/* of raw bytes in headers; NULL: the config's */
+	char *subject;		/* of a message that has none or a blank one; NULL: it stays so */
 };
 
 /* What a device does that no other may. */

@@ -106,6 +106,8 @@ const struct key schema[] = {
 	AT(struct device, repairs), .help = "whether its messages are repaired"},
 {"devices.charset", KEY_TEXT, .fallback = "(charset)", .max = 60, AT(struct device, charset),
 	.help = "the character set of its headers"},
+{"devices.subject", KEY_TEXT, .max = 255, AT(struct device, subject),
+	.help = "the subject of its messages that have none"},
 
 {"upstreams", KEY_LIST, .required = true, .max = 64, MANY(struct config, upstreams, upstream_count),
 	.help = "the roads to Microsoft 365"},

@@ -82,6 +82,7 @@ static void state_facts(struct outgoing *o, const struct config *config)
 	    .accepted_ms = envelope->accepted_ms,
 	    .sender = stand_in(o),
 	    .recipient = envelope->recipient_count == 1 ? envelope->recipients[0] : NULL,
+	    .subject = device != NULL ? device->subject : NULL,
 	    .charset = device != NULL && device->charset != NULL ? device->charset : config->charset,
 	    .to_utf8 = to_utf8,
 	    .repairs = are_repairs_on(config, device, envelope->listener),

@@ -211,6 +211,19 @@ static void a_missing_from_is_who_the_envelope_is_from(void **state)
 	expect("", HEAD "Subject: x\r\n\r\nx\r\n");
 }
 
+static void a_blank_subject_is_what_the_device_has_for_it(void **state)
+{
+	(void)state;
+	store(HEAD
+	    "From: mfd@contoso.com\r\nTo: bob@contoso.com\r\nSubject: \r\nDate: Fri, 27 Nov 2026 14:29:00 "
+	    "+0100\r\nMessage-ID: <1@mfd>\r\n\r\nx\r\n");
+	free(go_out(""));
+	devices[0].subject = "Scan";
+	char *out = go_out("subject");
+	assert_non_null(strstr(out, "\r\nSubject: Scan\r\n"));
+	free(out);
+}
+
 static void raw_headers_are_in_the_devices_charset(void **state)
 {
 	(void)state;
@@ -305,6 +318,7 @@ int main(void)
 	    cmocka_unit_test_setup(the_device_goes_before_the_listener_and_that_before_all, set_up),
 	    cmocka_unit_test_setup(the_identity_is_applied_without_repairs_too, set_up),
 	    cmocka_unit_test_setup(a_missing_from_is_who_the_envelope_is_from, set_up),
+	    cmocka_unit_test_setup(a_blank_subject_is_what_the_device_has_for_it, set_up),
 	    cmocka_unit_test_setup(raw_headers_are_in_the_devices_charset, set_up),
 	    cmocka_unit_test_setup(a_large_message_is_looked_at_in_bounded_steps, set_up),
 	    cmocka_unit_test_setup(no_more_is_read_than_what_the_plan_hangs_on, set_up),
