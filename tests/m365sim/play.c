@@ -8,13 +8,13 @@
 #define MB (1024ULL * 1024)
 
 static const struct play plays[] = {
-    {"submission", 150 * MB, 500, NULL},
-    {"hve", 10 * MB, 50, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain"},
-    {"acs", 10 * MB, 50, NULL},
+    {"submission", 150 * MB, 500, "SMTP.SendAsApp", NULL},
+    {"hve", 10 * MB, 50, "Mail.Send", "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain"},
+    {"acs", 10 * MB, 50, "", NULL},
 };
 
 /* RejectDirectSend is off; what no connector lets relay may come in, and not go out. */
-static const struct play mx = {"mx", 150 * MB, 200, "550 5.4.1 Relay Access Denied"};
+static const struct play mx = {"mx", 150 * MB, 200, "", "550 5.4.1 Relay Access Denied"};
 
 const struct play *play_named(const char *name)
 {

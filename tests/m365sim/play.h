@@ -10,6 +10,7 @@ struct play {
 	const char *name;		/* for --play */
 	unsigned long long size;	/* octets of a message */
 	size_t recipients;		/* of a message */
+	const char *role;		/* in a token for its app; "": none */
 	const char *outside;		/* the refusal of a recipient outside of --domain; NULL: anybody will do */
 };
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "options.h"
+#include "play.h"
 #include "sim_tls.h"
 #include "text.h"
 
@@ -40,7 +41,7 @@ static json_t *make_claims(
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:[s], s:s, s:s, s:s, s:I}", "aud",
 	    audience, "iss", issuer, "iat", now, "nbf", now, "exp", now + lifetime_s, "appid",
 	    options->client_id, "appidacr", "1", "idtyp", "app", "roles",
-	    strstr(audience, "graph") ? "Mail.Send" : "SMTP.SendAsApp", "tid", options->tenant, "uti",
+	    strstr(audience, "graph") ? "Mail.Send" : options->play->role, "tid", options->tenant, "uti",
 	    text_guid(jti), "ver", "1.0", "sim_us", (json_int_t)now_us);
 }
 

@@ -1,6 +1,7 @@
 """Each kind of upstream with each way to prove itself, against a server that plays that kind. One daemon serves all; a route
 by recipient leads to each."""
 
+import json
 import subprocess
 
 import pytest
@@ -157,3 +158,18 @@ def test_hve_gets_50_recipients_at_a_time_and_no_more_than_10_megabytes(office):
 def test_a_password_for_submission_is_warned_about_with_its_date(office):
     for text in (office.relay.cli("check").stderr, office.relay.log()):
         assert "at the end of December 2026" in text
+
+
+def test_check_online_knows_every_kind(office):
+    before = [len(sim.messages()) for sim in office.sims]
+    result = office.relay.cli("check", "--online", "--json", "--to", "boss@contoso.com")
+    found = {u["name"]: {s["step"]: s for s in u["steps"]} for u in json.loads(result.stdout)["upstreams"]}
+    assert result.returncode == 0 and list(found) == [u["name"] for u in office.upstreams()]
+    for name, steps in found.items():
+        assert ("token" in steps) == name.endswith("oauth") and ("auth" in steps) == name.endswith(("oauth", "login"))
+        assert ("spf" in steps) == (name in ("direct", "connector-address"))
+        assert all(s["status"] == "ok" for s in steps.values() if s["step"] not in ("spf", "expiry")), steps
+    assert found["hve-oauth"]["token"]["facts"]["roles"] == ["Mail.Send"]
+    assert found["acs-oauth"]["token"]["facts"]["audience"] == "https://communication.azure.com"
+    assert found["connector-certificate"]["expiry"]["facts"]["certificate"] > "2020"
+    assert before == [len(sim.messages()) for sim in office.sims]
