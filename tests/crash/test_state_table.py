@@ -18,7 +18,8 @@ HAD, LACKS, GONE = "had@contoso.com", "lacks@contoso.com", "gone@contoso.com"
 BOTH, REST, NOBODY = [HAD, LACKS], [LACKS], []
 
 CONTENT = (b"Received: from printer ([127.0.0.1])\r\n\tby relay.test with SMTP id " + ID.encode() + b"\r\n"
-           b"From: printer@contoso.com\r\nSubject: the row\r\n\r\n.\r\n..\r\nHello.\r\n")
+           b"From: printer@contoso.com\r\nTo: had@contoso.com\r\nSubject: the row\r\nDate: Mon, 23 Nov 2026 19:41:44 +0000\r\n"
+           b"Message-ID: <row@printer>\r\n\r\n.\r\n..\r\nHello.\r\n")
 COPY = CONTENT.replace(b"the row", b"a copy!")
 REASON = b"its envelope is damaged\n"
 
