@@ -67,13 +67,12 @@ static void print_window(const json_t *window)
 static void print_detour(const json_t *route)
 {
 	const char *first = json_string_value(json_array_get(json_object_get(route, "via"), 0));
-	const char *recipients = json_string_value(json_array_get(json_object_get(route, "recipients"), 0));
 	const char *now = text_of(route, "now");
 	char text[400];
 
-	if (first != NULL && recipients != NULL && strcmp(first, now) != 0)
+	if (first != NULL && strcmp(first, now) != 0)
 		printf("route      %s: by %s now, in place of %s\n",
-		    terminal_text(text, sizeof text, recipients, sizeof text), now, first);
+		    terminal_text(text, sizeof text, text_of(route, "title"), sizeof text), now, first);
 }
 
 /* Why an upstream, or one of its mailboxes, is held. */

@@ -29,9 +29,9 @@ static const char usage[] =
     "  --timeout DURATION   how long it is followed (default 2m); it stays in the queue after that\n"
     "exit status: 0 the upstream has taken it; 1 it was refused, or could not be queued; 2 it waits still\n";
 
-static const char *default_sender(const struct config *config, const char *to)
+static const char *default_sender(const struct config *config, const struct test_message *message)
 {
-	int route = config_route(config, to);
+	int route = config_route(config, test_message_device(message), message->to);
 	const struct upstream_config *upstream =
 	    route >= 0 ? &config->upstreams[config->routes[route].via[0]] : NULL;
 
@@ -62,7 +62,7 @@ static int look_at(const struct config *config, const struct test_message *messa
 		    stderr);
 		return EX_USAGE;
 	}
-	if (config_route(config, message->to) >= 0)
+	if (config_route(config, test_message_device(message), message->to) >= 0)
 		return 0;
 	fprintf(stderr, "mfdrelay: no route of the config is for %s: add one to routes, then reload\n",
 	    message->to);
@@ -96,13 +96,13 @@ static int refuse(const struct config *config, const struct err *err)
 
 static int test(const struct config *config, const struct options *options)
 {
-	struct test_message message = {.to = options->to,
-	    .from = options->from != NULL ? options->from : default_sender(config, options->to),
-	    .device = options->device};
+	struct test_message message = {.to = options->to, .from = options->from, .device = options->device};
 	int64_t begun_ms = clock_mono_ms();
 	struct err err = {""};
-	int status = look_at(config, &message);
 
+	if (message.from == NULL)
+		message.from = default_sender(config, &message);
+	int status = look_at(config, &message);
 	if (status != 0)
 		return status;
 	if (become_relay_user(config, &err) < 0 ||
@@ -110,8 +110,8 @@ static int test(const struct config *config, const struct options *options)
 		return refuse(config, &err);
 	printf("queued      %s, from %s to %s\n", message.id, message.from, message.to);
 	fflush(stdout);
-	return journey_follow(config, message.id, message.to, begun_ms,
-	    options->timeout_ms > 0 ? (int64_t)options->timeout_ms : TIMEOUT_MS);
+	return journey_follow(
+	    config, &message, begun_ms, options->timeout_ms > 0 ? (int64_t)options->timeout_ms : TIMEOUT_MS);
 }
 
 int cmd_test(int argc, char **argv)

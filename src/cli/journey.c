@@ -12,6 +12,7 @@
 #include "cli/ask.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
+#include "cli/test_message.h"
 #include "config/config.h"
 #include "spool/spool.h"
 
@@ -21,7 +22,7 @@
 
 struct journey {
 	const struct config *config;
-	const char *id, *to;
+	const struct test_message *message;
 	int64_t begun_ms, end_ms;
 	size_t shown;	     /* results */
 	int64_t next_try_ms; /* monotonic: of the message or its upstream; 0: now */
@@ -95,7 +96,7 @@ static json_t *ask(const struct journey *journey, json_t *request)
 
 static json_t *request_results(const struct journey *journey, bool go)
 {
-	return json_pack("{s:s, s:s, s:b}", "command", "follow", "id", journey->id, "go", go);
+	return json_pack("{s:s, s:s, s:b}", "command", "follow", "id", journey->message->id, "go", go);
 }
 
 /* Returns whether there was something new. The sender after a reload knows nothing of before. */
@@ -157,7 +158,8 @@ static void show_held(struct journey *journey, const json_t *upstream)
 
 static void look_at_upstreams(struct journey *journey)
 {
-	int route = config_route(journey->config, journey->to);
+	int route =
+	    config_route(journey->config, test_message_device(journey->message), journey->message->to);
 	json_t *status = ask(journey, json_pack("{s:s}", "command", "status"));
 	const json_t *held = route < 0 ? NULL
 				       : first_to_be_tried(journey->config, &journey->config->routes[route],
@@ -178,7 +180,7 @@ static bool is_in(const struct journey *journey, struct spool *spool, enum spool
 	struct state state;
 	struct err err = {""};
 
-	if (spool_inspect(spool, folder, journey->id, &envelope, &state, NULL, NULL, &err) < 0)
+	if (spool_inspect(spool, folder, journey->message->id, &envelope, &state, NULL, NULL, &err) < 0)
 		return errno != ENOENT;
 	envelope_free(&envelope);
 	state_free(&state);
@@ -216,11 +218,11 @@ static void print_end(const struct journey *journey, bool is_daemon_up)
 		printf(
 		    "It was given up: its sender is sent a report, and a copy is in failed/ of the spool.\n"
 		    "The cause removed, it goes again with: mfdrelay queue retry %s\n",
-		    journey->id);
+		    journey->message->id);
 		break;
 	default:
 		printf("It stays in the queue and is tried %s; see: mfdrelay queue show %s\n",
-		    is_daemon_up ? "again by itself" : "when the daemon runs", journey->id);
+		    is_daemon_up ? "again by itself" : "when the daemon runs", journey->message->id);
 	}
 }
 
@@ -232,12 +234,11 @@ static bool is_beyond(const struct journey *journey)
 }
 
 int journey_follow(
-    const struct config *config, const char *id, const char *to, int64_t begun_ms, int64_t timeout_ms)
+    const struct config *config, const struct test_message *message, int64_t begun_ms, int64_t timeout_ms)
 {
 	const struct timespec pause = {0, ASK_EVERY_MS * 1000000};
 	struct journey journey = {.config = config,
-	    .id = id,
-	    .to = to,
+	    .message = message,
 	    .begun_ms = begun_ms,
 	    .end_ms = begun_ms + timeout_ms,
 	    .status = -1};

@@ -5,11 +5,13 @@
 #include <stdint.h>
 
 struct config;
+struct test_message;
 
 enum { JOURNEY_DELIVERED = 0, JOURNEY_FAILED = 1, JOURNEY_WAITS = 2 };
 
 /* Ask the running daemon what becomes of the message, and print each event with its time since begun_ms (monotonic), until the
  * upstream has taken it, it has failed, or its next try is beyond timeout_ms. Returns one of the above. */
-int journey_follow(const struct config *config, const char *id, const char *to, int64_t begun_ms, int64_t timeout_ms);
+int journey_follow(
+    const struct config *config, const struct test_message *message, int64_t begun_ms, int64_t timeout_ms);
 
 #endif

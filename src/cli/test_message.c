@@ -12,6 +12,11 @@
 /* For the columns that name a device; no device can have that name in a route. */
 #define NOBODY "(test)"
 
+const char *test_message_device(const struct test_message *message)
+{
+	return message->device != NULL ? message->device : NOBODY;
+}
+
 struct commit {
 	struct event_base *base;
 	struct err *err;
@@ -63,7 +68,7 @@ static struct envelope envelope_of(const struct test_message *message, char **re
 	*recipient = (char *)(uintptr_t)message->to;
 	return (struct envelope){
 	    .accepted_ms = now_ms,
-	    .device = (char *)(uintptr_t)(message->device != NULL ? message->device : NOBODY),
+	    .device = (char *)(uintptr_t)test_message_device(message),
 	    .peer = (char *)(uintptr_t) "",
 	    .helo = (char *)(uintptr_t) "",
 	    .user = (char *)(uintptr_t) "",

@@ -14,6 +14,9 @@ struct test_message {
 	char id[SPOOL_ID_MAX + 1];	/* out */
 };
 
+/* Whose it is in the queue: what routes go by. */
+const char *test_message_device(const struct test_message *message);
+
 /* Give it an id, call before_commit(arg, id), and when that has returned true, make it durable and named. Blocks for as long as
  * the disk does. Returns 0; -1 with err: then nothing of it is in the queue. */
 int test_message_queue(struct test_message *message, const struct config *config,

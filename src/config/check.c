@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <pwd.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -112,7 +113,7 @@ static void check_report_to(const struct config *config, const struct source *so
 		source_error(source, at,
 		    "report_to = \"%.64s\": no mail address; write it as \"it@contoso.com\"",
 		    config->report_to);
-	else if (config->route_count > 0 && config_route(config, config->report_to) < 0)
+	else if (config->route_count > 0 && config_route(config, "", config->report_to) < 0)
 		source_warn(source, at, "report_to: no route leads to %s, so it will get nothing; add one",
 		    config->report_to);
 }
@@ -198,12 +199,60 @@ static bool is_catch_all(const char *pattern)
 	return strcmp(pattern, "*") == 0 || strcmp(pattern, "*@*") == 0;
 }
 
-static bool takes_all(const struct route *route)
+/* There are none where there is no such key, or where it holds an error. */
+static bool knows_recipients(const struct route *route, const struct source *source, size_t index)
 {
+	char path[64];
+
+	snprintf(path, sizeof path, "routes.[%zu].recipients", index);
+	return route->recipient_count > 0 || config_lookup(&source->tree, path) == NULL;
+}
+
+/* Every recipient of every device. */
+static bool takes_all(const struct config *config, const struct source *source, size_t index)
+{
+	const struct route *route = &config->routes[index];
+
+	if (route->device_count > 0)
+		return false;
 	for (size_t i = 0; i < route->recipient_count; i++)
 		if (is_catch_all(route->recipients[i]))
 			return true;
+	return route->recipient_count == 0 && knows_recipients(route, source, index);
+}
+
+static bool is_device(const struct config *config, const char *pattern, struct nearest *nearest)
+{
+	for (size_t i = 0; i < config->device_count; i++) {
+		const char *name = config->devices[i].name;
+		if (name != NULL && address_matches(name, pattern))
+			return true;
+		if (name != NULL)
+			nearest_offer(nearest, name);
+	}
 	return false;
+}
+
+/* One that is gone from devices must not stop a reload. */
+static void check_route_devices(const struct config *config, const struct source *source, size_t index)
+{
+	const struct route *route = &config->routes[index];
+	const config_setting_t *at = source_at(source, "routes.[%zu].devices", index);
+
+	for (size_t i = 0; i < route->device_count; i++) {
+		struct nearest nearest = NEAREST(route->devices[i]);
+		if (is_device(config, route->devices[i], &nearest))
+			continue;
+		if (nearest.best != NULL)
+			source_warn(source, at,
+			    "routes.devices = \"%.64s\": no such device; did you mean \"%s\"?",
+			    route->devices[i], nearest.best);
+		else
+			source_warn(source, at,
+			    "routes.devices = \"%.64s\": no such device; add it to devices, or correct the "
+			    "name",
+			    route->devices[i]);
+	}
 }
 
 static void check_route(const struct config *config, const struct source *source, size_t index)
@@ -214,12 +263,13 @@ static void check_route(const struct config *config, const struct source *source
 	for (size_t i = 0; i < route->recipient_count; i++)
 		check_pattern(source, source_at(source, "routes.[%zu].recipients", index),
 		    "routes.recipients", route->recipients[i]);
+	check_route_devices(config, source, index);
 	for (size_t i = 0; i < route->via_count; i++)
 		for (size_t j = 0; j < i; j++)
 			if (route->via[i] == route->via[j])
 				source_warn(source, via, "routes.via names \"%s\" twice; remove one",
 				    config->upstreams[route->via[i]].name);
-	if (route->via_count == 0 || !takes_all(route))
+	if (route->via_count == 0 || !takes_all(config, source, index))
 		return;
 	for (size_t i = 0; i < route->via_count; i++) {
 		enum upstream_kind kind = config->upstreams[route->via[i]].kind;
@@ -247,8 +297,8 @@ static void check_routes(const struct config *config, const struct source *sourc
 		if (all_taken)
 			source_warn(source, source_at(source, "routes.[%zu]", i),
 			    "this route is never used: one above takes every recipient; move it up");
-		all_taken = all_taken || takes_all(&config->routes[i]);
-		is_known = is_known && config->routes[i].recipient_count > 0;
+		all_taken = all_taken || takes_all(config, source, i);
+		is_known = is_known && knows_recipients(&config->routes[i], source, i);
 	}
 	if (config->route_count > 0 && is_known && !all_taken)
 		source_warn(source, at,

@@ -22,13 +22,36 @@ const char *const tls_min_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 const char *const device_auth_names[] = {"none", "optional", "required", NULL};
 const char *const quirk_names[] = {"eod-lf", NULL};
 
-int config_route(const struct config *config, const char *recipient)
+static bool matches_any(const char *text, char *const *patterns, size_t n)
 {
-	for (size_t i = 0; i < config->route_count; i++)
-		for (size_t j = 0; j < config->routes[i].recipient_count; j++)
-			if (address_matches(recipient, config->routes[i].recipients[j]))
-				return (int)i;
+	for (size_t i = 0; i < n; i++)
+		if (address_matches(text, patterns[i]))
+			return true;
+	return n == 0;
+}
+
+bool route_is_for(const struct route *route, const char *device)
+{
+	return route->device_count == 0 ||
+	       (device[0] != '\0' && matches_any(device, route->devices, route->device_count));
+}
+
+int config_route(const struct config *config, const char *device, const char *recipient)
+{
+	for (size_t i = 0; i < config->route_count; i++) {
+		const struct route *route = &config->routes[i];
+		if (route_is_for(route, device) &&
+		    matches_any(recipient, route->recipients, route->recipient_count))
+			return (int)i;
+	}
 	return -1;
+}
+
+const char *route_title(const struct route *route)
+{
+	if (route->recipient_count > 0)
+		return route->recipients[0];
+	return route->device_count > 0 ? route->devices[0] : "*";
 }
 
 const char *upstream_name(const struct upstream_config *upstream)
@@ -301,6 +324,7 @@ static void free_upstream(struct upstream_config *upstream)
 static void free_route(struct route *route)
 {
 	free_texts(route->recipients, route->recipient_count);
+	free_texts(route->devices, route->device_count);
 	free(route->via);
 }
 

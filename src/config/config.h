@@ -144,8 +144,10 @@ struct upstream_config {
 };
 
 struct route {
-	char **recipients;	/* patterns for address_matches() */
+	char **recipients;	/* patterns for address_matches(); none: every recipient */
 	size_t recipient_count;
+	char **devices;		/* likewise, of devices' names; none: mail of every device, and the relay's own */
+	size_t device_count;
 	size_t *via;		/* indexes into upstreams; the first is used */
 	size_t via_count;
 };
@@ -213,8 +215,15 @@ bool listen_overlaps(const struct listen_config *a, const struct listen_config *
 const char *listen_name(char *dst, size_t size, const struct listen_config *listen);
 const struct listen_config *config_listen_by_name(const struct config *config, const char *name);
 
-/* The route of a recipient: its index, or -1 where no route matches. The first match in the file's order counts. */
-int config_route(const struct config *config, const char *recipient);
+/* The route of a recipient, for mail of the device of that name (""; the relay's own): its index, or -1 where no route matches.
+ * The first match in the file's order counts. */
+int config_route(const struct config *config, const char *device, const char *recipient);
+
+/* Whether the route is for mail of that device. */
+bool route_is_for(const struct route *route, const char *device);
+
+/* The first of its patterns, for people. */
+const char *route_title(const struct route *route);
 
 /* The entry that decides on a peer's address (IPv4 as v4-mapped): the longest prefix wins; on a tie one without a user, then
  * the earlier. Its auth says whether the address is enough. NULL: not listed. */

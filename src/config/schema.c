@@ -207,9 +207,11 @@ const struct key schema[] = {
 	AT(struct upstream_config, limits.recipients), .help = "recipients of a message"},
 
 {"routes", KEY_LIST, .required = true, .max = 1000, MANY(struct config, routes, route_count),
-	.help = "which recipients go which road; the first that matches counts"},
-{"routes.recipients", KEY_TEXTS, .required = true, .max = 1000, MANY(struct route, recipients, recipient_count),
+	.help = "whose mail to whom goes which road; the first that matches counts"},
+{"routes.recipients", KEY_TEXTS, .fallback = "(every recipient)", .max = 1000, MANY(struct route, recipients, recipient_count),
 	.help = "patterns of addresses"},
+{"routes.devices", KEY_TEXTS, .fallback = "(every device)", .max = 1000, MANY(struct route, devices, device_count),
+	.help = "names of devices, or patterns of names"},
 {"routes.via", KEY_UPSTREAMS, .required = true, .max = 64, MANY(struct route, via, via_count),
 	.help = "names of upstreams"},
 

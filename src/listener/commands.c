@@ -258,7 +258,7 @@ static const char *refuse_recipients(
 		const char *refusal = policy_refuse_recipient(s, &found[i]);
 		if (refusal != NULL)
 			return refusal;
-		if (config_route(config, found[i].text) < 0)
+		if (config_route(config, policy_device_name(s), found[i].text) < 0)
 			return say("550 5.7.1 No route for %s (see routes in mfdrelay.conf)", found[i].text);
 		*limit = policy_size_limit_for(s, found[i].text, *limit);
 		if (!transaction_has(s->mail, &found[i]) && !is_among(&found[i], found, i))

@@ -14,6 +14,13 @@ const struct device *policy_device(const struct session *s)
 	return s->place != NULL && s->place->auth != DEVICE_AUTH_REQUIRED ? s->place : NULL;
 }
 
+const char *policy_device_name(const struct session *s)
+{
+	const struct device *device = policy_device(s);
+
+	return device != NULL ? device->name : "";
+}
+
 /* Without the threads that check passwords there is no user either. */
 bool policy_offers_auth(const struct session *s)
 {
@@ -47,17 +54,21 @@ static struct size_limit configured_limit(const struct session *s)
 	return (struct size_limit){device->message_size, "devices.message_size", ""};
 }
 
-/* Too large for one of them is too large: what is accepted shall get through whichever of them is up. */
+/* What is too large for one of them goes by another, so the largest counts; one of which nothing is known takes all. */
 static struct size_limit route_limit(
     const struct session *s, const struct route *route, struct size_limit limit)
 {
+	struct size_limit most = {0};
+
 	for (size_t i = 0; i < route->via_count; i++) {
 		const struct upstream_config *upstream = &s->env->config->upstreams[route->via[i]];
 		uint64_t bytes = upstream_size(upstream, s->env->counters);
-		if (bytes > 0 && bytes < limit.bytes)
-			limit = (struct size_limit){bytes, "the SIZE of upstream ", upstream->name};
+		if (bytes == 0)
+			return limit;
+		if (bytes > most.bytes)
+			most = (struct size_limit){bytes, "the SIZE of upstream ", upstream->name};
 	}
-	return limit;
+	return most.bytes > 0 && most.bytes < limit.bytes ? most : limit;
 }
 
 /* The recipient is not known yet, so the route that takes most counts; what is too large for another is refused at RCPT. */
@@ -67,6 +78,8 @@ struct size_limit policy_size_limit(const struct session *s)
 	struct size_limit configured = configured_limit(s), most = {0};
 
 	for (size_t i = 0; i < config->route_count; i++) {
+		if (!route_is_for(&config->routes[i], policy_device_name(s)))
+			continue;
 		struct size_limit one = route_limit(s, &config->routes[i], configured);
 		if (one.bytes > most.bytes)
 			most = one;
@@ -77,7 +90,7 @@ struct size_limit policy_size_limit(const struct session *s)
 struct size_limit policy_size_limit_for(
     const struct session *s, const char *recipient, struct size_limit limit)
 {
-	int route = config_route(s->env->config, recipient);
+	int route = config_route(s->env->config, policy_device_name(s), recipient);
 
 	return route < 0 ? limit : route_limit(s, &s->env->config->routes[route], limit);
 }

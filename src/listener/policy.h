@@ -14,6 +14,9 @@ struct session;
  * nobody who may send. */
 const struct device *policy_device(const struct session *session);
 
+/* Its name, or "": what routes go by. */
+const char *policy_device_name(const struct session *session);
+
 /* Whether AUTH is offered and taken, as things stand. */
 bool policy_offers_auth(const struct session *session);
 

@@ -164,7 +164,7 @@ static bool try_in_halves(const struct verdict *v, const struct failure *failure
 
 static const struct route *route_of(const struct verdict *v)
 {
-	int route = config_route(v->delivery->config, v->to);
+	int route = config_route(v->delivery->config, spool_envelope(v->attempt->message)->device, v->to);
 
 	return route < 0 ? NULL : &v->delivery->config->routes[route];
 }

@@ -42,7 +42,7 @@ static void log_switch(const struct failover *f, size_t index, unsigned from, un
 
 	log_event(in_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, "road-switched",
 	    kv_str("from", f->config->upstreams[from].name), kv_str("to", f->config->upstreams[to].name),
-	    kv_str("recipients", f->config->routes[index].recipients[0]),
+	    kv_str("route", route_title(&f->config->routes[index])),
 	    kv_str("why", in_trouble ? left->why.cause->cause
 				     : "An upstream that stands before it in via is in order again."),
 	    kv_str("text", in_trouble ? left->why.text : ""));

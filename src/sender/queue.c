@@ -215,7 +215,8 @@ static unsigned no_road(const struct queue *queue)
 /* The route of the message's recipient i, or NULL. */
 static const struct route *route_of(const struct queue *queue, const struct message *message, size_t i)
 {
-	int route = config_route(queue->config, spool_envelope(message->held)->recipients[i]);
+	const struct envelope *envelope = spool_envelope(message->held);
+	int route = config_route(queue->config, envelope->device, envelope->recipients[i]);
 
 	return route < 0 ? NULL : &queue->config->routes[route];
 }

@@ -44,7 +44,7 @@ static bool can_be_told(const struct config *config, const char *address)
 	struct address parsed;
 
 	return address_parse(str_of(address), &parsed) && address_domain(&parsed)[0] != '\0' &&
-	       config_route(config, address) >= 0;
+	       config_route(config, "", address) >= 0;
 }
 
 const char *report_recipient(const struct config *config, const struct spool_message *message)
@@ -63,7 +63,7 @@ const char *report_recipient(const struct config *config, const struct spool_mes
 /* What the upstream lets us be: the address of the road that the report takes. */
 static void put_from(struct text *text, const struct config *config, const char *recipient)
 {
-	int route = config_route(config, recipient);
+	int route = config_route(config, "", recipient);
 	const struct upstream_config *upstream = &config->upstreams[config->routes[route].via[0]];
 
 	if (upstream->identity.address != NULL)

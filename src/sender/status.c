@@ -184,10 +184,11 @@ static json_t *routes_json(const struct config *config, const struct detours *de
 		json_t *via = json_array();
 		for (size_t j = 0; j < route->via_count; j++)
 			json_array_append_new(via, json_string(config->upstreams[route->via[j]].name));
-		json_array_append_new(
-		    routes, json_pack("{s:o, s:o, s:s}", "recipients",
-				texts_json(route->recipients, route->recipient_count), "via", via, "now",
-				config->upstreams[detour_road(config, route, NULL, detours)].name));
+		json_array_append_new(routes,
+		    json_pack("{s:o, s:o, s:s, s:o, s:s}", "recipients",
+			texts_json(route->recipients, route->recipient_count), "devices",
+			texts_json(route->devices, route->device_count), "title", route_title(route), "via",
+			via, "now", config->upstreams[detour_road(config, route, NULL, detours)].name));
 	}
 	return routes;
 }

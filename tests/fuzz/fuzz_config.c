@@ -22,7 +22,7 @@ static void check_config(const struct config *config)
 	for (size_t i = 0; i < config->route_count; i++)
 		for (size_t k = 0; k < config->routes[i].via_count; k++)
 			PROMISE(config->routes[i].via[k] < config->upstream_count);
-	PROMISE(config_route(config, "someone@contoso.com") < (int)config->route_count);
+	PROMISE(config_route(config, "mfd", "someone@contoso.com") < (int)config->route_count);
 	config_device_by_address(config, &address);
 	config_device_by_user(config, "scanner", &address);
 }

@@ -326,3 +326,30 @@ def test_a_part_under_way_is_not_taken_along_by_another_road(lane):
     lane.wait_events("road-switched")
     wait_until(lambda: lane.relay.queue_ids() == [alone], 15, "the two halves")
     assert lane.got() == {"first": [["boss@contoso.com"]], "second": [["it@second.com"]]}
+
+
+# --- routes by device --------------------------------------------------------------------------------------------------
+
+def test_each_device_has_its_own_routes_and_a_message_is_split_by_them(make_sim, make_relay):
+    sims = [make_sim(), make_sim()]
+    relay = make_relay(sims[0], start=False)
+    relay.settings["devices"] = [{"name": "erp", "address": ["127.0.0.2"]}, {"name": "mfd-1", "address": ["127.0.0.1"]},
+                                 {"name": "closed", "address": ["127.0.0.3"]}]
+    relay.settings["upstreams"].append({"name": "other", "kind": "direct-send", "host": "localhost", "port": sims[1].mx_port,
+                                        "ca": sims[1].ca})
+    relay.settings["routes"] = [{"devices": ["erp"], "recipients": ["*@contoso.com"], "via": ["other"]},
+                                {"devices": ["erp", "mfd-*"], "via": ["submission"]},
+                                {"recipients": ["it@contoso.com"], "via": ["submission"]}]
+    relay.start()
+
+    def send(address, *recipients):
+        with harness.smtplib.SMTP("127.0.0.1", relay.port, source_address=(address, 0)) as client:
+            return client.sendmail("printer@contoso.com", recipients, make_mail())
+    send("127.0.0.2", "boss@contoso.com", "client@example.org")
+    assert sims[1].wait_messages(1)[0]["rcpt"] == ["boss@contoso.com"]
+    assert sims[0].wait_messages(1)[0]["rcpt"] == ["client@example.org"]
+    send("127.0.0.1", "boss@contoso.com")
+    assert sims[0].wait_messages(2)[1]["rcpt"] == ["boss@contoso.com"]
+    with pytest.raises(harness.smtplib.SMTPRecipientsRefused, match="No route for boss@contoso.com"):
+        send("127.0.0.3", "boss@contoso.com")
+    relay.wait_empty()

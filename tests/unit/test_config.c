@@ -862,10 +862,45 @@ static void test_routes(void **state)
 
 	(void)state;
 	assert_non_null(config);
-	assert_int_equal(config_route(config, "it@contoso.com"), 0);
-	assert_int_equal(config_route(config, "A@FABRIKAM.COM"), 0);
-	assert_int_equal(config_route(config, "a@contoso.com"), 1);
-	assert_int_equal(config_route(config, "a@example.net"), -1);
+	assert_int_equal(config_route(config, "mfd", "it@contoso.com"), 0);
+	assert_int_equal(config_route(config, "mfd", "A@FABRIKAM.COM"), 0);
+	assert_int_equal(config_route(config, "mfd", "a@contoso.com"), 1);
+	assert_int_equal(config_route(config, "mfd", "a@example.net"), -1);
+	config_free(config);
+}
+
+static void test_routes_of_devices(void **state)
+{
+	static const struct {
+		const char *device, *recipient;
+		int route;
+	} cases[] = {
+	    {"mfd", "it@contoso.com", 0},
+	    {"MFD", "a@fabrikam.com", 1},
+	    {"mfd-2", "it@contoso.com", 2},
+	    {"mfd-2", "a@fabrikam.com", 2},
+	    {"erp", "it@contoso.com", 3},
+	    {"", "it@contoso.com", 3},
+	    {"", "a@fabrikam.com", 3},
+	};
+	struct config *config = load_text("routes by device",
+	    HOSTNAME UPSTREAMS
+	    "devices = ( { name = \"mfd\"; address = \"10.0.0.1\"; }, { name = \"mfd-2\"; address = "
+	    "\"10.0.0.2\"; },\n"
+	    "  { name = \"erp\"; address = \"10.0.0.3\"; } );\n"
+	    "routes = ( { devices = \"mfd\"; recipients = \"*@contoso.com\"; via = \"road\"; },\n"
+	    "{ devices = [ \"mfd\", \"mdf\" ]; via = \"road\"; },\n"
+	    "{ devices = \"m*\"; recipients = \"*\"; via = \"road\"; },\n"
+	    "{ via = \"road\"; } );\n",
+	    "warning 6: routes.devices = \"mdf\": no such device; did you mean \"mfd\"?\n");
+
+	(void)state;
+	assert_non_null(config);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		assert_int_equal(config_route(config, cases[i].device, cases[i].recipient), cases[i].route);
+	assert_string_equal(route_title(&config->routes[0]), "*@contoso.com");
+	assert_string_equal(route_title(&config->routes[1]), "mfd");
+	assert_string_equal(route_title(&config->routes[3]), "*");
 	config_free(config);
 }
 
@@ -1143,6 +1178,7 @@ int main(void)
 	    cmocka_unit_test(test_tls_files),
 	    cmocka_unit_test(test_signing_pairs),
 	    cmocka_unit_test(test_routes),
+	    cmocka_unit_test(test_routes_of_devices),
 	    cmocka_unit_test(test_odd_files),
 	    cmocka_unit_test(test_modes),
 	    cmocka_unit_test(test_many_problems),
