@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "config/check_proxy.h"
 #include "config/config.h"
 #include "config/expiry.h"
 #include "config/files.h"
@@ -234,6 +235,23 @@ static void check_scope(const struct subject *s, const char *scope)
 	}
 }
 
+static void check_login_proxy(const struct subject *s)
+{
+	char path[64];
+	const struct proxy_keys keys = {.proxy = s->oauth->proxy,
+	    .user = s->oauth->proxy_user,
+	    .password = s->oauth->proxy_password,
+	    .path = path,
+	    .name = "upstreams.oauth"};
+
+	snprintf(path, sizeof path, "upstreams.[%zu].oauth", s->index);
+	check_proxy(s->source, &keys, s->reader);
+	if (keys.proxy != NULL && s->oauth->grant >= GRANT_MANAGED_IDENTITY)
+		source_warn(s->source, at(s, "proxy"),
+		    "upstreams.oauth.proxy has no effect: the identity service is on this machine; remove "
+		    "it");
+}
+
 void check_oauth(const struct source *source, const struct upstream_config *upstream, size_t index,
     const struct reader *reader)
 {
@@ -254,4 +272,5 @@ void check_oauth(const struct source *source, const struct upstream_config *upst
 	if (oauth->scope != NULL)
 		check_scope(s, oauth->scope);
 	check_ca(source, at(s, "ca"), "upstreams.oauth.ca", oauth->ca, reader);
+	check_login_proxy(s);
 }

@@ -301,6 +301,9 @@ static void free_oauth(struct oauth_config *oauth)
 	free(oauth->next);
 	free(oauth->scope);
 	free(oauth->ca);
+	free(oauth->proxy);
+	free(oauth->proxy_user);
+	free(oauth->proxy_password);
 	free(oauth);
 }
 

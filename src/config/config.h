@@ -109,6 +109,8 @@ struct oauth_config {
 	struct app_credential *next;	/* tried where the first is refused; NULL: none */
 	char *scope;
 	char *ca;		/* PEM file for the login host; NULL: the system's store */
+	char *proxy;		/* to it: as net/proxy.h reads it; NULL: none */
+	char *proxy_user, *proxy_password;	/* both NULL: no login; the password as client_secret */
 };
 
 /* A send window. */

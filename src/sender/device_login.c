@@ -12,6 +12,7 @@
 #include "net/http.h"
 #include "sender/device_answer.h"
 #include "sender/form.h"
+#include "sender/login_proxy.h"
 #include "sender/token_answer.h"
 
 #define SLOWER_S 5 /* RFC 8628 section 3.5 */
@@ -23,7 +24,8 @@ struct device_login {
 	struct http_request *request; /* in flight, or NULL */
 	struct event *poll;
 	struct device_code code;
-	int64_t end_ms; /* monotonic: the code expires */
+	int64_t end_ms;		/* monotonic: the code expires */
+	struct failure unasked; /* cause NULL: nothing of ours was in the way */
 };
 
 static void fail(struct device_login *login, const struct failure *why)
@@ -39,12 +41,22 @@ static void fail_by_trouble(struct device_login *login, const struct http_answer
 	fail(login, &why);
 }
 
+/* Where the proxy's password can't be read, done is called from the loop all the same. */
 static void post(struct device_login *login, const char *path, struct secret *form, http_fn *fn)
 {
 	char *url = xasprintf("%s/%s/oauth2/v2.0/%s", login->oauth->authority, login->oauth->tenant, path);
+	struct login_proxy proxy;
+	struct err err;
 
-	const struct http_call call = {.url = url, .ca_file = login->oauth->ca, .form = form};
-	login->request = http_send(login->http, &call, fn, login);
+	if (login_proxy_load(&proxy, login->oauth, &err) < 0) {
+		failure_from_trouble(&login->unasked, ROAD_SECRET, err.text);
+		timer_set(login->poll, 0);
+	} else {
+		const struct http_call call = {
+		    .url = url, .ca_file = login->oauth->ca, .form = form, .proxy = login_proxy_http(&proxy)};
+		login->request = http_send(login->http, &call, fn, login);
+	}
+	login_proxy_free(&proxy);
 	secret_free(form);
 	free(url);
 }
@@ -106,6 +118,10 @@ static void on_poll(evutil_socket_t fd, short what, void *cookie)
 
 	(void)fd;
 	(void)what;
+	if (login->unasked.cause != NULL) {
+		fail(login, &login->unasked);
+		return;
+	}
 	form_add(&form, "grant_type", str_of("urn:ietf:params:oauth:grant-type:device_code"));
 	form_add(&form, "client_id", str_of(login->oauth->client_id));
 	form_add(&form, "device_code", (struct str){login->code.code.bytes, login->code.code.n});

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "net/http.h"
 #include "sender/form.h"
+#include "sender/login_proxy.h"
 #include "sender/signer.h"
 
 #define THROTTLED_S	  60 /* Microsoft asks for a minute, also where no header says so */
@@ -75,9 +76,19 @@ void token_request_on_answer(void *arg, const struct http_answer *answer)
 
 void token_request_post(struct token_request *request, struct secret *form)
 {
-	const struct http_call call = {.url = request->url, .ca_file = request->oauth->ca, .form = form};
+	struct login_proxy proxy;
+	struct err err;
 
-	request->http = http_send(request->means.http, &call, token_request_on_answer, request);
+	if (login_proxy_load(&proxy, request->oauth, &err) < 0) {
+		token_request_fail(request, ROAD_SECRET, err.text);
+	} else {
+		const struct http_call call = {.url = request->url,
+		    .ca_file = request->oauth->ca,
+		    .form = form,
+		    .proxy = login_proxy_http(&proxy)};
+		request->http = http_send(request->means.http, &call, token_request_on_answer, request);
+	}
+	login_proxy_free(&proxy);
 	secret_free(form);
 }
 
