@@ -80,10 +80,10 @@ static json_t *message_json(const struct envelope *e, const struct state *state,
 
 	for (size_t i = 0; i < state->count; i++)
 		json_array_append_new(recipients, recipient_json(e->recipients[i], &state->recipients[i]));
-	return json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:b, s:o}", "id", e->id, "folder",
+	return json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:b, s:o}", "id", e->id, "folder",
 	    folder_name(folder), "accepted", clock_rfc3339(accepted, sizeof accepted, e->accepted_ms),
 	    "bytes", (json_int_t)e->content_bytes, "device", e->device, "peer", e->peer, "user", e->user,
-	    "sender", e->sender, "report", e->is_report, "recipients", recipients);
+	    "listener", e->listener, "sender", e->sender, "report", e->is_report, "recipients", recipients);
 }
 
 static void print_row(const struct envelope *e, const struct state *state, enum spool_folder folder)
@@ -237,6 +237,8 @@ static void print_message(const struct envelope *e, const struct state *state, e
 	print_line("peer", e->peer);
 	if (e->user[0] != '\0')
 		print_line("user", e->user);
+	if (e->listener[0] != '\0')
+		print_line("listener", e->listener);
 	print_line("sender", e->sender[0] != '\0' ? e->sender : "<>");
 	puts("recipients:");
 	for (size_t i = 0; i < state->count; i++)

@@ -10,22 +10,42 @@
 #include "sender/outgoing.h"
 #include "spool/spool.h"
 
-#define SIGNED_REMEDY                                                                                        \
-	"signed mail goes out with the From it has; let the device write an address that the upstream may "  \
-	"send as, or switch the signing off"
+/* What was left alone (repair_plan_left) and has a remedy, the weightiest first. */
+static const struct {
+	const char *left, *remedy;
+} remedies[] = {
+    {"identity",
+	"signed mail goes out with the From it has: let the device write an address that the upstream may "
+	"send as, or switch its signing off"},
+    {"from", "nobody is known to put into From: set sender_address, for the device or the upstream"},
+    {"message-partial", "the device splits large mail, and hardly any program joins the pieces: switch that "
+			"off at the device"},
+    {"cut", "the message ends within its header: look at the spool's disk"},
+    {"header-size",
+	"the header is larger than any mail server takes: look at what the device writes into it"},
+    {"limit", "more is broken than can be repaired: look at what the device sends"},
+};
+
+static const char *remedy_for(const char *left)
+{
+	for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++)
+		if (strstr(left, remedies[i].left) != NULL)
+			return remedies[i].remedy;
+	return NULL;
+}
 
 static void log_repairs(const struct client *c)
 {
 	const char *repairs = outgoing_repairs(c->outgoing), *left = outgoing_left(c->outgoing);
-	bool is_signed = strstr(left, "identity") != NULL;
+	const char *remedy = remedy_for(left);
 	const struct kv none = {0};
 
 	if (repairs[0] == '\0' && left[0] == '\0')
 		return;
-	log_event(is_signed ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "repairs",
+	log_event(remedy != NULL ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "repairs",
 	    kv_str("id", spool_envelope(c->attempt->message)->id),
 	    kv_str("upstream", c->settings->upstream->name), kv_str("made", repairs), kv_str("left", left),
-	    is_signed ? kv_str("remedy", SIGNED_REMEDY) : none);
+	    remedy != NULL ? kv_str("remedy", remedy) : none);
 }
 
 static void go_on(struct client *c);

@@ -30,6 +30,8 @@ def pair(tmp_path_factory):
     sim = harness.Sim(folder / "sim").start()
     relay = harness.Relay(folder / "relay", sim, devices=DEVICES)
     relay.settings["upstreams"] = [relay.upstream(sender=None, send_as=["floor-*@contoso.com"])]
+    relay.raw_port = harness.free_port()
+    relay.settings["listen"].append({"address": "127.0.0.1", "port": relay.raw_port, "repairs": "none"})
     relay.start()
     yield sim, relay
     with contextlib.ExitStack() as stack:
@@ -39,11 +41,11 @@ def pair(tmp_path_factory):
         stack.callback(relay.stop)
 
 
-def carry(pair, content, device="127.0.0.1", sender="printer@contoso.com", recipients=("boss@contoso.com",)):
+def carry(pair, content, device="127.0.0.1", sender="printer@contoso.com", recipients=("boss@contoso.com",), port=None):
     """Send it as the device at that address does; the message as the simulator has it, and the queue id."""
     sim, relay = pair
     count = len(sim.messages())
-    with smtplib.SMTP("127.0.0.1", relay.port, timeout=30, source_address=(device, 0)) as client:
+    with smtplib.SMTP("127.0.0.1", port or relay.port, timeout=30, source_address=(device, 0)) as client:
         client.helo("printer")
         harness.expect(client.docmd(f"MAIL FROM:<{sender}>"), 250)
         for recipient in recipients:
@@ -139,6 +141,8 @@ def test_without_repairs_or_fault_every_byte_goes_out_as_it_came(pair):
     broken = b"Subject: \xfc\r\nBcc: x@contoso.com\r\n\r\n" + b"x" * 5000 + b"\r\n"
     message, queue_id = carry(pair, b"From: floor-1@contoso.com\r\n" + broken, RAW, sender="floor-1@contoso.com")
     assert behind(message) == b"From: floor-1@contoso.com\r\n" + broken
+    message, queue_id = carry(pair, b"From: floor-1@contoso.com\r\n" + broken, sender="floor-1@contoso.com", port=pair[1].raw_port)
+    assert behind(message) == b"From: floor-1@contoso.com\r\n" + broken
     # Its sender is another matter.
     message, _ = carry(pair, b"From: x@fabrikam.com\r\n" + broken, RAW, sender="x@fabrikam.com")
     assert behind(message) == b"From: scanner@contoso.com\r\nReply-To: x@fabrikam.com\r\n" + broken
@@ -155,6 +159,15 @@ def test_signed_mail_is_left_alone_but_for_its_envelope(pair):
     assert behind(message) == mail
     event, = repairs_of(pair, queue_id)
     assert event["left"] == "signed,identity" and "send as" in event["remedy"]
+
+
+def test_what_can_not_be_repaired_passes_with_a_warning(pair):
+    piece = make_mail(sender="floor-1@contoso.com").replace(
+        b"\r\n\r\n", b"\r\nMIME-Version: 1.0\r\nContent-Type: message/partial; id=\"x@mfd\"; number=1; total=2\r\n\r\n", 1)
+    message, queue_id = carry(pair, piece, sender="floor-1@contoso.com")
+    assert behind(message) == piece
+    event, = repairs_of(pair, queue_id)
+    assert (event["made"], event["left"]) == ("", "message-partial") and "switch that off at the device" in event["remedy"]
 
 
 @pytest.mark.parametrize("verb", ["BDAT", "DATA"])
