@@ -60,6 +60,36 @@ static void print_listen(const struct config *config)
 	}
 }
 
+static void print_patterns(const char *what, char *const *patterns, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		printf("%s%s", i == 0 ? what : ", ", patterns[i]);
+}
+
+/* What its entry says beyond who it is. */
+static void print_policy(const struct device *device)
+{
+	char size[24];
+
+	if (device->user == NULL && device->auth == DEVICE_AUTH_REQUIRED)
+		printf("; must log in");
+	else if (device->user == NULL && device->auth == DEVICE_AUTH_NONE)
+		printf("; never logs in");
+	else if (device->user != NULL && device->auth == DEVICE_AUTH_OPTIONAL)
+		printf("; need not log in");
+	if (device->auth_requires_tls)
+		printf("; logs in over TLS only");
+	print_patterns("; as ", device->senders, device->sender_count);
+	print_patterns("; without a login to ", device->recipients, device->recipient_count);
+	if (device->message_size > 0)
+		printf("; messages of %s", value_size_text(size, sizeof size, device->message_size));
+	if (device->messages_per_hour > 0)
+		printf("; %u messages an hour", device->messages_per_hour);
+	for (size_t i = 0; quirk_names[i] != NULL; i++)
+		if ((device->quirks & 1u << i) != 0)
+			printf("; %s", quirk_names[i]);
+}
+
 static void print_devices(const struct config *config)
 {
 	char text[64];
@@ -76,6 +106,7 @@ static void print_devices(const struct config *config)
 		for (size_t j = 0; j < device->prefix_count; j++)
 			printf("%s %s", j == 0 ? "" : ",",
 			    value_prefix_text(text, sizeof text, &device->prefixes[j]));
+		print_policy(device);
 		putchar('\n');
 	}
 }

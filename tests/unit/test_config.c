@@ -1157,6 +1157,26 @@ static void test_check(void **state)
 	free(file);
 }
 
+static void check_tells_what_each_device_may(void **state)
+{
+	char *file = write_file("mfdrelay.conf",
+	    HOSTNAME UPSTREAMS ROUTES "devices = ( { name = \"mfd\"; address = \"10.0.0.1\"; senders = "
+				      "\"*@a.example\"; auth = \"none\";\n"
+				      "  recipients = [ \"it@a.example\", \"*@b.example\" ]; message_size = "
+				      "\"5M\"; messages_per_hour = 100;\n"
+				      "  quirks = \"eod-lf\"; } );\n",
+	    0600);
+	char *check[] = {"check", "-c", file, NULL};
+	char output[4096];
+
+	(void)state;
+	assert_int_equal(run(cmd_check, check, "", output, sizeof output), 0);
+	assert_non_null(strstr(output,
+	    "\ndevices    mfd, from 10.0.0.1; never logs in; as *@a.example; without a login to "
+	    "it@a.example, *@b.example; messages of 5M; 100 messages an hour; eod-lf\n"));
+	free(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1187,6 +1207,7 @@ int main(void)
 	    cmocka_unit_test(test_ca_files),
 	    cmocka_unit_test(test_passwd),
 	    cmocka_unit_test(test_check),
+	    cmocka_unit_test(check_tells_what_each_device_may),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
