@@ -40,51 +40,74 @@ static bool has_wanted(const struct config *config, const struct options *option
 	return false;
 }
 
-static void try_one(const struct client_means *means, const struct upstream_config *upstream,
-    const struct options *options, struct findings *findings)
-{
-	struct senders senders = {.addresses = {options->from}, .count = 1};
-
-	if (options->from == NULL)
-		senders_of(means->config, upstream, &senders);
-	const struct probe probe = {
-	    .means = means,
-	    .upstream = upstream,
-	    .senders = &senders,
-	    .recipient = options->to != NULL ? options->to : means->config->report_to,
-	};
-	probe_run(&probe, findings);
-}
+struct trial {
+	const struct client_means *means;
+	const struct options *options;
+	json_t *objects; /* NULL: print */
+	bool all_good;
+};
 
 /* Each is printed as soon as it is known, or kept for the one object. */
-static int try_all(const struct client_means *means, const struct options *options)
+static void try_one(struct trial *trial, const struct upstream_config *upstream, const char *mailbox)
 {
-	const struct config *config = means->config;
-	json_t *roads = json_array();
-	bool all_good = true;
-	char now[40];
+	const struct options *options = trial->options;
+	const struct config *config = trial->means->config;
+	struct senders senders = {.addresses = {options->from}, .count = 1};
+	struct findings findings;
+
+	if (options->from == NULL)
+		senders_of(config, upstream, mailbox, &senders);
+	const struct probe probe = {
+	    .means = trial->means,
+	    .upstream = upstream,
+	    .mailbox = mailbox,
+	    .senders = &senders,
+	    .recipient = options->to != NULL ? options->to : config->report_to,
+	};
+	probe_run(&probe, &findings);
+	trial->all_good = trial->all_good && findings_good(&findings);
+	if (trial->objects != NULL)
+		json_array_append_new(trial->objects, findings_json(&findings));
+	else
+		findings_print(&findings);
+	fflush(stdout);
+	findings_free(&findings);
+}
+
+/* Mailboxes that share an upstream's load have rights, and troubles, of their own. */
+static void try_each(struct trial *trial)
+{
+	const struct config *config = trial->means->config;
 
 	for (size_t i = 0; i < config->upstream_count; i++) {
-		struct findings findings;
-		if (!is_wanted(&config->upstreams[i], options))
+		const struct upstream_config *upstream = &config->upstreams[i];
+		if (!is_wanted(upstream, trial->options))
 			continue;
-		try_one(means, &config->upstreams[i], options, &findings);
-		all_good = all_good && findings_good(&findings);
-		if (options->json)
-			json_array_append_new(roads, findings_json(&findings));
-		else
-			findings_print(&findings);
-		fflush(stdout);
-		findings_free(&findings);
+		if (upstream->mailbox_count == 0)
+			try_one(trial, upstream, NULL);
+		for (size_t j = 0; j < upstream->mailbox_count; j++)
+			try_one(trial, upstream, upstream->mailboxes[j]);
 	}
-	json_t *all = json_pack("{s:b, s:s, s:s, s:o}", "ok", all_good, "version", MFDRELAY_VERSION,
-	    "checked", clock_rfc3339(now, sizeof now, clock_wall_ms()), "upstreams", roads);
-	if (options->json) {
+}
+
+static int try_all(const struct client_means *means, const struct options *options)
+{
+	struct trial trial = {.means = means,
+	    .options = options,
+	    .objects = options->json ? json_array() : NULL,
+	    .all_good = true};
+	char now[40];
+
+	try_each(&trial);
+	if (trial.objects != NULL) {
+		json_t *all = json_pack("{s:b, s:s, s:s, s:o}", "ok", trial.all_good, "version",
+		    MFDRELAY_VERSION, "checked", clock_rfc3339(now, sizeof now, clock_wall_ms()), "upstreams",
+		    trial.objects);
 		json_dumpf(all, stdout, JSON_INDENT(2));
 		putchar('\n');
+		json_decref(all);
 	}
-	json_decref(all);
-	return all_good ? 0 : 1;
+	return trial.all_good ? 0 : 1;
 }
 
 static int run(const struct config *config, const struct options *options)

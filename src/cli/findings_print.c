@@ -41,11 +41,15 @@ void findings_print(const struct findings *findings)
 {
 	const struct upstream_config *upstream = findings->upstream;
 
-	printf("%s (%s, %s:%u)\n", upstream->name, upstream_kind_names[upstream->kind],
+	const char *as = findings->mailbox != NULL ? " as " : "";
+	const char *mailbox = findings->mailbox != NULL ? findings->mailbox : "";
+
+	printf("%s%s%s (%s, %s:%u)\n", upstream->name, as, mailbox, upstream_kind_names[upstream->kind],
 	    upstream_name(upstream), (unsigned)upstream->port);
 	for (size_t i = 0; i < findings->count; i++)
 		print_step(&findings->steps[i]);
-	printf("%s: %s; nothing was sent\n", upstream->name, findings_good(findings) ? "good" : "FAILED");
+	printf("%s%s%s: %s; nothing was sent\n", upstream->name, as, mailbox,
+	    findings_good(findings) ? "good" : "FAILED");
 }
 
 static json_t *text_json(const char *text)
@@ -82,7 +86,8 @@ json_t *findings_json(const struct findings *findings)
 
 	for (size_t i = 0; i < findings->count; i++)
 		json_array_append_new(steps, step_json(&findings->steps[i]));
-	return json_pack("{s:o, s:s, s:o, s:i, s:b, s:o}", "name", text_json(upstream->name), "kind",
-	    upstream_kind_names[upstream->kind], "host", text_json(upstream_name(upstream)), "port",
-	    (int)upstream->port, "ok", findings_good(findings), "steps", steps);
+	return json_pack("{s:o, s:s?, s:s, s:o, s:i, s:b, s:o}", "name", text_json(upstream->name), "mailbox",
+	    findings->mailbox, "kind", upstream_kind_names[upstream->kind], "host",
+	    text_json(upstream_name(upstream)), "port", (int)upstream->port, "ok", findings_good(findings),
+	    "steps", steps);
 }

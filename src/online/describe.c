@@ -256,7 +256,7 @@ void describe_step(struct step *step, const struct client_view *view, const stru
 		describe_token(step, view, upstream);
 		break;
 	case CLIENT_AUTH:
-		say(step, "%s", upstream->user != NULL ? upstream->user : upstream->mailbox);
+		say(step, "%s", upstream->user != NULL ? upstream->user : view->mailbox);
 		describe_reply(step, view);
 		break;
 	default:

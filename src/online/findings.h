@@ -37,6 +37,7 @@ struct step {
 
 struct findings {
 	const struct upstream_config *upstream;
+	const char *mailbox;	/* of upstream->mailboxes; NULL: it has no such list */
 	struct step *steps;
 	size_t count;
 };

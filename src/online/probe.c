@@ -73,7 +73,7 @@ static void plan(const struct probe *probe, struct findings *findings)
 {
 	const struct upstream_config *upstream = probe->upstream;
 
-	*findings = (struct findings){.upstream = upstream};
+	*findings = (struct findings){.upstream = upstream, .mailbox = probe->mailbox};
 	if (upstream->host == NULL)
 		findings_add(findings, "mx", CLIENT_MX);
 	findings_add(findings, "dns", CLIENT_DNS);
@@ -240,7 +240,7 @@ void probe_run(const struct probe *probe, struct findings *findings)
 	} else {
 		run.settings.step = on_step;
 		run.settings.step_arg = &run;
-		client_new(&run.settings, NULL, on_client, &run);
+		client_new(&run.settings, probe->mailbox, on_client, &run);
 		event_base_dispatch(probe->means->base);
 		judge_end(&run);
 		check_spf(&run);

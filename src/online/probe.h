@@ -10,6 +10,7 @@ struct upstream_config;
 struct probe {
 	const struct client_means *means;
 	const struct upstream_config *upstream;
+	const char *mailbox;		/* of upstream->mailboxes; NULL: it has no such list */
 	const struct senders *senders;	/* MAIL FROM is tried with each */
 	const char *recipient;		/* RCPT TO, with the first sender that is taken; NULL: none */
 };

@@ -37,15 +37,16 @@ static void add_as(struct senders *out, const struct identity *identity, char *c
 			add(out, identity_address(identity, patterns[i]));
 }
 
-void senders_of(const struct config *config, const struct upstream_config *upstream, struct senders *out)
+void senders_of(const struct config *config, const struct upstream_config *upstream, const char *mailbox,
+    struct senders *out)
 {
-	const struct identity own = {.upstream = upstream};
+	const struct identity own = {.upstream = upstream, .mailbox = mailbox};
 
 	*out = (struct senders){.count = 0};
-	add(out, upstream->identity.address != NULL ? upstream->identity.address : upstream->mailbox);
+	add(out, identity_own_address(&own) != NULL ? identity_own_address(&own) : upstream->mailbox);
 	for (size_t i = 0; i < config->device_count; i++) {
 		const struct device *device = &config->devices[i];
-		const struct identity identity = {.device = device, .upstream = upstream};
+		const struct identity identity = {.device = device, .upstream = upstream, .mailbox = mailbox};
 		if (device->identity.address != NULL)
 			add(out, identity_address(&identity, device->identity.address));
 		add_as(out, &identity, device->identity.send_as, device->identity.send_as_count);

@@ -15,8 +15,9 @@ struct senders {
 	size_t left_out;			/* for which there was no room */
 };
 
-/* The upstream's own sender, those that each device has or may have (addresses, not patterns; as the rules of identity change
+/* For an upstream that logs in as mailbox (NULL: it has no list of them): its own sender, those that each device has or may have (addresses, not patterns; as the rules of identity change
  * them), and those that the upstream may send as; report_to where there are none. */
-void senders_of(const struct config *config, const struct upstream_config *upstream, struct senders *out);
+void senders_of(const struct config *config, const struct upstream_config *upstream, const char *mailbox,
+    struct senders *out);
 
 #endif

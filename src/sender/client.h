@@ -43,6 +43,7 @@ struct client_view {
 	const struct ehlo *ehlo;		/* of the EHLO that counts */
 	const struct reply *reply;		/* the last one; code 0 where the step has none */
 	const struct secret *token;		/* CLIENT_TOKEN: never to be shown */
+	const char *mailbox;			/* that it logs in as; NULL: none */
 };
 
 /* A step is proved (why NULL), or has failed. Called from where the client is at work: nothing is to be done to it there. */

@@ -12,6 +12,7 @@ static void tell(struct client *c, const struct failure *why)
 	    .ehlo = &c->ehlo,
 	    .reply = &c->reply,
 	    .token = &c->token,
+	    .mailbox = c->mailbox,
 	};
 
 	if (c->settings->step != NULL)

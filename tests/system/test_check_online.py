@@ -33,7 +33,7 @@ def found(relay, *arguments, status):
     answer = json.loads(check(relay, "--json", *arguments, status=status))
     assert set(answer) == {"ok", "version", "checked", "upstreams"} and answer["ok"] is (status == 0)
     upstream = answer["upstreams"][0]
-    assert set(upstream) == {"name", "kind", "host", "port", "ok", "steps"}
+    assert set(upstream) == {"name", "mailbox", "kind", "host", "port", "ok", "steps"}
     for step in upstream["steps"]:
         keys = {"step", "status", "ms", "text", "facts"}
         keys |= {"answer", "reason", "class", "who_acts", "cause", "remedy"} if step["status"] == "failed" else set()
@@ -141,6 +141,21 @@ def test_every_sender_that_the_config_names_is_tried(sim, relay):
     upstream, steps = found(relay, status=1)
     mails = [s for s in upstream["steps"] if s["step"] == "mail"]
     assert len(mails) == 21 and mails[-1]["status"] == "left-out" and "11 more" in mails[-1]["text"]
+
+
+def test_each_mailbox_of_a_list_is_tried(make_sim, make_relay):
+    sim = make_sim()
+    sim.options["mailbox"] = "scan*@contoso.com"
+    sim.restart()
+    relay = make_relay(sim, start=False)
+    relay.write_config(upstreams=[relay.upstream(mailbox=None, mailboxes=["scan1@contoso.com", "other@contoso.com", "scan2@contoso.com"],
+                                                 sender=None)])
+    text = check(relay, status=1)
+    for mailbox, judgement in (("scan1", "good"), ("other", "FAILED"), ("scan2", "good")):
+        assert f"submission as {mailbox}@contoso.com: {judgement}" in text
+    answer = json.loads(check(relay, "--json", status=1))["upstreams"]
+    assert [(u["mailbox"].split("@")[0], u["ok"]) for u in answer] == [("scan1", True), ("other", False), ("scan2", True)]
+    assert [s["facts"]["sender"] for s in answer[2]["steps"] if s["step"] == "mail"] == ["scan2@contoso.com"]
 
 
 def test_upstreams_are_chosen_by_name_and_judged_together(sim, relay):
