@@ -17,7 +17,7 @@ Administrator. The same by hand, with the reasons: mfdrelay-microsoft365(7).
 .EXAMPLE
 ./Setup-Mfdrelay.ps1 -Method Hve -Mailbox hve-scan@contoso.com -CertificateFile ./mfdrelay.cer
 .EXAMPLE
-./Setup-Mfdrelay.ps1 -Method Connector -ConnectorCertificateName relay.contoso.com -MxHost contoso-com.mail.protection.outlook.com
+./Setup-Mfdrelay.ps1 -Method Connector -ConnectorCertificateName relay.contoso.com -Domain contoso.com
 #>
 [CmdletBinding(SupportsShouldProcess)]
 param(
@@ -32,7 +32,8 @@ param(
     # A connector knows the relay by the name in its certificate, or by its public addresses.
     [string] $ConnectorCertificateName,
     [string[]] $ConnectorAddress,
-    [string] $MxHost,
+    # The domain whose mail hosts a connector is reached by.
+    [string] $Domain,
     [string] $OutDirectory = '.',
     [switch] $Undo
 )
@@ -174,7 +175,7 @@ function Write-Block([string] $ClientId, [string] $Tenant) {
     $text = if ($Method -eq 'Connector') {
         $tls = if ($ConnectorCertificateName) { ' certificate = "/etc/mfdrelay/relay.crt"; key = "/etc/mfdrelay/relay.key";' }
         else { '' }
-        "upstreams = (`n  { name = `"$kind`"; kind = `"$kind`"; host = `"$MxHost`";$tls }`n);"
+        "upstreams = (`n  { name = `"$kind`"; kind = `"$kind`"; domain = `"$Domain`";$tls }`n);"
     }
     else {
         "upstreams = (`n  { name = `"$kind`"; kind = `"$kind`"; mailbox = `"$Mailbox`";`n" +
@@ -231,8 +232,8 @@ function Uninstall-App {
 }
 
 if (-not $Undo -and $Method -ne 'Connector' -and -not $Mailbox) { throw 'Give -Mailbox: the address the relay sends as.' }
-if (-not $Undo -and $Method -eq 'Connector' -and (-not $MxHost -or -not ($ConnectorCertificateName -or $ConnectorAddress))) {
-    throw 'A connector needs -MxHost, and -ConnectorCertificateName or -ConnectorAddress.'
+if (-not $Undo -and $Method -eq 'Connector' -and (-not $Domain -or -not ($ConnectorCertificateName -or $ConnectorAddress))) {
+    throw 'A connector needs -Domain, and -ConnectorCertificateName or -ConnectorAddress.'
 }
 Connect-ExchangeOnline -ShowBanner:$false
 if ($Method -eq 'Connector') {

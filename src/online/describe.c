@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/secret.h"
@@ -22,9 +23,6 @@
 
 #define ADDRESSES_SHOWN 3
 #define DAY_MS		INT64_C(86400000)
-
-/* Exchange Online as the audience of a token, where it is not named by its URL. */
-#define EXCHANGE_APP_ID "00000002-0000-0ff1-ce00-000000000000"
 
 static void fact(struct step *step, const char *key, const char *value)
 {
@@ -175,16 +173,27 @@ static void describe_ehlo(struct step *step, const struct client_view *view)
 
 /* --- the token --- */
 
+/* Of an URL; empty where text is none. */
+static struct str host_of(const char *text)
+{
+	const char *start = strstr(text, "://");
+
+	return start != NULL ? (struct str){start + 3, strcspn(start + 3, "/ ")} : (struct str){"", 0};
+}
+
+static bool is_exchange(struct str host)
+{
+	return str_ieq(host, "outlook.office365.com") || str_ieq(host, "outlook.office.com");
+}
+
+/* An audience may also be an app's id, which says nothing to us. */
 static bool is_for(const struct claims *claims, const char *scope)
 {
-	static const char suffix[] = "/.default";
-	size_t n = strlen(scope);
+	struct str got = host_of(claims->audience), wanted = host_of(scope);
 
-	if (n > sizeof suffix - 1 && strcmp(scope + n - (sizeof suffix - 1), suffix) == 0)
-		n -= sizeof suffix - 1;
-	return strcmp(claims->audience, EXCHANGE_APP_ID) == 0 ||
-	       (strncmp(claims->audience, scope, n) == 0 &&
-		   strspn(claims->audience + n, "/") == strlen(claims->audience + n));
+	if (got.n == 0 || wanted.n == 0 || (is_exchange(got) && is_exchange(wanted)))
+		return true;
+	return got.n == wanted.n && strncasecmp(got.p, wanted.p, got.n) == 0;
 }
 
 /* What is missing is no failure yet: AUTH shows whether it is. */
