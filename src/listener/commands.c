@@ -181,7 +181,7 @@ static const char *refuse_storm(const struct session *s)
 	count(&s->env->counters->storm_deferrals, 1);
 	return say("452 4.3.1 %s has sent %d times its devices.messages_per_hour (%u): try again in %u "
 		   "minutes",
-	    device->name, STORM_STOP_FACTOR, device->messages_per_hour, (unsigned)(left_ms / 60000) + 1);
+	    device->name, STORM_STOP_FACTOR, device->messages_per_hour, (unsigned)((left_ms + 59999) / 60000));
 }
 
 /* Some devices go on without a login when theirs fails, and nobody sees it. */

@@ -5,6 +5,7 @@ import configparser
 import json
 import re
 import smtplib
+import socket
 import time
 
 import pytest
@@ -150,6 +151,17 @@ def test_allow_changes_nothing_where_it_is_not_sure(growing):
     growing.write_config()
     assert files() == before
     assert reply_to_rcpt(growing, "127.0.0.8")[0] == 550
+
+
+def test_allow_tells_when_the_relay_refuses_the_reload(growing):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        growing.write_config(listen=[{"address": "127.0.0.1", "port": port} for port in (growing.port, taken.getsockname()[1])])
+        result = growing.cli("allow", "127.0.0.30", "--name", "thirtieth")
+        growing.write_config(listen=[{"address": "127.0.0.1", "port": growing.port}])
+    assert result.returncode == 1 and "the relay has not reloaded: it refuses the config" in result.stderr, result
+    assert reply_to_rcpt(growing, "127.0.0.30")[0] == 550
 
 
 def test_allow_says_what_is_wide_and_when_no_relay_runs(make_relay):
