@@ -21,8 +21,19 @@ def relay(sim, make_relay):
     assert "DATA" not in sim.log() and "BDAT" not in sim.log()
 
 
+MX = "contoso-com.mail.protection.outlook.com"
+GREETED = "ehlo reply 250-SIM Hello [203.0.113.7]\\n250-STARTTLS\\n250 SIZE 157286400"
+
+
+@pytest.fixture
+def names():
+    server = NameServer({("contoso.com", "MX"): [(10, MX)], (MX, "A"): ["127.0.0.1"]})
+    yield server
+    server.close()
+
+
 def check(relay, *arguments, status):
-    result = relay.cli("check", "--online", *arguments)
+    result = relay.cli("check", "--online", *arguments, timeout=60)
     assert result.returncode == status, result.stdout + result.stderr
     assert harness.SECRET not in result.stdout + result.stderr and "eyJ" not in result.stdout + result.stderr
     return result.stdout
@@ -81,17 +92,17 @@ BROKEN = [
 ]
 
 
-def test_each_broken_set_up_is_named_with_its_remedy_and_the_rest_is_not_tried(sim, relay):
+def test_each_broken_set_up_is_named_with_its_remedy_and_the_rest_is_not_tried(sim, relay, names):
+    names.records.update({("no-such-host.invalid", kind): "nxdomain" for kind in ("A", "AAAA")})
     for label, fault, settings, failing, words in BROKEN:
         sim.faults(*([fault] if fault else []))
-        relay.write_config(upstreams=[relay.upstream(**settings)])
+        relay.write_config(name_servers=[names.address], upstreams=[relay.upstream(**settings)])
         upstream, steps = found(relay, status=1)
         step = steps[failing]
         assert step["status"] == "failed", (label, step)
         assert words in step["answer"] + step["cause"] + step["remedy"], (label, step)
         assert step["reason"] and step["cause"] and step["remedy"], label
-        names = [s["step"] for s in upstream["steps"]]
-        at = names.index(failing)
+        at = [s["step"] for s in upstream["steps"]].index(failing)
         assert {s["status"] for s in upstream["steps"][:at]} <= {"ok"}, label
         assert {s["status"] for s in upstream["steps"][at + 1:]} <= {"not-tried"}, label
 
@@ -199,17 +210,6 @@ def test_a_token_for_something_else_is_warned_of(sim, relay):
         "client_secret": f"file:{relay.dir}/client-secret"}})])
     _, steps = found(relay, status=0)
     assert steps["token"]["status"] == "warning" and "the first credential is refused" in steps["token"]["advice"]
-
-
-MX = "contoso-com.mail.protection.outlook.com"
-GREETED = "ehlo reply 250-SIM Hello [203.0.113.7]\\n250-STARTTLS\\n250 SIZE 157286400"
-
-
-@pytest.fixture
-def names():
-    server = NameServer({("contoso.com", "MX"): [(10, MX)], (MX, "A"): ["127.0.0.1"]})
-    yield server
-    server.close()
 
 
 def test_direct_send_shows_mx_port_25_and_spf(sim, relay, names):
