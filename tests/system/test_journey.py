@@ -4,6 +4,7 @@ import email
 import json
 import os
 import re
+import tempfile
 
 import pytest
 
@@ -71,17 +72,30 @@ def test_a_wrong_question_is_answered_before_anything_is_queued(sim, make_relay)
     assert relay.queue_ids() == [] and json.loads(relay.cli("status", "--json").stdout)["queue"]["messages"] == 0
 
 
+@pytest.fixture
+def others_relay():
+    """A relay that runs as nobody, in a folder that nobody else's tests shut, and its simulator."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        sim = harness.Sim(folder + "/sim").start()
+        relay = harness.Relay(folder + "/relay", sim, user="nobody")
+        os.chown(relay.dir / "client-secret", 65534, -1)
+        relay.dir.chmod(0o755)
+        try:
+            yield relay.start()
+        finally:
+            relay.stop()
+            sim.stop()
+        relay.check_clean()
+        sim.check_clean()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
-def test_root_becomes_the_relays_user(sim, make_relay, tmp_path):
-    harness.let_others_enter(tmp_path)
-    relay = make_relay(sim, start=False, user="nobody")
-    os.chown(relay.dir / "client-secret", 65534, -1)
-    relay.dir.chmod(0o755)
-    assert relay.cli("check", "--online").returncode == 0
-    relay.start()
-    sim.faults("connect refuse")
-    text = send(relay, "--timeout", "1s", status=2)
-    assert (relay.spool / "queue" / queue_id(text)).stat().st_uid == 65534
-    sim.clear()
-    send(relay, status=0)
-    relay.wait_empty()
+def test_root_becomes_the_relays_user(others_relay):
+    assert others_relay.cli("check", "--online").returncode == 0
+    others_relay.sim.faults("connect refuse")
+    text = send(others_relay, "--timeout", "1s", status=2)
+    assert (others_relay.spool / "queue" / queue_id(text)).stat().st_uid == 65534
+    others_relay.sim.clear()
+    send(others_relay, status=0)
+    others_relay.wait_empty()
