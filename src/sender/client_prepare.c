@@ -37,15 +37,15 @@ static const char *remedy_for(const char *left)
 static void log_repairs(const struct client *c)
 {
 	const char *repairs = outgoing_repairs(c->outgoing), *left = outgoing_left(c->outgoing);
-	const char *remedy = remedy_for(left);
+	const struct envelope *envelope = spool_envelope(c->attempt->message);
+	const char *sender = outgoing_sender(c->outgoing), *remedy = remedy_for(left);
 	const struct kv none = {0};
 
-	if (repairs[0] == '\0' && left[0] == '\0')
+	if (repairs[0] == '\0' && left[0] == '\0' && strcmp(sender, envelope->sender) == 0)
 		return;
-	log_event(remedy != NULL ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "repairs",
-	    kv_str("id", spool_envelope(c->attempt->message)->id),
+	log_event(remedy != NULL ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "repairs", kv_str("id", envelope->id),
 	    kv_str("upstream", c->settings->upstream->name), kv_str("made", repairs), kv_str("left", left),
-	    remedy != NULL ? kv_str("remedy", remedy) : none);
+	    kv_str("sender", sender), remedy != NULL ? kv_str("remedy", remedy) : none);
 }
 
 static void go_on(struct client *c);

@@ -74,7 +74,7 @@ def test_all_senders_go_out_as_the_mailbox_unless_it_may_send_as_them(pair):
     assert message["mail_from"] == MAILBOX
     assert behind(message) == mail.replace(b"From: HP4345ACC@brma.local\r\n",
                                            b"From: scanner@contoso.com\r\nReply-To: HP4345ACC@brma.local\r\n")
-    assert [e["made"] for e in repairs_of(pair, queue_id)] == ["identity"]
+    assert [(e["made"], e["sender"]) for e in repairs_of(pair, queue_id)] == [("identity", MAILBOX)]
     mail = make_mail(sender="floor-3@contoso.com")
     message, queue_id = carry(pair, mail, sender="floor-3@contoso.com")
     assert message["mail_from"] == "floor-3@contoso.com"
