@@ -509,6 +509,19 @@ static void free_event(struct event *event)
 		event_free(event);
 }
 
+/* What one gives back is looked at together with the health of the others. */
+static void free_upstreams(struct sender *s)
+{
+	size_t count = s->upstreams != NULL ? s->config->upstream_count : 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (s->upstreams[i] != NULL)
+			upstream_drain(s->upstreams[i], true);
+	for (size_t i = 0; i < count; i++)
+		upstream_free(s->upstreams[i]);
+	free(s->upstreams);
+}
+
 /* The upstreams go first, for they hold attempts of the queue's messages, and give them back; the spool then
  * finishes what it has begun, which still calls the delivery; the queue releases the rest. */
 static void stop(void *state)
@@ -517,12 +530,7 @@ static void stop(void *state)
 
 	s->draining = s->done = true;
 	control_free(s->control);
-	for (size_t i = 0; s->upstreams != NULL && i < s->config->upstream_count; i++) {
-		if (s->upstreams[i] != NULL)
-			upstream_drain(s->upstreams[i], true);
-		upstream_free(s->upstreams[i]);
-	}
-	free(s->upstreams);
+	free_upstreams(s);
 	http_free(s->http);
 	resolver_free(s->resolver);
 	if (s->spool != NULL) {
