@@ -4,6 +4,7 @@
 #include <sysexits.h>
 
 #include "cli/commands.h"
+#include "config/values.h"
 
 static const struct {
 	const char *name;
@@ -16,7 +17,7 @@ static const struct {
     {"queue", cmd_queue, "list, show and retry messages"},
     {"test", cmd_test, "send one real message and follow it to the upstream's 250"},
     {"explain", cmd_explain, "say what an error means and what to change"},
-    {"unknown", cmd_unknown, "who was refused because devices does not list him"},
+    {"unknown", cmd_unknown, "the devices that were refused because the config does not list them"},
     {"allow", cmd_allow, "let a device in: an entry in conf.d, and a reload"},
     {"login", cmd_login, "sign in for an upstream by device code"},
     {"passwd", cmd_passwd, "make a password hash for a device"},
@@ -32,6 +33,18 @@ static void print_usage(FILE *stream)
 	fputs("\nmfdrelay COMMAND --help tells more; mfdrelay --version; manual: mfdrelay(8), "
 	      "mfdrelay.conf(5)\n",
 	    stream);
+}
+
+static void complain(const char *name)
+{
+	struct nearest nearest = NEAREST(name);
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		nearest_offer(&nearest, commands[i].name);
+	fprintf(stderr, "mfdrelay: there is no command \"%s\"", name);
+	if (nearest.best != NULL)
+		fprintf(stderr, "; did you mean \"%s\"?", nearest.best);
+	fputs("\n\n", stderr);
 }
 
 /* What a full disk or a closed pipe did not take was not said. */
@@ -57,7 +70,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return flushed(commands[i].run(argc - 1, argv + 1));
 	if (argc >= 2)
-		fprintf(stderr, "mfdrelay: there is no command \"%s\"\n\n", argv[1]);
+		complain(argv[1]);
 	print_usage(stderr);
 	return EX_USAGE;
 }

@@ -184,7 +184,7 @@ static int allow(struct entry *entry, const char *main)
 static int parse(const struct options *options, struct entry *entry)
 {
 	if (options->argc != 1 || options->name == NULL) {
-		fputs(usage, stderr);
+		fprintf(stderr, "mfdrelay: allow needs ADDRESS and --name NAME\n\n%s", usage);
 		return EX_USAGE;
 	}
 	if (!value_prefix(options->argv[0], &entry->prefix)) {

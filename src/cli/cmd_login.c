@@ -171,7 +171,7 @@ int cmd_login(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (options.argc != 1) {
-		fputs(usage, stderr);
+		fprintf(stderr, "mfdrelay: login needs the name of one UPSTREAM\n\n%s", usage);
 		return EX_USAGE;
 	}
 	signal(SIGPIPE, SIG_IGN);

@@ -290,6 +290,11 @@ static int show(struct spool *spool, const char *id)
 	return result == 0 ? 0 : 1;
 }
 
+static void print_tried(long long messages)
+{
+	printf("%lld message%s tried now; see: mfdrelay status\n", messages, messages == 1 ? " is" : "s are");
+}
+
 static int retry(const struct config *config, const char *id)
 {
 	struct err err = {""};
@@ -312,8 +317,7 @@ static int retry(const struct config *config, const char *id)
 	else
 		status = 0;
 	if (status == 0)
-		printf("%lld message(s) are tried now; see: mfdrelay status\n",
-		    (long long)json_integer_value(json_object_get(answer, "messages")));
+		print_tried((long long)json_integer_value(json_object_get(answer, "messages")));
 	json_decref(answer);
 	return status;
 }

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "base/clock.h"
 #include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/open.h"
@@ -47,6 +48,7 @@ static void print_window(const json_t *window)
 	static const char *const spans[][2] = {{"minute", "messages this minute"},
 	    {"hour", "messages this hour"}, {"day", "recipients in 24 hours"}};
 	const char *before = "           window: ";
+	char wait[24];
 
 	for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
 		const json_t *span = json_object_get(window, spans[i][0]);
@@ -59,8 +61,9 @@ static void print_window(const json_t *window)
 	if (before[0] == ',')
 		putchar('\n');
 	if (json_object_get(window, "waits_for") != NULL)
-		printf("           waiting for its send window: %s; more leaves in %lld s\n",
-		    text_of(window, "waits_for"), number_of(window, "wait_s"));
+		printf("           waiting for its send window: %s; more leaves in %s\n",
+		    text_of(window, "waits_for"),
+		    terminal_duration(wait, sizeof wait, number_of(window, "wait_s") * 1000));
 }
 
 /* Those that do not go by the first of their upstreams. */
@@ -78,15 +81,15 @@ static void print_detour(const json_t *route)
 /* Why an upstream, or one of its mailboxes, is held. */
 static void print_trouble(const json_t *road)
 {
-	char text[700];
+	char text[700], wait[24];
 
 	if (strcmp(text_of(road, "health"), "up") == 0)
 		return;
 	printf("           cause:  %s\n           acts:   %s\n           remedy: %s\n",
 	    text_of(road, "cause"), text_of(road, "who_acts"), text_of(road, "remedy"));
-	printf("           answer: %s\n           next try in %lld s\n",
+	printf("           answer: %s\n           next try in %s\n",
 	    terminal_text(text, sizeof text, text_of(road, "text"), sizeof text),
-	    number_of(road, "next_try_s"));
+	    terminal_duration(wait, sizeof wait, number_of(road, "next_try_s") * 1000));
 }
 
 static void print_upstream(const json_t *upstream)
@@ -127,18 +130,33 @@ static void print_reasons(const json_t *reasons)
 
 static void print_queue(const json_t *queue)
 {
+	long long messages = number_of(queue, "messages");
 	char age[24];
 
-	printf("queue      %lld messages (%lld up to an hour old, %lld up to a day, %lld older), oldest %s; "
-	       "%lld in failed\n",
-	    number_of(queue, "messages"), number_of(queue, "up_to_an_hour"), number_of(queue, "up_to_a_day"),
-	    number_of(queue, "older"),
-	    terminal_duration(age, sizeof age, number_of(queue, "oldest_s") * 1000),
-	    number_of(queue, "failed"));
+	printf("queue      %lld message%s", messages, messages == 1 ? "" : "s");
+	if (messages > 0)
+		printf(" (%lld up to an hour old, %lld up to a day, %lld older), oldest %s",
+		    number_of(queue, "up_to_an_hour"), number_of(queue, "up_to_a_day"),
+		    number_of(queue, "older"),
+		    terminal_duration(age, sizeof age, number_of(queue, "oldest_s") * 1000));
+	printf("; %lld in failed\n", number_of(queue, "failed"));
 	if (number_of(queue, "without_route") > 0)
 		printf("           %lld have a recipient without a route: add one to routes, then reload\n",
 		    number_of(queue, "without_route"));
 	print_reasons(json_object_get(queue, "reasons"));
+}
+
+static void print_head(const json_t *status)
+{
+	const json_t *config = json_object_get(status, "config");
+	char age[24];
+
+	printf("mfdrelay   %s, running since %s, config %s of %s\n", text_of(status, "version"),
+	    text_of(status, "started"), text_of(config, "file"), text_of(config, "loaded"));
+	if (number_of(config, "refused_ms") > number_of(config, "loaded_ms"))
+		printf(
+		    "           a reload was refused %s ago, the old config goes on; why: mfdrelay check\n",
+		    terminal_duration(age, sizeof age, clock_wall_ms() - number_of(config, "refused_ms")));
 }
 
 static void print_status(const json_t *status)
@@ -148,9 +166,7 @@ static void print_status(const json_t *status)
 	size_t i;
 	json_t *item;
 
-	printf("mfdrelay   %s, running since %s, config %s of %s\n", text_of(status, "version"),
-	    text_of(status, "started"), text_of(json_object_get(status, "config"), "file"),
-	    text_of(json_object_get(status, "config"), "loaded"));
+	print_head(status);
 	print_worker("listener", json_object_get(workers, "listener"));
 	print_worker("sender", json_object_get(workers, "sender"));
 	printf("sessions   %lld now, %lld in all, %lld refused; %lld over TLS, %lld handshakes failed\n",

@@ -19,9 +19,9 @@
 
 static const char usage[] = "usage: mfdrelay unknown [--json] [-c FILE]\n"
 			    "\n"
-			    "Who was refused because devices does not list his address, newest first, and "
-			    "what he tried last. Those that\n"
-			    "the config lets in by now are left out.\n"
+			    "The devices that were refused because the config does not list their address, "
+			    "newest first, and what each\n"
+			    "tried last. Those that the config lets in by now are left out.\n"
 			    "  --json    all of it, for programs\n"
 			    "  -c FILE   the config (default " CONFIG_DEFAULT_FILE ")\n";
 
@@ -92,7 +92,7 @@ static void print_table(const json_t *peers)
 	json_t *peer;
 
 	if (json_array_size(peers) == 0) {
-		printf("nobody was refused who is not in devices now\n");
+		printf("no device was refused that the config does not list now\n");
 		return;
 	}
 	printf("%-39s %6s  %13s  %-24s %s\n", "ADDRESS", "TIMES", "LAST", "NAME", "FROM -> TO");

@@ -221,7 +221,8 @@ static void print_end(const struct journey *journey, bool is_daemon_up)
 		    journey->message->id);
 		break;
 	default:
-		printf("It stays in the queue and is tried %s; see: mfdrelay queue show %s\n",
+		printf(
+		    "It stays in the queue and is tried %s; see: mfdrelay status, mfdrelay queue show %s\n",
 		    is_daemon_up ? "again by itself" : "when the daemon runs", journey->message->id);
 	}
 }

@@ -55,7 +55,8 @@ static bool is_address(const char *command, const char *option, const char *text
 	if (text == NULL || (address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0' &&
 				strcmp(address.text, text) == 0))
 		return true;
-	fprintf(stderr, "mfdrelay: %s: what follows %s is no address of mail\n", command, option);
+	fprintf(stderr, "mfdrelay: %s: %s \"%s\" is no mail address; write it as it@contoso.com\n", command,
+	    option, text);
 	return false;
 }
 
@@ -65,7 +66,8 @@ static bool are_values_good(const char *command, struct options *options)
 		return false;
 	if (options->timeout == NULL || value_duration(options->timeout, &options->timeout_ms))
 		return true;
-	fprintf(stderr, "mfdrelay: %s: what follows --timeout is no duration, such as 30s or 5m\n", command);
+	fprintf(stderr, "mfdrelay: %s: --timeout \"%s\" is no duration; write it as 30s or 5m\n", command,
+	    options->timeout);
 	return false;
 }
 

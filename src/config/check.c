@@ -56,9 +56,9 @@ static void check_user(const struct config *config, const struct source *source)
 {
 	if (config->user != NULL && geteuid() == 0 && getpwnam(config->user) == NULL)
 		source_warn(source, source_at(source, "user"),
-		    "user = \"%.64s\": no such user, and as root serve does not start without it; run: "
-		    "useradd "
-		    "--system --shell /usr/sbin/nologin %.64s",
+		    "user = \"%.64s\": no such user, and as root serve does not start without it; correct "
+		    "the "
+		    "name, or run: useradd --system --shell /usr/sbin/nologin %.64s",
 		    config->user, config->user);
 }
 

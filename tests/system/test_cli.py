@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 
+import pytest
+
 import harness
 from harness import make_mail
 
@@ -22,6 +24,18 @@ def test_version_and_help():
         assert command in run("--help").stdout
     result = run("frobnicate")
     assert result.returncode == 64 and "usage" in result.stderr
+
+
+@pytest.mark.parametrize("command, words", [
+    (["statsu"], 'did you mean "status"?'),
+    (["allow", "10.1.2.19"], "--name NAME"),
+    (["login"], "UPSTREAM"),
+    (["test", "--to", "it"], '--to "it" is no mail address'),
+    (["test", "--to", "it@contoso.com", "--timeout", "soon"], '--timeout "soon" is no duration'),
+])
+def test_a_command_line_that_is_wrong_is_told_what_is_wrong(command, words):
+    result = run(*command)
+    assert result.returncode == 64 and words in result.stderr.splitlines()[0]
 
 
 def test_explain_says_cause_remedy_and_class_without_a_config():
@@ -56,8 +70,16 @@ def test_explain_lists_the_whole_catalogue():
     assert max(len(line) for line in listed.splitlines()) <= 110
 
 
-def test_the_sample_config_is_good():
-    result = run("check", "-c", "conf/mfdrelay.conf", cwd=harness.ROOT)
+def test_the_sample_config_lacks_nothing_but_its_secret(tmp_path):
+    secret, config = tmp_path / "client-secret", tmp_path / "mfdrelay.conf"
+    sample = (harness.ROOT / "conf/mfdrelay.conf").read_text()
+    config.write_text(sample.replace("/etc/mfdrelay/client-secret", str(secret)))
+    result = run("check", "-c", str(config))
+    missing, = [line for line in result.stderr.splitlines() if ": error: " in line]
+    assert result.returncode == 1 and "put the secret's value into this file" in missing
+    secret.write_text("a secret\n")
+    secret.chmod(0o600)
+    result = run("check", "-c", str(config))
     assert result.returncode == 0, result.stderr
     assert "smtp.office365.com:587" in result.stdout
 

@@ -66,7 +66,7 @@ def test_a_wrong_question_is_answered_before_anything_is_queued(sim, make_relay)
     relay = make_relay(sim, routes=[{"recipients": ["*@contoso.com"], "via": ["submission"]}])
     assert "no route" in send(relay, to="a@fabrikam.com", status=1)
     assert 'the name "nope"' in send(relay, "--device", "nope", status=64)
-    assert "no address" in send(relay, to="boss", status=64)
+    assert "no mail address" in send(relay, to="boss", status=64)
     assert "no duration" in send(relay, "--timeout", "soon", status=64)
     assert relay.cli("test").returncode == 64
     assert relay.queue_ids() == [] and json.loads(relay.cli("status", "--json").stdout)["queue"]["messages"] == 0

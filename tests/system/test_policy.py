@@ -177,7 +177,7 @@ def unknown(relay):
 
 def test_unknown_lists_who_was_refused_until_he_is_allowed(make_relay):
     relay = make_relay(devices=[{"name": "first", "address": "127.0.0.2"}], **NOWHERE)
-    assert "nobody was refused" in relay.cli("unknown", check=True).stdout
+    assert "no device was refused" in relay.cli("unknown", check=True).stdout
     reply_to_rcpt(relay, "127.0.0.2")
     for address in ("127.0.0.21", "127.0.0.22", "127.0.0.21"):
         assert f"{address} is not listed in devices" in reply_to_rcpt(relay, address)[1].decode()
