@@ -81,6 +81,8 @@ enum road_trouble {
 	ROAD_DNS,		/* the host's name can't be resolved */
 	ROAD_MX_NONE,		/* the domain has no mail host: C */
 	ROAD_MX_FOREIGN,	/* its mail host is not Microsoft's: C */
+	ROAD_PROXY,		/* the proxy does not connect to the host */
+	ROAD_PROXY_LOGIN,	/* it wants a login, or another one: C */
 	ROAD_CONNECT,		/* refused, unreachable, timed out */
 	ROAD_TLS,		/* the handshake failed other than by the certificate */
 	ROAD_CERTIFICATE,	/* chain or name not verified */

@@ -156,6 +156,13 @@ const struct trouble_row trouble_rows[] = {
     {AT(ROAD_TIMEOUT), NULL,
 	{"no-answer", OUTCOME_T, ACTOR_NOBODY, BY_RETRY, "The upstream did not answer in time.",
 	    "Nothing, it is tried again; if it is frequent, look at the Internet line and the firewall."}},
+    {AT(ROAD_PROXY), NULL,
+	{"proxy-refused", OUTCOME_T, ACTOR_NETWORK, BY_RETRY, "The proxy does not connect to the upstream.",
+	    "Let it connect to host and port of this upstream (mostly only port 443 is allowed), or correct "
+	    "proxy."}},
+    {AT(ROAD_PROXY_LOGIN), NULL,
+	{"proxy-login-refused", OUTCOME_C, ACTOR_RELAY, PROBE, "The proxy wants a login, or refuses ours.",
+	    "Correct proxy_user of this upstream, and the file of proxy_password."}},
     {AT(ROAD_GARBAGE), NULL,
 	{"not-smtp", OUTCOME_T, ACTOR_RELAY, BY_RETRY, "What the upstream answered is not SMTP.",
 	    "Check host and port of this upstream, and what stands between it and this machine."}},

@@ -7,6 +7,7 @@
 
 #include "config/check_oauth.h"
 #include "config/check_identity.h"
+#include "config/check_proxy.h"
 #include "config/config.h"
 #include "config/files.h"
 #include "config/kinds.h"
@@ -354,6 +355,20 @@ static void check_window(const struct subject *s)
 	    "recipients in 24 hours");
 }
 
+static void check_way_out(const struct subject *s)
+{
+	char path[64];
+	const struct proxy_keys keys = {.proxy = s->upstream->proxy,
+	    .user = s->upstream->proxy_user,
+	    .password = s->upstream->proxy_password,
+	    .path = path,
+	    .name = "upstreams",
+	    .takes_socks = true};
+
+	snprintf(path, sizeof path, "upstreams.[%zu]", s->index);
+	check_proxy(s->source, &keys, s->reader);
+}
+
 static bool knows_kind(const struct source *source, size_t index)
 {
 	const config_setting_t *upstream = source_at(source, "upstreams.[%zu]", index);
@@ -388,6 +403,7 @@ static void check_one(struct subject *s)
 	check_tls(s);
 	check_window(s);
 	check_ca(s->source, at(s, "ca"), "upstreams.ca", s->upstream->ca, s->reader);
+	check_way_out(s);
 }
 
 void check_upstreams(const struct config *config, const struct source *source)

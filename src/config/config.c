@@ -320,6 +320,9 @@ static void free_upstream(struct upstream_config *upstream)
 	free_texts(upstream->mailboxes, upstream->mailbox_count);
 	free_identity(&upstream->identity);
 	free_oauth(upstream->oauth);
+	free(upstream->proxy);
+	free(upstream->proxy_user);
+	free(upstream->proxy_password);
 	free(upstream->user);
 	free(upstream->password);
 }

@@ -130,6 +130,8 @@ struct upstream_config {
 	unsigned short port;
 	enum upstream_tls tls;
 	char *ca;		/* PEM file; NULL: the system's store */
+	char *proxy;		/* on the way to it: as net/proxy.h reads it; NULL: none */
+	char *proxy_user, *proxy_password;	/* both NULL: no login; the password as client_secret */
 	char *certificate, *key;	/* PEM files, shown to the server in the TLS handshake; both NULL: none */
 	char **mailboxes;	/* those that share its load; none: mailbox alone */
 	size_t mailbox_count;

@@ -163,15 +163,17 @@ static size_t whole_answer(const struct proxy_talk *talk)
 static enum proxy_result on_http(const struct proxy_talk *talk, char *why, size_t size)
 {
 	const char *answer = (const char *)talk->answer;
-	int status = 0;
+	uint64_t status = 0;
 
-	if (sscanf(answer, "HTTP/1.%*1[01] %3d", &status) != 1 || status < 100) {
+	/* "HTTP/1.1 200 ..." */
+	if (strncmp(answer, "HTTP/1.", 7) != 0 || answer[8] != ' ' ||
+	    !str_u64((struct str){answer + 9, 3}, 999, &status) || status < 100) {
 		snprintf(why, size, "it does not answer as an HTTP proxy does");
 		return PROXY_REFUSED;
 	}
 	if (status >= 200 && status < 300)
 		return PROXY_OPEN;
-	snprintf(why, size, "it answers %d to CONNECT %s:%u", status, talk->host, talk->port);
+	snprintf(why, size, "it answers %u to CONNECT %s:%u", (unsigned)status, talk->host, talk->port);
 	return status == 407 ? PROXY_LOGIN : PROXY_REFUSED;
 }
 

@@ -23,8 +23,9 @@
 #define IDLE_TIMEOUT_MS	 20000
 #define QUIT_TIMEOUT_MS	 2000
 
-static const char *const state_names[] = {"RESOLVE", "CONNECT", "TLS", "BANNER", "EHLO", "STARTTLS", "TLS",
-    "EHLO", "TOKEN", "AUTH", "IDLE", "PREPARE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "QUIT", "OVER"};
+static const char *const state_names[] = {"RESOLVE", "CONNECT", "PROXY", "TLS", "BANNER", "EHLO", "STARTTLS",
+    "TLS", "EHLO", "TOKEN", "AUTH", "IDLE", "PREPARE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "QUIT",
+    "OVER"};
 
 static const struct upstream_config *upstream_of(const struct client *c)
 {
@@ -62,6 +63,7 @@ void client_end(struct client *c)
 	token_cancel(c->token_wait);
 	c->token_wait = NULL;
 	client_wipe_login(c);
+	client_end_proxy(c);
 	event_active(c->ended, EV_TIMEOUT, 0);
 }
 
@@ -100,13 +102,21 @@ void client_break_off(struct client *c, const char *text)
 	client_end(c);
 }
 
+/* Whether it is about the way to the proxy, if there is one. */
+static bool is_about_proxy(const struct client *c)
+{
+	return upstream_of(c)->proxy != NULL && c->step != CLIENT_MX &&
+	       (c->state == ST_RESOLVE || c->state == ST_CONNECT);
+}
+
 void client_fail_trouble(struct client *c, enum road_trouble trouble, const char *text)
 {
 	struct failure why;
 	char line[FAILURE_TEXT_MAX];
+	bool by_proxy = is_about_proxy(c);
 
-	snprintf(
-	    line, sizeof line, "%s:%u: %s: %s", c->host, upstream_of(c)->port, state_names[c->state], text);
+	snprintf(line, sizeof line, "%s:%u: %s%s%s: %s", c->host, upstream_of(c)->port, state_names[c->state],
+	    by_proxy ? " of " : "", by_proxy ? upstream_of(c)->proxy : "", text);
 	failure_from_trouble(&why, trouble, line);
 	client_fail(c, &why);
 }
@@ -149,6 +159,7 @@ static void begin_tls(struct client *c)
 /* How long each state waits for what it waits for. ST_RESOLVE has the resolver's own limit, ST_CONNECT one
  * for each address, and ST_CONTENT one for each block. */
 static const unsigned state_timeout_ms[] = {
+    [ST_PROXY] = CONNECT_TIMEOUT_MS,
     [ST_TLS_IMPLICIT] = CONNECT_TIMEOUT_MS,
     [ST_BANNER] = LOGIN_TIMEOUT_MS,
     [ST_EHLO] = LOGIN_TIMEOUT_MS,
@@ -175,6 +186,9 @@ static void begin(struct client *c)
 		break;
 	case ST_CONNECT:
 		client_connect_next(c);
+		break;
+	case ST_PROXY:
+		client_begin_proxy(c);
 		break;
 	case ST_TLS_IMPLICIT:
 	case ST_TLS:
@@ -340,8 +354,11 @@ static void on_input(struct client *c)
 	struct str line;
 	enum conn_line got = CONN_NO_LINE;
 
+	if (c->state == ST_PROXY)
+		client_on_proxy_input(c);
 	/* A TLS handshake and a new address replace or end the dialogue. */
-	while (c->state != ST_OVER && c->state != ST_TLS && c->conn == conn) {
+	while (c->state != ST_OVER && c->state != ST_PROXY && c->state != ST_TLS &&
+	       c->state != ST_TLS_IMPLICIT && c->conn == conn) {
 		got = conn_read_line(conn, REPLY_LINE_MAX, &line);
 		if (got != CONN_LINE)
 			break;
@@ -376,7 +393,7 @@ static void on_timeout(struct client *c)
 		on_lost(c, c->state == ST_CONNECT ? ROAD_CONNECT : ROAD_TIMEOUT, "no answer in time");
 }
 
-static void on_connected(struct client *c)
+void client_on_connected(struct client *c)
 {
 	bool tls_first = upstream_of(c)->tls == UPSTREAM_TLS_IMPLICIT;
 
@@ -398,7 +415,10 @@ void client_on_conn(void *arg, enum conn_event event)
 
 	switch (event) {
 	case CONN_CONNECTED:
-		on_connected(c);
+		if (upstream_of(c)->proxy != NULL)
+			client_enter(c, ST_PROXY);
+		else
+			client_on_connected(c);
 		break;
 	case CONN_TLS_READY:
 		on_tls_ready(c);

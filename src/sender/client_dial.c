@@ -63,7 +63,7 @@ static void on_resolved(void *arg, const struct net_address *addresses, size_t n
 static void resolve_next_host(struct client *c)
 {
 	c->host = c->hosts.hosts[c->host_next++].name;
-	c->query = resolver_lookup(c->settings->resolver, c->host, upstream_of(c)->port, on_resolved, c);
+	c->query = client_look_up(c, c->host, on_resolved);
 }
 
 bool client_dial_on(struct client *c)
@@ -134,8 +134,7 @@ void client_begin_dial(struct client *c)
 
 	c->step = CLIENT_DNS;
 	if (upstream->host != NULL) {
-		c->query =
-		    resolver_lookup(c->settings->resolver, upstream->host, upstream->port, on_resolved, c);
+		c->query = client_look_up(c, upstream->host, on_resolved);
 	} else if (clock_mono_ms() < c->settings->mx.until_ms) {
 		c->hosts = c->settings->mx.list;
 		resolve_next_host(c);

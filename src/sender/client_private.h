@@ -30,6 +30,7 @@ struct token_wait;
 enum client_state {
 	ST_RESOLVE,	 /* the host's addresses */
 	ST_CONNECT,
+	ST_PROXY,	 /* the proxy's answers, before the host's connection is ours */
 	ST_TLS_IMPLICIT, /* the handshake, before the banner */
 	ST_BANNER,
 	ST_EHLO,	 /* its reply, in the clear */
@@ -62,6 +63,7 @@ struct client {
 	size_t host_next;
 	struct net_address addresses[RESOLVER_ADDRESSES_MAX];
 	size_t address_count, address_next;
+	struct proxy_conversation *proxy;	/* ST_PROXY; else NULL */
 	struct token_wait *token_wait;
 	struct secret token;		/* the one in use for this login */
 	struct secret answers[2];	/* what the next 334s are answered with */
@@ -93,6 +95,16 @@ void client_not_proved(struct client *c, const struct failure *why);
 void client_begin_dial(struct client *c);
 void client_connect_next(struct client *c);
 bool client_dial_on(struct client *c);
+
+/* client_proxy.c: whose address is looked up on the way to host: the proxy's, where there is one; and ST_PROXY. */
+struct proxy_conversation;
+struct resolver_query *client_look_up(struct client *c, const char *host, resolver_fn *fn);
+void client_begin_proxy(struct client *c);
+void client_on_proxy_input(struct client *c);
+void client_end_proxy(struct client *c);
+
+/* client.c: the connection to the host stands. */
+void client_on_connected(struct client *c);
 
 /* client.c: what a connection tells, as net/conn.h has it. */
 void client_on_conn(void *arg, enum conn_event event);

@@ -139,4 +139,52 @@ def test_a_proxy_that_refuses_is_named(sim, make_relay, make_proxy, login, refus
     held = relay.wait_event("road-held")[0]
     assert words in held["text"] and f"http://127.0.0.1:{proxy.port}" in held["text"]
     proxy.login, proxy.refuse = None, None
+    relay.cli("queue", "retry", "all", check=True)
     sim.wait_messages(1)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_mail_leaves_by_a_proxy_that_knows_the_server_by_name(sim, make_relay, make_proxy, scheme):
+    proxy = make_proxy(login="relay:s3cret")
+    relay = make_relay(sim, start=False)
+    password = relay.write_secret("s3cret", "proxy-password")
+    start(relay, relay.upstream(proxy=f"{scheme}://127.0.0.1:{proxy.port}", proxy_user="relay",
+                                proxy_password=f"file:{password}"))
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    assert proxy.targets == ["localhost"]
+    relay.write_secret("other", "proxy-password")
+    proxy.login = "relay:other"  # read anew for each connection
+    relay.reload(hostname="other.test")
+    relay.wait_event("reloaded")
+    relay.send(make_mail())
+    sim.wait_messages(2)
+
+
+@pytest.mark.parametrize("scheme, login, refuse, name, words", [
+    ("http", "relay:other", None, "proxy-login-refused", "it answers 407"),
+    ("http", None, 403, "proxy-refused", "it answers 403 to CONNECT localhost"),
+    ("socks5", "relay:other", None, "proxy-login-refused", "it wants a login"),
+    ("socks5", None, 2, "proxy-refused", "its rules do not allow that"),
+])
+def test_an_upstream_whose_proxy_refuses_is_held_and_goes_on_when_it_does_not(sim, make_relay, make_proxy, scheme, login, refuse,
+                                                                           name, words):
+    proxy = make_proxy(login=login)
+    proxy.refuse = refuse
+    relay = make_relay(sim, start=False)
+    start(relay, relay.upstream(proxy=f"{scheme}://127.0.0.1:{proxy.port}"))
+    relay.send(make_mail())
+    held = relay.wait_event("road-held")[0]
+    assert words in held["text"] and f"PROXY: {scheme}://127.0.0.1:{proxy.port}: " in held["text"]
+    assert held["class"] == ("C" if name == "proxy-login-refused" else "T")
+    proxy.login, proxy.refuse = None, None
+    relay.cli("queue", "retry", "all", check=True)
+    sim.wait_messages(1)
+
+
+def test_a_proxy_that_is_not_there_is_named(sim, make_relay):
+    relay = make_relay(sim, start=False)
+    start(relay, relay.upstream(proxy="socks5://127.0.0.1:9"))
+    relay.send(make_mail())
+    held = relay.wait_event("road-held")[0]
+    assert "CONNECT of socks5://127.0.0.1:9: " in held["text"]

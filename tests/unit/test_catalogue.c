@@ -157,10 +157,10 @@ static void login_errors_have_their_meaning(void **state)
 
 static void check_trouble_line(const char *head, const char *text, const char *label)
 {
-	static const char *const troubles[] = {"dns", "mx-none", "mx-foreign", "connect", "tls",
-	    "certificate", "starttls", "auth", "cut", "timeout", "garbage", "secret", "identity",
-	    "identity-busy", "sign-in", "login-host", "login-certificate", "login-answer", "spool",
-	    "too-large", "no-route", "expired"};
+	static const char *const troubles[] = {"dns", "mx-none", "mx-foreign", "proxy", "proxy-login",
+	    "connect", "tls", "certificate", "starttls", "auth", "cut", "timeout", "garbage", "secret",
+	    "identity", "identity-busy", "sign-in", "login-host", "login-certificate", "login-answer",
+	    "spool", "too-large", "no-route", "expired"};
 	char trouble[20], class[4], name[60];
 	struct failure failure;
 
