@@ -208,6 +208,12 @@ static void print_recipient(const char *address, const struct recipient_state *r
 	if (r->reason[0] != '\0')
 		printf(
 		    "      %s: %s\n", r->upstream, terminal_text(text, sizeof text, r->reason, sizeof text));
+	if (r->refused_by[0] != '\0')
+		printf("      left to others by: %s\n",
+		    terminal_text(text, sizeof text, r->refused_by, sizeof text));
+	if (r->status == RECIPIENT_PENDING && r->perhaps_taken_by[0] != '\0')
+		printf("      perhaps taken, its answer was lost: %s\n",
+		    terminal_text(text, sizeof text, r->perhaps_taken_by, sizeof text));
 }
 
 static void print_header(char *content, size_t n)

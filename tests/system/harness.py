@@ -94,6 +94,17 @@ def free_port():
             return port
 
 
+def wait_open(port):
+    """Wait until somebody listens on a loopback port: the simulator does a moment after it has forgotten `connect refuse`."""
+    def is_open():
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return True
+        except OSError:
+            return False
+    wait_until(is_open, 10, f"port {port} to be open")
+
+
 def environment(clock=None):
     """For children: sanitizers report to stderr and end the process. With a clock they run by it; clock.so has none of what a
     sanitizer wants to see first among the libraries."""

@@ -44,8 +44,8 @@ class Lane:
 
     def fresh(self):
         """No fault, no connection, no token, every road open; what happened so far is forgotten."""
-        for sim in self.sims.values():
-            sim.clear()
+        for name in NAMES:
+            self.mend(name)
         if self.relay.queue_ids():
             self.relay.cli("queue", "retry", "all", check=True)
             self.relay.wait_empty()
@@ -57,6 +57,12 @@ class Lane:
         self.before = {name: len(sim.messages()) for name, sim in self.sims.items()}
         self.log_before = len(self.relay.log())
         self.cases += 1
+
+    def mend(self, name):
+        """The fault is lifted, and the ports are open again."""
+        self.sims[name].clear()
+        for port in (self.sims[name].smtp_port, self.sims[name].login_port):
+            harness.wait_open(port)
 
     def wait_idle(self):
         wait_until(lambda: all(sim.stats()["connections"]["smtp"]["now"] == 0 for sim in self.sims.values()), 10,
@@ -132,7 +138,7 @@ def test_fault_of_the_first(lane, fault):
     assert (held["upstream"], held["class"], held["cause"]) == ("first", outcome, switched["why"])
     lane.send()
     assert lane.wait_sent() == {"second": [["boss@contoso.com"]] * 2}, "a road that is held is not tried for every message"
-    lane.sims["first"].clear()
+    lane.mend("first")
     lane.clock.forward(seconds)
     lane.send()
     assert lane.wait_sent()["first"] == [["boss@contoso.com"]]
@@ -159,7 +165,7 @@ def test_fault_of_both(lane, fault, healing):
     lane.wait_events("road-held", 2)
     listed = json.loads(lane.relay.cli("queue", "list", "--json", check=True).stdout)
     assert [(m["id"], m["recipients"][0]["attempts"]) for m in listed] == [(queue_id, 0)]
-    lane.sims[healing].clear()
+    lane.mend(healing)
     lane.clock.forward(seconds)
     assert lane.wait_sent() == {healing: [["boss@contoso.com"]]}
     assert lane.now() == healing
@@ -183,13 +189,13 @@ def test_two_of_three_are_down_and_heal_one_after_the_other(lane):
         lane.sims[name].faults("connect refuse")
     lane.send("boss@three.com")
     assert lane.wait_sent() == {"third": [["boss@three.com"]]}
-    lane.sims["second"].clear()
+    lane.mend("second")
     lane.clock.forward(61)
     lane.send("a@three.com")
     lane.relay.wait_empty()
     lane.send("b@three.com")
     assert lane.wait_sent()["second"][-1] == ["b@three.com"]
-    lane.sims["first"].clear()
+    lane.mend("first")
     lane.clock.forward(300)
     lane.send("c@three.com")
     assert lane.wait_sent()["first"] == [["c@three.com"]]
@@ -217,9 +223,9 @@ def test_what_has_no_other_way_waits_and_is_the_probe(lane):
     lane.sims["first"].faults("connect refuse")
     alone = lane.send("boss@alone.com")
     lane.send()
-    wait_until(lambda: lane.got() == {"second": [["boss@contoso.com"]]}, 15, "the second")
-    assert lane.relay.queue_ids() == [alone]
-    lane.sims["first"].clear()
+    wait_until(lambda: lane.relay.queue_ids() == [alone], 15, "the second")
+    assert lane.got() == {"second": [["boss@contoso.com"]]}
+    lane.mend("first")
     lane.clock.forward(61)
     assert lane.wait_sent()["first"] == [["boss@alone.com"]]
 
@@ -230,12 +236,14 @@ def test_a_recipient_left_to_others_goes_on_alone_and_a_restart_remembers(lane):
     lane.sims["first"].faults(f"rcpt=client@* reply 550 5.7.54 {ALIKE}")
     lane.sims["second"].faults("rcpt reply 451 4.3.2 Temporary server error. Please try again later ATTR18")
     lane.send("boss@contoso.com", "client@example.org")
-    lane.wait_events("deferred")
+    queue_id = lane.wait_events("deferred")[0]["id"]
+    wait_until((lane.relay.spool / "state" / queue_id).exists, 10, "the message's state")
     assert lane.got() == {"first": [["boss@contoso.com"]]}
     passed = lane.wait_events("passed-on")
     assert [(e["to"], e["upstream"], e["class"]) for e in passed] == [("client@example.org", "first", "N")]
+    assert "left to others by: first" in lane.relay.cli("queue", "show", passed[0]["id"], check=True).stdout
     lane.relay.kill_all()
-    lane.sims["second"].clear()
+    lane.mend("second")
     lane.relay.start()
     wait_until(lambda: lane.relay.waiting() == 1, 10, "the message to be planned")
     lane.clock.forward(61)
@@ -279,6 +287,8 @@ def test_what_the_first_perhaps_has_stays_with_it_for_an_hour_of_trouble(lane):
     lane.sims["first"].faults("final-dot cut times=1", "connect refuse after=1")
     queue_id = lane.send()
     lane.wait_events("deferred")
+    wait_until((lane.relay.spool / "state" / queue_id).exists, 10, "the message's state")
+    assert "perhaps taken, its answer was lost: first" in lane.relay.cli("queue", "show", queue_id, check=True).stdout
     lane.clock.forward(61)
     wait_until(lambda: lane.relay.events("road-held", since=lane.log_before), 10, "the hold")
     lane.send("other@contoso.com")

@@ -132,5 +132,6 @@ def test_after_trouble_the_mx_is_looked_up_again_whatever_its_time_to_live(lane)
     lane.relay.send(make_mail())
     lane.held()
     lane.sim.clear()
+    harness.wait_open(lane.sim.mx_port)
     lane.heal(61)
     assert lane.dns.asked[("contoso.com", "MX")] == 2
