@@ -192,6 +192,7 @@ def test_tokens_are_renewed_by_whichever_clock_says_so(sim, relay):
         wait_until(lambda: sim.stats()["connections"]["smtp"]["now"] == 0, 10, "the idle connection to end")
         relay.send(make_mail())
         sim.wait_messages(before + 1)
+        relay.wait_empty()  # the connection is idle from now on, by the relay's clock
         return sim.stats()["token_requests"]
     assert send() == 1
     assert send() == 1

@@ -45,7 +45,9 @@ class Lane:
     def send(self):
         before = len(self.sim.messages())
         self.relay.send(make_mail())
-        return self.sim.wait_messages(before + 1)[before]
+        message = self.sim.wait_messages(before + 1)[before]
+        self.relay.wait_empty()  # the connection is idle from now on, by the relay's clock
+        return message
 
     def held(self):
         return wait_until(lambda: self.relay.events("road-held", since=self.log_before), 15,
