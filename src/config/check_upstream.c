@@ -381,6 +381,26 @@ static bool knows_kind(const struct source *source, size_t index)
 	return false;
 }
 
+/* Else it refuses all: hve-sender-foreign. */
+static void check_hve_sender(const struct subject *s)
+{
+	const char *account = s->upstream->mailbox != NULL ? s->upstream->mailbox : s->upstream->user;
+	const struct identity_config *identity = &s->upstream->identity;
+
+	if (!s->kind_known || s->upstream->kind != UPSTREAM_HVE)
+		return;
+	if (has(s, "sender") && identity->rule != SENDER_FORCE)
+		source_warn(s->source, at(s, "sender"),
+		    "upstreams.sender: High Volume Email takes the account's own address only; remove "
+		    "sender");
+	if (has(s, "sender_address") && identity->address != NULL && account != NULL &&
+	    strcasecmp(identity->address, account) != 0)
+		source_warn(s->source, at(s, "sender_address"),
+		    "upstreams.sender_address: High Volume Email takes the account's own address (%.64s) "
+		    "only; remove it",
+		    account);
+}
+
 static void check_one(struct subject *s)
 {
 	s->kind_known = knows_kind(s->source, s->index);
@@ -398,6 +418,7 @@ static void check_one(struct subject *s)
 	check_client_certificate(s);
 	check_mailbox(s);
 	check_identity(s->source, "upstreams", s->index, &s->upstream->identity);
+	check_hve_sender(s);
 	if (s->upstream->oauth != NULL)
 		check_oauth(s->source, s->upstream, s->index, s->reader);
 	check_tls(s);

@@ -102,7 +102,7 @@ def test_what_old_devices_get_wrong_is_put_right(pair):
     head = (b"From: floor-1@contoso.com\r\nDate: Thu, 1 Jan 1970 00:00:11 +0000\r\nSubject: B\xfcro\r\nBcc: spy@contoso.com\r\n"
             b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=a:b\r\n\r\n")
     part = b"--a:b\r\nContent-Type: application/pdf; name=\"Gr\xf6\xdfe.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    body = base64.b64encode(make_pdf(pages=1, size=30000))
+    body = base64.b64encode(make_pdf(pages=1, size=600_000))
     message, queue_id = carry(pair, head + part + body + b"\r\n", sender="floor-1@contoso.com")
     assert [e["made"] for e in repairs_of(pair, queue_id)] == \
         ["date,8bit,bcc,boundary,to,message-id,long-base64,end-boundary"]
@@ -116,6 +116,7 @@ def test_what_old_devices_get_wrong_is_put_right(pair):
         + wrapped + b"--a:b--\r\n")
     assert email.utils.parsedate_to_datetime(accepted)
     assert message["size"] == len(message.content)
+    assert f"MAIL FROM:<floor-1@contoso.com> SIZE={message['size']}" in pair[0].log()
 
 
 def test_text_without_any_header_becomes_a_message(pair):
