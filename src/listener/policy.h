@@ -33,7 +33,7 @@ struct size_limit {
 /* What the session is told in EHLO: what the config lets it send, but no more than the most that any route takes. */
 struct size_limit policy_size_limit(const struct session *session);
 
-/* The stricter of limit and what each upstream takes that recipient's mail may go by. */
+/* The stricter of limit and what the largest of the upstreams takes that recipient's mail may go by. */
 struct size_limit policy_size_limit_for(const struct session *session, const char *recipient, struct size_limit limit);
 
 /* Each the reply that refuses, borrowed until the next reply is made, or NULL: it may. Who may not send at all is let pass
