@@ -40,8 +40,8 @@ static const struct reply_row rows[] = {
     {{{.enhanced = "5.7.139", .fragment = "not authenticated to send"}, {.enhanced = "5.7.57"}},
 	{"not-authenticated", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The upstream wants a sign-in before mail, and none was made or none succeeded.",
-	    "Give this upstream oauth, or user and password; an anonymous road is the kind direct-send or "
-	    "connector."}},
+	    "Give this upstream oauth, or user and password; kinds that need neither are direct-send "
+	    "and connector."}},
     {{{.enhanced = "5.7.139", .fragment = "organization configuration does not allow"}},
 	{"hve-basic-not-allowed", OUTCOME_C, ACTOR_EXCHANGE, PROBE,
 	    "Security defaults, Conditional Access or an authentication policy forbid basic sign-in for this "
@@ -76,7 +76,7 @@ static const struct reply_row rows[] = {
 	{"token-stale", OUTCOME_A, ACTOR_RELAY, PROBE, "The token has ended, or is about to.",
 	    "Nothing, a new one is fetched; if it stays, set the relay's clock right (timedatectl)."}},
     {{{.enhanced = "5.7.144"}}, {"app-permission-missing", OUTCOME_C, ACTOR_ENTRA, PROBE,
-				    "The app lacks the permission that this road needs.",
+				    "The app lacks the permission that this kind of upstream needs.",
 				    "Entra admin centre > App registrations > API permissions: add Office "
 				    "365 Exchange Online > Mail.Send, then grant admin consent."}},
 

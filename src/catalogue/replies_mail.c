@@ -28,7 +28,7 @@ static const struct reply_row rows[] = {
     {{{.code = 5, .enhanced = "5.4.1", .fragment = "relay access denied"}, {.code = 5, .enhanced = "5.7.54"},
 	 {.code = 5, .enhanced = "5.7.1", .fragment = "relay"}},
 	{"relay-denied", OUTCOME_N, ACTOR_RELAY, BY_RETRY,
-	    "This road takes mail for its own recipients only, and this one is outside.",
+	    "This upstream takes mail for its own recipients only, and this one is outside.",
 	    "Route external recipients by an upstream of kind submission, or make a relay connector: "
 	    "Exchange admin centre > Mail flow > Connectors."}},
     {{{.code = 5, .enhanced = "5.4.1"}},

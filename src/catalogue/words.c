@@ -16,7 +16,7 @@ const char *outcome_words(enum outcome outcome)
 	    [OUTCOME_A] = "token: a new one is fetched, once; refused again, it is configuration",
 	    [OUTCOME_C] = "configuration: the upstream is held and an alarm raised, the mail waits",
 	    [OUTCOME_N] =
-		"this road: the next upstream of the route is tried, else it goes back to the sender",
+		"this upstream: the next upstream of the route is tried, else it goes back to the sender",
 	    [OUTCOME_P] = "permanent: it goes back to the sender, and is not tried again by itself",
 	};
 

@@ -110,7 +110,7 @@ const struct key schema[] = {
 	.help = "the subject of its messages that have none"},
 
 {"upstreams", KEY_LIST, .required = true, .max = 64, MANY(struct config, upstreams, upstream_count),
-	.help = "the roads to Microsoft 365"},
+	.help = "the servers that mail is sent to"},
 {"upstreams.name", KEY_TEXT, .required = true, .max = TEXT_MAX, AT(struct upstream_config, name),
 	.help = "its name in routes and logs"},
 {"upstreams.kind", KEY_WORD, .required = true, .words = upstream_kind_names,
@@ -219,7 +219,7 @@ const struct key schema[] = {
 	AT(struct upstream_config, limits.recipients), .help = "recipients of a message"},
 
 {"routes", KEY_LIST, .required = true, .max = 1000, MANY(struct config, routes, route_count),
-	.help = "whose mail to whom goes which road; the first that matches counts"},
+	.help = "whose mail to whom goes by which upstream; the first that matches counts"},
 {"routes.recipients", KEY_TEXTS, .fallback = "(every recipient)", .max = 1000, MANY(struct route, recipients, recipient_count),
 	.help = "patterns of addresses"},
 {"routes.devices", KEY_TEXTS, .fallback = "(every device)", .max = 1000, MANY(struct route, devices, device_count),

@@ -40,7 +40,7 @@ static void log_switch(const struct failover *f, size_t index, unsigned from, un
 	const struct road *left = upstream_road(f->upstreams[from]);
 	bool in_trouble = (f->detours.down & ROAD_BIT(from)) != 0;
 
-	log_event(in_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, "road-switched",
+	log_event(in_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, "upstream-switched",
 	    kv_str("from", f->config->upstreams[from].name), kv_str("to", f->config->upstreams[to].name),
 	    kv_str("route", route_title(&f->config->routes[index])),
 	    kv_str("why", in_trouble ? left->why.cause->cause

@@ -79,7 +79,7 @@ bool lane_proved(struct lane *lane)
 	if (!road_proved(&lane->road))
 		return false;
 	evtimer_del(lane->hold_end);
-	log_event(LOG_LEVEL_NOTICE, "road-open", kv_str("upstream", lane->upstream->name),
+	log_event(LOG_LEVEL_NOTICE, "upstream-open", kv_str("upstream", lane->upstream->name),
 	    kv_str("mailbox", lane->mailbox != NULL ? lane->mailbox : ""));
 	return true;
 }

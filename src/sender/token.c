@@ -125,7 +125,7 @@ static void log_failure(const struct token_source *source, int64_t wait_ms, cons
 	const struct failure *why = &source->trouble;
 
 	log_event(LOG_LEVEL_WARNING, "token-failed", kv_str("upstream", source->upstream_name),
-	    kv_str("name", why->cause->name), kv_str("class", outcome_name(why->cause->outcome)),
+	    kv_str("reason", why->cause->name), kv_str("class", outcome_name(why->cause->outcome)),
 	    kv_i64("ask_again_ms", wait_ms), kv_str("trace_id", trace->trace_id),
 	    kv_str("correlation_id", trace->correlation_id));
 }

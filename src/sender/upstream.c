@@ -59,7 +59,7 @@ static void log_hold(const struct upstream *u, const struct lane *lane, const st
 	const char *mailbox = lane != NULL && lane->mailbox != NULL ? lane->mailbox : "";
 	bool is_alarm = road_alarm(lane != NULL ? &lane->road : upstream_road(u), clock_mono_ms());
 
-	log_event(is_alarm ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "road-held",
+	log_event(is_alarm ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "upstream-held",
 	    kv_str("upstream", u->config->name), kv_str("mailbox", mailbox),
 	    kv_str("class", outcome_name(why->cause->outcome)), kv_str("reason", why->cause->name),
 	    kv_str("cause", why->cause->cause), kv_str("who_acts", actor_words(why->cause->actor)),

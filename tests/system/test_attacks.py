@@ -125,7 +125,7 @@ def test_cve_2011_0411_mirrored_a_reply_from_before_the_handshake_ends_the_conne
     relay = make_relay(sim, retry={"first": "1s", "max": "1s"})
     sim.faults(rf"starttls reply 220 2.0.0 ready\n{injected} times=1")
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "before the TLS handshake" in held["text"]
     assert sim.stats()["auth_plaintext"] == 0
     assert len(sim.wait_messages(1)) == 1
@@ -134,9 +134,9 @@ def test_cve_2011_0411_mirrored_a_reply_from_before_the_handshake_ends_the_conne
 def test_an_upstream_without_starttls_gets_neither_token_nor_mail(sim, relay):
     sim.faults("ehlo without STARTTLS")
     relay.send(make_mail())
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     relay.cli("queue", "retry", "all", check=True)
-    relay.wait_event("road-held", 2)
+    relay.wait_event("upstream-held", 2)
     assert sim.messages() == [] and "AUTH" not in sim.log().replace("AUTH LOGIN XOAUTH2", "")
     assert relay.queue_ids()
 

@@ -59,7 +59,7 @@ def test_secret_that_others_can_read(sim, make_relay):
 def test_secret_that_goes_away_while_it_runs(sim, relay):
     os.rename(relay.dir / "client-secret", relay.dir / "aside")
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "client-secret" in held["text"]
     os.rename(relay.dir / "aside", relay.dir / "client-secret")
     sim.wait_messages(1, 30)
@@ -118,7 +118,7 @@ def test_ca_file_that_does_not_parse(sim, make_relay, tmp_path):
 def test_upstream_is_no_place_to_send_by(sim, relay, fault):
     sim.faults(fault)
     relay.send(make_mail())
-    harness.wait_until(lambda: relay.events("road-held") or relay.events("deferred"), 15, lambda: relay.log())
+    harness.wait_until(lambda: relay.events("upstream-held") or relay.events("deferred"), 15, lambda: relay.log())
     assert sim.messages() == []
     sim.clear()
     relay.cli("queue", "retry", "all", check=True)

@@ -89,7 +89,7 @@ def test_wall_clock_leaps_while_the_daemon_is_down(sim, relay, leap):
         if LEAPS[leap] < 0:
             wait_until(lambda: relay.waiting() == 1, 10, "the message to be planned")
             relay.clock.forward(601)
-        held = relay.wait_event("road-held")[0]
+        held = relay.wait_event("upstream-held")[0]
         assert held["class"] == "C" and "certificate" in held["text"]
         assert relay.queue_ids() == [queue_id] and len(relay.events("deferred")) == 1
         no_spin(relay)
@@ -120,7 +120,7 @@ def test_days_of_held_road_and_leaps_expire_nothing(sim, make_relay):
         relay.clock.forward(3600)
         relay.clock.set_wall(DAY)
         time.sleep(0.05)
-    relay.wait_event("road-held", 2)
+    relay.wait_event("upstream-held", 2)
     assert relay.queue_ids() == [queue_id] and not relay.events("failed")
     sim.faults(NOT_NOW + " times=1")
     relay.clock.forward(61)
@@ -203,7 +203,7 @@ def test_tokens_are_renewed_by_whichever_clock_says_so(sim, relay):
     assert send() == 2
     relay.clock.forward(3600)
     assert send() == 3
-    assert sim.stats()["auth_failed"] == 0 and not relay.events("road-held")
+    assert sim.stats()["auth_failed"] == 0 and not relay.events("upstream-held")
 
 
 def test_ids_stay_unique_and_dates_follow_the_clock(sim, relay):

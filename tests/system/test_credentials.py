@@ -54,7 +54,7 @@ def test_a_certificate_that_is_not_uploaded_holds_the_road_and_one_that_is_opens
     relay.settings["upstreams"] = [relay.upstream(oauth=by_certificate(crt, f"file:{key}"))]
     relay.start()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "AADSTS700027" in held["text"]
     upload(sim, crt)
     relay.cli("queue", "retry", "all", check=True)
@@ -69,7 +69,7 @@ def test_a_clock_that_is_wrong_is_said_to_be(sim, make_relay, tmp_path):
     relay.settings["upstreams"] = [relay.upstream(oauth=by_certificate(crt, key))]
     relay.start()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "AADSTS700024" in held["text"]
 
 
@@ -89,7 +89,7 @@ def test_a_rotation_of_secrets_has_no_gap(sim, make_relay):
     sim.wait_messages(2)
     refused = relay.wait_event("credential-refused")[0]
     assert "AADSTS7000222" in refused["text"] and refused["tried_now"] == "oauth.next"
-    assert not relay.events("road-held")
+    assert not relay.events("upstream-held")
     status = relay.cli("status")
     assert status.returncode == 2 and "ALARM      upstream submission uses oauth.next" in status.stdout
     secrets.write_text("second\nthird\n")
@@ -193,7 +193,7 @@ def test_a_managed_identity_gets_a_token_though_its_service_is_busy_at_first(sim
     sim.wait_messages(1)
     assert identity.asked == ["/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2F"
                               f"outlook.office365.com%2F&client_id={CLIENT_ID}"] * 2
-    assert [e["name"] for e in relay.events("token-failed")] == ["identity-busy"]
+    assert [e["reason"] for e in relay.events("token-failed")] == ["identity-busy"]
 
 
 def test_a_machine_without_an_identity_is_told_what_to_give_it(sim, make_relay, identity):
@@ -202,7 +202,7 @@ def test_a_machine_without_an_identity_is_told_what_to_give_it(sim, make_relay, 
     relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(identity))]
     relay.start()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "Identity not found" in held["text"] and "managed identity" in held["remedy"]
     identity.gone = False
     relay.cli("queue", "retry", "all", check=True)

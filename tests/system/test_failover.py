@@ -88,7 +88,7 @@ class Lane:
         return self.got()
 
     def switches(self):
-        return [(e["from"], e["to"]) for e in self.relay.events("road-switched", since=self.log_before)]
+        return [(e["from"], e["to"]) for e in self.relay.events("upstream-switched", since=self.log_before)]
 
     def wait_events(self, name, n=1):
         def there():
@@ -134,7 +134,7 @@ def test_fault_of_the_first(lane, fault):
     lane.send()
     assert lane.wait_sent() == {"second": [["boss@contoso.com"]]}
     assert lane.switches() == [("first", "second")] and lane.now() == "second"
-    switched, held = lane.wait_events("road-switched")[0], lane.wait_events("road-held")[0]
+    switched, held = lane.wait_events("upstream-switched")[0], lane.wait_events("upstream-held")[0]
     assert (held["upstream"], held["class"], held["cause"]) == ("first", outcome, switched["why"])
     lane.send()
     assert lane.wait_sent() == {"second": [["boss@contoso.com"]] * 2}, "a road that is held is not tried for every message"
@@ -151,7 +151,7 @@ def test_fault_of_the_second_is_not_even_noticed(lane, fault):
     lane.sims["second"].faults(*FAULTS[fault][0])
     lane.send()
     assert lane.wait_sent() == {"first": [["boss@contoso.com"]]}
-    assert lane.switches() == [] and lane.relay.events("road-held", since=lane.log_before) == []
+    assert lane.switches() == [] and lane.relay.events("upstream-held", since=lane.log_before) == []
 
 
 @pytest.mark.parametrize("healing", ["first", "second"])
@@ -162,7 +162,7 @@ def test_fault_of_both(lane, fault, healing):
     for name in ("first", "second"):
         lane.sims[name].faults(*rules)
     queue_id = lane.send()
-    lane.wait_events("road-held", 2)
+    lane.wait_events("upstream-held", 2)
     listed = json.loads(lane.relay.cli("queue", "list", "--json", check=True).stdout)
     assert [(m["id"], m["recipients"][0]["attempts"]) for m in listed] == [(queue_id, 0)]
     lane.mend(healing)
@@ -180,7 +180,7 @@ def test_a_probe_that_fails_costs_its_message_no_more_than_the_way_round(lane, f
     lane.clock.forward(seconds)
     lane.send()
     assert lane.wait_sent() == {"second": [["boss@contoso.com"]] * 2}
-    lane.wait_events("road-held", 2)
+    lane.wait_events("upstream-held", 2)
     assert lane.switches() == [("first", "second")]
 
 
@@ -204,7 +204,7 @@ def test_two_of_three_are_down_and_heal_one_after_the_other(lane):
 def test_a_short_slow_down_is_waited_for(lane):
     lane.sims["first"].faults("mail reply 432 4.3.2 STOREDRV.ClientSubmit; exceeded the message limit per account times=1")
     lane.send()
-    lane.wait_events("road-held")
+    lane.wait_events("upstream-held")
     assert lane.now() == "first"
     lane.clock.forward(130)
     assert lane.wait_sent() == {"first": [["boss@contoso.com"]]} and lane.switches() == []
@@ -215,7 +215,7 @@ def test_a_slow_down_of_more_than_ten_minutes_is_not(lane):
     lane.send()
     wait_until(lambda: not lane.relay.queue_ids() or lane.clock.forward(60), 20, "the message to leave", step=0.1)
     assert lane.got() == {"second": [["boss@contoso.com"]]} and lane.switches() == [("first", "second")]
-    held = lane.relay.events("road-held", since=lane.log_before)
+    held = lane.relay.events("upstream-held", since=lane.log_before)
     assert sum(int(e["for_ms"]) for e in held) > 600_000
 
 
@@ -290,7 +290,7 @@ def test_what_the_first_perhaps_has_stays_with_it_for_an_hour_of_trouble(lane):
     wait_until((lane.relay.spool / "state" / queue_id).exists, 10, "the message's state")
     assert "perhaps taken, its answer was lost: first" in lane.relay.cli("queue", "show", queue_id, check=True).stdout
     lane.clock.forward(61)
-    wait_until(lambda: lane.relay.events("road-held", since=lane.log_before), 10, "the hold")
+    wait_until(lambda: lane.relay.events("upstream-held", since=lane.log_before), 10, "the hold")
     lane.send("other@contoso.com")
     wait_until(lambda: lane.got() == {"second": [["other@contoso.com"]]}, 15, "the other message")
     for _ in range(5):
@@ -333,7 +333,7 @@ def test_a_part_under_way_is_not_taken_along_by_another_road(lane):
     lane.send("boss@contoso.com", "it@second.com")
     wait_until(lambda: lane.sims["first"].used("final-dot delay 1500 times=1"), 10, "the final dot")
     alone = lane.send("other@alone.com")
-    lane.wait_events("road-switched")
+    lane.wait_events("upstream-switched")
     wait_until(lambda: lane.relay.queue_ids() == [alone], 15, "the two halves")
     assert lane.got() == {"first": [["boss@contoso.com"]], "second": [["it@second.com"]]}
 

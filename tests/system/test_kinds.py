@@ -139,7 +139,7 @@ def test_a_connector_that_knows_the_certificate_relays_to_anybody(office):
 
 def test_a_certificate_without_its_chain_is_no_proof_and_check_tells_so_beforehand(office):
     office.relay.send(make_mail(), recipients=["connector-bare@example.org"])
-    held = wait_until(lambda: [e for e in office.relay.events("road-held") if e["upstream"] == "connector-bare"], 15, "the hold")[0]
+    held = wait_until(lambda: [e for e in office.relay.events("upstream-held") if e["upstream"] == "connector-bare"], 15, "the hold")[0]
     assert held["class"] == "C" and "5.7.64" in held["text"]
     checked = office.relay.cli("check")
     assert checked.returncode == 0 and "relay.contoso.com.pem do not lead to a CA" in checked.stderr

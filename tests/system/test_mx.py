@@ -50,7 +50,7 @@ class Lane:
         return message
 
     def held(self):
-        return wait_until(lambda: self.relay.events("road-held", since=self.log_before), 15,
+        return wait_until(lambda: self.relay.events("upstream-held", since=self.log_before), 15,
                           lambda: "the hold:\n" + self.relay.log()[-3000:])[0]
 
     def heal(self, seconds):
@@ -96,7 +96,7 @@ def test_hosts_are_tried_by_preference_until_one_can_be_reached(lane):
     lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]  # nobody listens there
     lane.dns.records[(GOOD, "A")] = "nxdomain"
     lane.send()
-    assert lane.relay.events("road-held", since=lane.log_before) == []
+    assert lane.relay.events("upstream-held", since=lane.log_before) == []
     assert lane.dns.asked[("first.mx.microsoft", "A")] and lane.dns.asked[(GOOD, "A")] and lane.dns.asked[(SECOND, "A")]
 
 

@@ -136,7 +136,7 @@ def test_a_proxy_that_refuses_is_named(sim, make_relay, make_proxy, login, refus
     relay = make_relay(sim, start=False)
     start(relay, relay.upstream(oauth={"proxy": f"http://127.0.0.1:{proxy.port}"}))
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert words in held["text"] and f"http://127.0.0.1:{proxy.port}" in held["text"]
     proxy.login, proxy.refuse = None, None
     relay.cli("queue", "retry", "all", check=True)
@@ -174,7 +174,7 @@ def test_an_upstream_whose_proxy_refuses_is_held_and_goes_on_when_it_does_not(si
     relay = make_relay(sim, start=False)
     start(relay, relay.upstream(proxy=f"{scheme}://127.0.0.1:{proxy.port}"))
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert words in held["text"] and f"PROXY: {scheme}://127.0.0.1:{proxy.port}: " in held["text"]
     assert held["class"] == ("C" if name == "proxy-login-refused" else "T")
     proxy.login, proxy.refuse = None, None
@@ -186,5 +186,5 @@ def test_a_proxy_that_is_not_there_is_named(sim, make_relay):
     relay = make_relay(sim, start=False)
     start(relay, relay.upstream(proxy="socks5://127.0.0.1:9"))
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "CONNECT of socks5://127.0.0.1:9: " in held["text"]

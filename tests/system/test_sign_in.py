@@ -55,7 +55,7 @@ def sign_in(sim, relay):
 def test_a_held_upstream_goes_on_when_somebody_has_signed_in(sim, relay):
     relay.start()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "mfdrelay login submission" in held["text"]
     process = begin_login(relay)
     wait_until(lambda: sim.log().count("AADSTS70016") >= 2, 20, "two polls in vain")
@@ -85,7 +85,7 @@ def test_a_sign_in_before_the_start_is_used_by_it_and_kept_alive_without_mail(si
     for day in range(8):
         relay.clock.forward(DAY)
     wait_until(lambda: relay.token_file.read_text() != first, 20, "a refresh without mail")
-    assert not relay.events("road-held")
+    assert not relay.events("upstream-held")
     relay.send(make_mail())
     sim.wait_messages(1)
 
@@ -95,7 +95,7 @@ def test_a_revoked_sign_in_holds_the_road_until_the_next(sim, relay):
     sign_in(sim, relay)
     (sim.dir / "app/refresh-tokens").unlink()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "AADSTS50173" in held["text"] and "mfdrelay login" in held["remedy"]
     sign_in(sim, relay)
     sim.wait_messages(1)

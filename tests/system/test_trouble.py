@@ -25,13 +25,13 @@ def status(relay):
 def test_upstream_down_then_up(sim, relay):
     sim.stop()
     ids = [relay.send(make_mail(subject=f"number {i}")) for i in range(5)]
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     assert relay.queue_ids() == sorted(ids)
     sim.start()
     sim.wait_messages(5)
     relay.wait_empty()
     assert not relay.events("deferred"), "a road that is down charges no message"
-    assert relay.events("road-open")
+    assert relay.events("upstream-open")
 
 
 def test_the_daemon_starts_and_accepts_while_everything_is_down(make_sim, make_relay):
@@ -40,7 +40,7 @@ def test_the_daemon_starts_and_accepts_while_everything_is_down(make_sim, make_r
     sim.stop()
     relay.start()
     relay.send(make_mail())
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     sim.start()
     sim.wait_messages(1)
 
@@ -48,7 +48,7 @@ def test_the_daemon_starts_and_accepts_while_everything_is_down(make_sim, make_r
 def test_login_host_down_then_up(sim, relay):
     sim.faults("login down")
     relay.send(make_mail())
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     assert status(relay)["upstreams"][0]["health"] != "up"
     sim.clear()
     sim.wait_messages(1, 30)
@@ -59,7 +59,7 @@ def test_login_host_down_then_up(sim, relay):
 def test_login_host_answers_html(sim, relay):
     sim.faults("login html")
     relay.send(make_mail())
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     sim.clear()
     sim.wait_messages(1, 30)
 
@@ -67,7 +67,7 @@ def test_login_host_answers_html(sim, relay):
 def test_a_wrong_secret_holds_the_road_and_raises_the_alarm(sim, relay):
     relay.write_secret("wrong")
     queue_id = relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert held["class"] == "C"
     assert "7000215" in relay.log() and "secret" in held["remedy"]
     assert "wrong" not in held.get("text", "")
@@ -88,7 +88,7 @@ def test_a_refused_token_is_fetched_once_more_and_then_all_is_well(sim, relay):
     relay.send(make_mail(subject="second"))
     sim.wait_messages(2, 30)
     assert len(relay.wait_event("token-refused")) == 1
-    assert not relay.events("road-held")
+    assert not relay.events("upstream-held")
     assert sim.stats()["token_requests"] == 2
     relay.wait_empty()
 
@@ -96,7 +96,7 @@ def test_a_refused_token_is_fetched_once_more_and_then_all_is_well(sim, relay):
 def test_535_again_and_again_is_configuration(sim, relay):
     sim.faults("auth reply 535 5.7.3 Authentication unsuccessful [SN2PR00CA0018.namprd00.prod.outlook.com]")
     queue_id = relay.send(make_mail())
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     time.sleep(0.5)
     assert sim.stats()["token_requests"] == 2, "one token, and one more after the 535"
     assert status(relay)["alarms"]
@@ -121,7 +121,7 @@ def test_a_token_that_expires_in_the_middle_of_a_run(sim, make_relay):
     sim.wait_messages(40)
     relay.wait_empty()
     assert sim.stats()["token_requests"] >= 2
-    assert not relay.events("road-held")
+    assert not relay.events("upstream-held")
 
 
 def explained(text):
@@ -135,7 +135,7 @@ def test_log_status_and_report_say_what_explain_says(sim, relay):
     sim.faults("auth reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.",
                f"rcpt=nobody@* reply {NOT_FOUND}")
     relay.send(make_mail(), recipients=["nobody@contoso.com"])
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     words = explained(held["text"])
     assert {key: held[key] for key in words} == words
     upstream, = status(relay)["upstreams"]
@@ -213,7 +213,7 @@ def test_give_up_after_the_configured_time(sim, make_relay):
 def test_throttling_slows_the_road_down_and_charges_nobody(sim, relay):
     sim.faults("mail reply 432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending times=1")
     relay.send(make_mail())
-    assert relay.wait_event("road-held")[0]["class"] == "S"
+    assert relay.wait_event("upstream-held")[0]["class"] == "S"
     sim.wait_messages(1, 30)
     assert not relay.events("deferred")
 
@@ -247,20 +247,20 @@ def test_a_message_that_is_refused_alone_holds_the_road_for_nobody(sim, make_rel
     relay = make_relay(sim, retry={"first": "1s", "max": "1s", "give_up": "2s"})
     sim.faults("mail=scan@oldname.example reply 550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains")
     alone = relay.send(make_mail(), sender="scan@oldname.example")
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     relay.send(make_mail(subject="good"))
     sim.wait_messages(1)
     assert relay.wait_event("deferred")[0]["id"] == alone
-    held = len(relay.events("road-held"))
+    held = len(relay.events("upstream-held"))
     assert relay.wait_event("failed")[0]["id"] == alone
-    assert len(relay.events("road-held")) == held
+    assert len(relay.events("upstream-held")) == held
 
 
 def test_sessions_dropped_at_their_first_command_hold_the_road(sim, relay):
     sim.faults("mail cut")
     for i in range(10):
         relay.send(make_mail(subject=f"number {i}"))
-    relay.wait_event("road-held", 2)
+    relay.wait_event("upstream-held", 2)
     assert sim.stats()["auth_ok"] <= 4
     sim.clear()
     sim.wait_messages(10, 30)
@@ -290,7 +290,7 @@ def test_a_line_that_nothing_asked_for_loses_no_message(sim, make_relay):
 def test_text_glued_behind_the_answer_to_starttls_goes_no_further(sim, relay):
     sim.faults("starttls extra 250-SIM\\n250 AUTH XOAUTH2 times=1")
     relay.send(make_mail())
-    assert "before the TLS handshake" in relay.wait_event("road-held")[0]["text"]
+    assert "before the TLS handshake" in relay.wait_event("upstream-held")[0]["text"]
     sim.wait_messages(1, 30)
 
 
@@ -334,7 +334,7 @@ def test_a_certificate_of_a_stranger_is_refused_and_nothing_leaves(make_sim, mak
     relay.settings["upstreams"][0]["ca"] = stranger.ca
     relay.start()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert "certificate" in held["text"] or "certificate" in held["cause"]
     assert sim.messages() == [] and sim.stats()["auth_ok"] == 0
     relay.reload(upstreams=[relay.upstream()])
@@ -347,7 +347,7 @@ def test_a_login_host_with_a_strangers_certificate_is_configuration(make_sim, ma
     relay.settings["upstreams"][0]["oauth"]["ca"] = stranger.ca
     relay.start()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert held["class"] == "C" and "oauth" in held["remedy"]
     assert sim.stats()["token_requests"] == 0
 
@@ -361,7 +361,7 @@ def test_a_refused_password_is_sent_once_and_the_remedy_speaks_of_it(make_sim, m
     sim.faults("auth reply 535 5.7.3 Authentication unsuccessful")
     relay.start()
     relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert held["class"] == "C" and "password" in held["remedy"] and "enterprise" not in held["remedy"].lower()
     assert sim.stats()["auth_failed"] == 1 and not relay.events("token-refused")
 
@@ -445,7 +445,7 @@ def test_a_held_road_does_not_hold_the_recipients_on_another(make_sim, make_rela
     inside.faults("mx:final-dot delay 1500 times=1")
     relay.send(make_mail(subject="in the way"))
     relay.send(make_mail(subject="both"), recipients=["boss@contoso.com", "client@example.org"])
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     assert len(inside.wait_messages(2, 6)) == 2
 
 
@@ -492,7 +492,7 @@ def test_a_token_revoked_under_two_connections_is_no_alarm(sim, relay):
         relay.send(make_mail(subject=f"second {i}"))
     sim.wait_messages(10)
     relay.wait_empty()
-    assert not relay.events("road-held")
+    assert not relay.events("upstream-held")
     assert sim.stats()["token_requests"] == 2
 
 
@@ -502,10 +502,10 @@ def test_a_success_under_way_does_not_end_a_slow_down(sim, make_relay):
     sim.faults("final-dot delay 700 times=1", "mail reply 432 4.3.2 Concurrent connections limit exceeded. times=1 after=1")
     for i in range(6):
         relay.send(make_mail(subject=f"number {i}"))
-    relay.wait_event("road-held")
+    relay.wait_event("upstream-held")
     sim.wait_messages(1)
     time.sleep(1)
-    assert len(sim.messages()) == 1 and not relay.events("road-open")
+    assert len(sim.messages()) == 1 and not relay.events("upstream-open")
     sim.wait_messages(6, 30)
 
 

@@ -72,7 +72,7 @@ class Lane:
     def trouble(self):
         """The events of this case that tell of trouble."""
         found = []
-        for name in ("road-held", "deferred", "put-off", "failed", "token-refused", "worker-died", "worker-hangs", "reported"):
+        for name in ("upstream-held", "deferred", "put-off", "failed", "token-refused", "worker-died", "worker-hangs", "reported"):
             found += [dict(e, event=name) for e in self.relay.events(name, since=self.log_before)]
         return found
 
@@ -198,7 +198,7 @@ def test_upstream_fails(lane, stage, kind):
         wait_in_vain(lane, rule, limit_s)
     events = lane.wait_trouble()
     outcome = "C" if events[0]["cause"] == IS_NO_TLS else "T"
-    lane.check_kept(events, "road-held" if stage in BEFORE_MESSAGE else "deferred", outcome, cause_of(stage, kind))
+    lane.check_kept(events, "upstream-held" if stage in BEFORE_MESSAGE else "deferred", outcome, cause_of(stage, kind))
     assert lane.counted("auth_ok") == (1 if stage in WITH_MAIL else 0) or (stage == "auth" and kind in KEPT)
     lane.heal(61, 2 if stage in AFTER_CONTENT and kind in KEPT else 1)
 
@@ -289,7 +289,7 @@ def test_certificate_of_the_upstream_is_wrong(lane, identity):
     lane.sim.faults(f"handshake cert {identity}")
     lane.send()
     events = lane.wait_trouble()
-    lane.check_kept(events, "road-held", "C", CERTIFICATES[identity][1] or NO_PROOF)
+    lane.check_kept(events, "upstream-held", "C", CERTIFICATES[identity][1] or NO_PROOF)
     assert CERTIFICATES[identity][0] in events[0]["text"]
     assert lane.relay.cli("status").returncode == 2, "no alarm"
     assert lane.counted("tls_handshakes") == lane.counted("auth_ok") == lane.counted("auth_failed") == 0
@@ -302,7 +302,7 @@ def test_certificate_of_the_login_host_is_wrong(lane, identity):
     lane.sim.faults(f"login cert {identity}")
     lane.send()
     events = lane.wait_trouble()
-    lane.check_kept(events, "road-held", "C", CERTIFICATES[identity][1] or LOGIN_NO_PROOF)
+    lane.check_kept(events, "upstream-held", "C", CERTIFICATES[identity][1] or LOGIN_NO_PROOF)
     assert "certificate of localhost" in events[0]["text"]
     assert lane.relay.cli("status").returncode == 2, "no alarm"
     assert lane.counted("token_requests") == 0, "the secret went to somebody unproved"
@@ -320,7 +320,7 @@ def test_name_is_not_resolved(sim, make_relay, what):
     relay.settings["upstreams"] = [harness.merge(right, wrong)]
     relay.start()
     queue_id = relay.send(make_mail())
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert held["class"] == "T" and held["cause"] == "DNS says that there is no host of this name (NXDOMAIN)."
     assert ".onion: there is no host of that name" in held["text"]
     assert relay.queue_ids() == [queue_id] and sim.messages() == []
@@ -362,7 +362,7 @@ LOGIN_FAULTS = {
 def test_login_host_fails(lane, fault):
     outcome, cause, held_s = LOGIN_FAULTS[fault]
     ask_for_a_token(lane, f"login {fault}")
-    lane.check_kept(lane.wait_trouble(), "road-held", outcome, cause)
+    lane.check_kept(lane.wait_trouble(), "upstream-held", outcome, cause)
     asked = lane.counted("token_requests")
     assert asked <= 1
     lane.clock.forward(held_s * 0.85)
@@ -375,7 +375,7 @@ def test_login_host_fails(lane, fault):
 def test_login_host_is_silent(lane):
     ask_for_a_token(lane, "login stall")
     wait_in_vain(lane, "login stall", 30)
-    lane.check_kept(lane.wait_trouble(), "road-held", "T", LOGIN_SILENT)
+    lane.check_kept(lane.wait_trouble(), "upstream-held", "T", LOGIN_SILENT)
     lane.heal(61)
 
 

@@ -81,7 +81,7 @@ def test_burst_of_500_leaves_as_fast_as_the_window_allows_and_none_is_refused(si
     stats = sim.stats()
     assert stats["throttled"] == 0 and stats["messages_refused"] == 0 and len(messages) == 500
     assert most_in_a_minute(messages) <= 25 and stats["authenticated_peak"] <= 2
-    assert not relay.events("deferred") and not relay.events("put-off") and not relay.events("road-held")
+    assert not relay.events("deferred") and not relay.events("put-off") and not relay.events("upstream-held")
     assert relay.events("window-full")[0]["key"] == "upstreams.window.messages_per_minute"
     assert len(relay.events("window-full")) == 1, "told once an hour"
 
@@ -191,19 +191,19 @@ def test_slows_down_when_it_is_asked_to_and_recovers(sim, make_paced):
     relay = make_paced(retry={"first": "1m", "max": "1h", "give_up": "5d"})
     sim.faults("final-dot reply 432 4.3.2 Concurrent connections limit exceeded. times=1")
     send_many(relay, 1)
-    held = relay.wait_event("road-held")[0]
+    held = relay.wait_event("upstream-held")[0]
     assert held["class"] == "S" and 30_000 <= int(held["for_ms"]) <= 60_000, held
     assert window(relay)["connections_max"] == 1
     sim.clock.forward(61)
     sim.wait_messages(1)
-    relay.wait_event("road-open")
+    relay.wait_event("upstream-open")
     assert window(relay)["connections_max"] == 1
     sim.faults("throttle per-minute 5")
     sim.clock.forward(61)
     send_many(relay, 12)
     for already in (6, 11):
         sim.wait_messages(already)
-        held = relay.wait_event("road-held", already // 5 + 1)[-1]
+        held = relay.wait_event("upstream-held", already // 5 + 1)[-1]
         assert "exceeded the message limit" in held["text"] and 54_000 <= int(held["for_ms"]) <= 60_000, held
         sim.clock.forward(61)
     sim.wait_messages(13)
@@ -253,7 +253,7 @@ def test_mailbox_that_is_held_does_not_hold_the_others(sim, three_mailboxes):
     messages = sim.wait_messages(8)
     relay.wait_empty()
     assert set(users(messages)) == {"scan3@contoso.com"}
-    held = {event["mailbox"]: event["class"] for event in relay.wait_event("road-held", 2)}
+    held = {event["mailbox"]: event["class"] for event in relay.wait_event("upstream-held", 2)}
     assert held == {"scan1@contoso.com": "A", "scan2@contoso.com": "S"} and not relay.events("deferred")
     status = json.loads(relay.cli("status", "--json").stdout)
     assert [m["health"] for m in status["upstreams"][0]["mailboxes"]] == ["held", "held", "up"]
