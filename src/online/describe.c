@@ -85,12 +85,15 @@ static void describe_mx(struct step *step, const struct client_view *view)
 	json_object_set_new(step->facts, "hosts", hosts);
 }
 
-static void describe_dns(struct step *step, const struct client_view *view)
+/* By a proxy only the proxy's name is looked up here, and only it is connected to. */
+static void describe_dns(
+    struct step *step, const struct client_view *view, const struct upstream_config *upstream)
 {
 	json_t *addresses = json_array();
 	char text[64];
 
-	say(step, "%s is ", view->host);
+	say(step, "%s%s is ", upstream->proxy != NULL ? "the proxy " : "",
+	    upstream->proxy != NULL ? upstream->proxy : view->host);
 
 	for (size_t i = 0; i < view->address_count; i++) {
 		json_array_append_new(
@@ -111,7 +114,12 @@ static void describe_tcp(
 
 	fact(step, "address", address_text(text, sizeof text, view->address));
 	fact_number(step, "port", upstream->port);
-	say(step, "connected to %s port %u", text, (unsigned)upstream->port);
+	if (upstream->proxy != NULL) {
+		fact(step, "proxy", upstream->proxy);
+		say(step, "connected to %s port %u, by the proxy", view->host, (unsigned)upstream->port);
+	} else {
+		say(step, "connected to %s port %u", text, (unsigned)upstream->port);
+	}
 }
 
 static void describe_reply(struct step *step, const struct client_view *view)
@@ -250,7 +258,7 @@ void describe_step(struct step *step, const struct client_view *view, const stru
 		describe_mx(step, view);
 		break;
 	case CLIENT_DNS:
-		describe_dns(step, view);
+		describe_dns(step, view, upstream);
 		break;
 	case CLIENT_TCP:
 		describe_tcp(step, view, upstream);

@@ -28,7 +28,7 @@ struct run {
 	struct envelope envelope; /* of the present rehearsal */
 	char *recipient;
 	size_t senders_tried;
-	bool failed;
+	bool failed, greeted;	 /* by its EHLO */
 	char public_address[64]; /* as the upstream sees us, or as our interface has it; "" */
 	int64_t since_ms;	 /* the end of the last step */
 };
@@ -109,7 +109,9 @@ static void take_public_address(struct run *run, const struct client_view *view)
 {
 	struct sockaddr_storage own;
 
-	if (take_seen_address(run, view->reply->text) || !conn_local_address(view->conn, &own))
+	run->greeted = true;
+	if (take_seen_address(run, view->reply->text) || run->probe->upstream->proxy != NULL ||
+	    !conn_local_address(view->conn, &own))
 		return;
 	if (getnameinfo((const struct sockaddr *)&own, sizeof own, run->public_address,
 		sizeof run->public_address, NULL, 0, NI_NUMERICHOST) != 0)
@@ -220,7 +222,7 @@ static void check_spf(struct run *run)
 	struct address sender;
 
 	/* Without an EHLO we do not know how the world sees us. */
-	if (step == NULL || run->public_address[0] == '\0' ||
+	if (step == NULL || !run->greeted ||
 	    !address_parse(str_of(run->probe->senders->addresses[0]), &sender))
 		return;
 	spf_check(step, means->base, means->resolver, address_domain(&sender), run->public_address);

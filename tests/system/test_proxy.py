@@ -188,3 +188,16 @@ def test_a_proxy_that_is_not_there_is_named(sim, make_relay):
     relay.send(make_mail())
     held = relay.wait_event("upstream-held")[0]
     assert "CONNECT of socks5://127.0.0.1:9: " in held["text"]
+
+
+def test_check_online_goes_by_the_proxy(sim, make_relay, make_proxy):
+    proxy = make_proxy()
+    relay = make_relay(sim, start=False)
+    place = f"http://127.0.0.1:{proxy.port}"
+    relay.write_config(upstreams=[relay.upstream(proxy=place)])
+    text = relay.cli("check", "--online", check=True).stdout
+    assert f"the proxy {place} is 127.0.0.1" in text and f"connected to localhost port {sim.smtp_port}, by the proxy" in text
+    assert proxy.targets == ["localhost"] and sim.messages() == []
+    proxy.refuse = 403
+    result = relay.cli("check", "--online")
+    assert result.returncode == 1 and "FAILED  tcp" in result.stdout and "403" in result.stdout
