@@ -16,8 +16,9 @@ struct identity {
 /* The address of the upstream's rule, or NULL. */
 const char *identity_own_address(const struct identity *identity);
 
-/* The address that takes the place of address, in the envelope or in From: address itself (the very pointer) where it stays. "" is
- * nobody, and stays nobody where no rule puts somebody in. The result is borrowed from the config, or address. */
+/* The address that takes the place of address, in the envelope or in From: address itself (the very pointer) where it
+ * stays. "" is nobody, and stays nobody where no rule puts somebody in. The result is borrowed from the config, or
+ * address. */
 const char *identity_address(const struct identity *identity, const char *address);
 
 /* The same for the envelope, where "" is the null sender: it stays, but for upstreams that refuse it. */
