@@ -21,6 +21,7 @@ class Lane:
             sim.start()
         self.relay = harness.Relay(folder / "relay", self.sims["first"], clock=True, retry=RETRY)
         self.relay.settings["upstreams"] = [self.upstream(name) for name in NAMES]
+        self.relay.settings["devices"].append({"name": "erp", "address": ["127.0.0.2"]})
         self.relay.settings["routes"] = [{"recipients": ["*@three.com"], "via": list(NAMES)},
                                          {"recipients": ["*@alone.com"], "via": ["first"]},
                                          {"recipients": ["*@second.com"], "via": ["second"]},
@@ -228,6 +229,18 @@ def test_what_has_no_other_way_waits_and_is_the_probe(lane):
     lane.mend("first")
     lane.clock.forward(61)
     assert lane.wait_sent()["first"] == [["boss@alone.com"]]
+
+
+def test_all_that_stands_ready_goes_round_beside_what_can_not(lane):
+    """Whoever shares the line with a device that has no other way leaves it whole."""
+    lane.sims["first"].faults("banner cut delay=1500")
+    with harness.smtplib.SMTP("127.0.0.1", lane.relay.port, source_address=("127.0.0.2", 0)) as erp:
+        erp.sendmail("erp@contoso.com", ["boss@alone.com"], make_mail())
+    for _ in range(7):
+        lane.send()
+    wait_until(lambda: len(lane.relay.queue_ids()) == 1, 15,
+               lambda: f"all but one to leave, {lane.got()}:\n{lane.relay.log()[lane.log_before:][-3000:]}")
+    assert lane.got() == {"second": [["boss@contoso.com"]] * 7}
 
 
 # --- what is about a recipient or a message ----------------------------------------------------------------------------
