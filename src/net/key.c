@@ -129,10 +129,11 @@ static int load_provider(struct key_pair *pair, const struct provider *provider,
 	    "may this user "
 	    "open its device?",
 	    provider->name);
-	if (pair->library == NULL || OSSL_PROVIDER_load(pair->library, "default") == NULL ||
-	    OSSL_PROVIDER_load(pair->library, provider->name) == NULL)
-		return tls_error(err, what);
-	return 0;
+	if (pair->library != NULL) {
+		pair->providers[0] = OSSL_PROVIDER_load(pair->library, "default");
+		pair->providers[1] = OSSL_PROVIDER_load(pair->library, provider->name);
+	}
+	return pair->providers[0] != NULL && pair->providers[1] != NULL ? 0 : tls_error(err, what);
 }
 
 static EVP_PKEY *load_uri(struct key_pair *pair, const char *uri, struct err *err)
@@ -284,6 +285,10 @@ void key_pair_free(struct key_pair *pair)
 {
 	X509_free(pair->certificate);
 	EVP_PKEY_free(pair->key);
+	/* OpenSSL 3.0 leaks those that its library context is freed with. */
+	for (size_t i = 0; i < sizeof pair->providers / sizeof pair->providers[0]; i++)
+		if (pair->providers[i] != NULL)
+			OSSL_PROVIDER_unload(pair->providers[i]);
 	OSSL_LIB_CTX_free(pair->library);
 	*pair = (struct key_pair){.key = NULL};
 }

@@ -13,6 +13,7 @@ struct key_pair {
 	X509 *certificate;	/* the first of the file */
 	EVP_PKEY *key;
 	OSSL_LIB_CTX *library;	/* what the key's provider is loaded into; NULL: OpenSSL's default */
+	OSSL_PROVIDER *providers[2];	/* loaded into library */
 	const char *query;	/* by which OpenSSL finds its algorithms there; static */
 };
 
