@@ -17,6 +17,7 @@ static const char head[] = ".\\\" Made from the tables in src/catalogue/ by man/
 			   ".Sh DESCRIPTION\n"
 			   "Whatever an upstream, the login host or the network refuses is looked up in\n"
 			   "this catalogue.\n"
+			   "What the relay itself answers to devices is in it too.\n"
 			   "Its words are those of the log, of\n"
 			   ".Cm mfdrelay status ,\n"
 			   "of the reports of non-delivery, and of\n"
@@ -80,7 +81,7 @@ static void print_entry(void *arg, const char *subject, const struct cause *caus
 		page->subject = subject;
 	}
 	printf(".It Li %s", cause->name);
-	if (!catalogue_is_taken(cause))
+	if (catalogue_no_class(cause) == NULL)
 		printf(" Pq %s", outcome_name(cause->outcome));
 	putchar('\n');
 	print_text(cause->cause);

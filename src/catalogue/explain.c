@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "catalogue/match.h"
+#include "catalogue/own.h"
 #include "catalogue/topics.h"
 #include "smtp/reply.h"
 
@@ -375,6 +376,23 @@ static void explain_troubles(struct finding *finding, const char *text)
 	}
 }
 
+/* The relay's own answers, a line each; their numbers are others' too, with another meaning. */
+static void explain_own(struct finding *finding, const char *text)
+{
+	char line[SEGMENT_MAX], lower[SEGMENT_MAX];
+
+	for (const char *end; *text != '\0'; text = *end == '\n' ? end + 1 : end) {
+		end = text + strcspn(text, "\n");
+		copy_line(line, sizeof line, text, end);
+		comparable(lower, sizeof lower, line);
+		size_t i = 0;
+		while (i < own_row_count && !match_fragment(own_rows[i].fragment, lower))
+			i++;
+		if (i < own_row_count)
+			add(finding, &own_rows[i].cause, true, text, end);
+	}
+}
+
 /* Whether the text holds a fragment that is long enough to speak for itself. */
 static bool holds_fragment(const struct reply_row *row, const char *text)
 {
@@ -462,6 +480,8 @@ size_t explain(const char *text, struct explanation *out)
 	struct finding finding = {out, 0};
 
 	explain_names(&finding, text);
+	if (finding.count == 0)
+		explain_own(&finding, text);
 	if (finding.count == 0)
 		explain_anchors(&finding, text, read_anchor);
 	if (finding.count == 0)

@@ -28,8 +28,9 @@ const char *explain_speaker(unsigned *set);
 /* The same for a set of phases: "AUTH with a token". */
 const char *explain_phase(unsigned *set);
 
-/* Whether the cause is about a message that Microsoft has taken: the relay has done its part, and the outcome says nothing. */
-bool catalogue_is_taken(const struct cause *cause);
+/* Why the outcome of the cause says nothing: "the relay has done its part" where Microsoft has taken the message, "the relay
+ * itself answers so" where it was not accepted. NULL: it does say something. */
+const char *catalogue_no_class(const struct cause *cause);
 
 /* Every cause of the catalogue in the order of its tables. told_as is how it is recognised ("5.7.139 \"security defaults policy\"",
  * "AADSTS7000215"), subject the title of its table. All borrowed for the call. */

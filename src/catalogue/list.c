@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "catalogue/explain.h"
+#include "catalogue/own.h"
 #include "catalogue/rows.h"
 #include "catalogue/topics.h"
 
@@ -119,9 +120,14 @@ static void each_login(catalogue_fn *fn, void *arg)
 	}
 }
 
-bool catalogue_is_taken(const struct cause *cause)
+const char *catalogue_no_class(const struct cause *cause)
 {
-	return cause >= topic_taken_causes && cause < topic_taken_causes + topic_taken_count;
+	if (cause >= topic_taken_causes && cause < topic_taken_causes + topic_taken_count)
+		return "the relay has done its part";
+	for (size_t i = 0; i < own_row_count; i++)
+		if (cause == &own_rows[i].cause)
+			return "the relay itself answers so, and has not accepted the message";
+	return NULL;
 }
 
 void catalogue_each(catalogue_fn *fn, void *arg)
@@ -133,6 +139,11 @@ void catalogue_each(catalogue_fn *fn, void *arg)
 		struct told told = {"", 0};
 		say_alternatives(&told, "", trouble_rows[i].fragment, "\"");
 		fn(arg, "Network, TLS and the relay itself", &trouble_rows[i].cause, told.text);
+	}
+	for (size_t i = 0; i < own_row_count; i++) {
+		struct told told = {"", 0};
+		say_alternatives(&told, "", own_rows[i].fragment, "\"");
+		fn(arg, "What the relay itself answers to devices", &own_rows[i].cause, told.text);
 	}
 	for (size_t i = 0; i < topic_taken_count; i++)
 		fn(arg, "Microsoft takes the mail and nothing arrives", &topic_taken_causes[i], "");

@@ -16,8 +16,9 @@ static const char usage[] =
     "usage: mfdrelay explain [--json] [TEXT ...]\n"
     "       mfdrelay explain --list [--json]\n"
     "\n"
-    "Say what an error of Microsoft's, or of the way there, means: its cause, who must act, what to\n"
-    "change, and what the relay does about it. TEXT is a reply (535 5.7.139 ...), a number\n"
+    "Say what an error of Microsoft's, of the way there, or of the relay itself means: its cause, who\n"
+    "must act, what to change, and what the relay does about it. TEXT is a reply (535 5.7.139 ...), a "
+    "number\n"
     "(AADSTS7000222), a message of curl or OpenSSL, a line of the log, a name of the catalogue, or a\n"
     "question such as \"nothing arrives\". Without TEXT it is read from standard input, for example a\n"
     "whole report of non-delivery. No config is needed.\n"
@@ -102,8 +103,9 @@ static void print_cause(const struct cause *cause)
 	print_wrapped("Cause:", cause->cause);
 	print_wrapped("Who acts:", actor_words(cause->actor));
 	print_wrapped("Remedy:", cause->remedy);
-	if (catalogue_is_taken(cause)) {
-		print_wrapped("Class:", "none: the relay has done its part");
+	if (catalogue_no_class(cause) != NULL) {
+		snprintf(words, sizeof words, "none: %s", catalogue_no_class(cause));
+		print_wrapped("Class:", words);
 		return;
 	}
 	snprintf(words, sizeof words, "%s, %s", outcome_name(cause->outcome), outcome_words(cause->outcome));
@@ -133,7 +135,7 @@ static void print_one(const struct explanation *explanation, const char *before)
 static json_t *cause_json(const struct cause *cause)
 {
 	return json_pack("{s:s, s:s?, s:s, s:s, s:s}", "name", cause->name, "class",
-	    catalogue_is_taken(cause) ? NULL : outcome_name(cause->outcome), "cause", cause->cause,
+	    catalogue_no_class(cause) != NULL ? NULL : outcome_name(cause->outcome), "cause", cause->cause,
 	    "who_acts", actor_words(cause->actor), "remedy", cause->remedy);
 }
 

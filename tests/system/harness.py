@@ -616,7 +616,7 @@ class Relay:
         """Run a subcommand on this relay's config: cli("queue", "list", "--json"); variables: of its environment. Returns the
         CompletedProcess."""
         command = [binary("mfdrelay"), *map(str, arguments)]
-        if arguments and arguments[0] not in ("passwd", "--version", "--help"):
+        if arguments and arguments[0] not in ("explain", "passwd", "--version", "--help"):
             command += ["-c", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=check, timeout=timeout,
                               env={**environment(), **(variables or {})}, **options)

@@ -180,7 +180,9 @@ def test_unknown_lists_who_was_refused_until_he_is_allowed(make_relay):
     assert "no device was refused" in relay.cli("unknown", check=True).stdout
     reply_to_rcpt(relay, "127.0.0.2")
     for address in ("127.0.0.21", "127.0.0.22", "127.0.0.21"):
-        assert f"{address} is not listed in devices" in reply_to_rcpt(relay, address)[1].decode()
+        reply = reply_to_rcpt(relay, address)[1].decode()
+        assert f"{address} is not listed in devices" in reply
+        assert "mfdrelay allow" in relay.cli("explain", "550", reply).stdout
         wait_until(lambda: [p["address"] for p in unknown(relay)][:1] == [address], 10, f"{address} in the list")
     newest, other = unknown(relay)
     assert newest["count"] == 2 and newest["helo"] == "device" and newest["sender"] == "scan@contoso.com"
