@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/ration.h"
 #include "config/config.h"
 #include "listener/auth_dialog.h"
 #include "listener/policy.h"
@@ -181,7 +182,8 @@ static const char *refuse_storm(const struct session *s)
 	count(&s->env->counters->storm_deferrals, 1);
 	return say("452 4.3.1 %s has sent %d times its devices.messages_per_hour (%u): try again in %u "
 		   "minutes",
-	    device->name, STORM_STOP_FACTOR, device->messages_per_hour, (unsigned)((left_ms + 59999) / 60000));
+	    device->name, STORM_STOP_FACTOR, device->messages_per_hour,
+	    (unsigned)((left_ms + 59999) / 60000));
 }
 
 /* Some devices go on without a login when theirs fails, and nobody sees it. */
@@ -447,11 +449,24 @@ static void log_garbage(const struct session *s)
 		"or must send the text base64 encoded"));
 }
 
+/* Whether a line is logged that strangers can bring about as often as they like. Who is listed, or has logged in, is
+ * always heard. */
+static bool is_heard(const struct session *s, uint64_t *withheld)
+{
+	*withheld = 0;
+	if (s->place != NULL || s->login != NULL)
+		return true;
+	return quiet_lets(&s->env->quiet.refused, withheld, clock_mono_ms());
+}
+
 static const char *on_unknown(struct session *s, struct str verb)
 {
+	uint64_t withheld;
+
 	if (s->commands == 1 && is_http(verb)) {
-		log_event(
-		    LOG_LEVEL_NOTICE, "not-smtp", kv_str("peer", s->peer_text), kv_bytes("request", verb));
+		if (is_heard(s, &withheld))
+			log_event(LOG_LEVEL_NOTICE, "not-smtp", kv_str("peer", s->peer_text),
+			    kv_bytes("request", verb), kv_u64("withheld", withheld));
 		s->state = S_ENDED;
 		return NULL;
 	}
@@ -470,12 +485,16 @@ static void log_refusal(const struct session *s, const struct verb *verb, struct
 {
 	const struct device *device = policy_device(s);
 	const struct kv none = {0};
+	const struct kv why = detail.text[0] != '\0' ? kv_str("why", detail.text) : none;
+	uint64_t withheld;
 
+	if (!is_heard(s, &withheld))
+		return;
 	log_event(LOG_LEVEL_WARNING, "refused", kv_str("peer", s->peer_text),
 	    kv_str("device", device != NULL ? device->name : ""), kv_str("helo", s->helo),
 	    kv_str("from", s->mail != NULL ? transaction_sender(s->mail) : ""), kv_str("command", verb->name),
-	    kv_bytes("args", args), kv_str("reply", reply),
-	    detail.text[0] != '\0' ? kv_str("why", detail.text) : none);
+	    kv_bytes("args", args), kv_str("reply", reply), withheld > 0 ? kv_u64("withheld", withheld) : why,
+	    withheld > 0 ? why : none);
 }
 
 static bool is_refusal(const char *reply)

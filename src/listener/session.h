@@ -43,7 +43,7 @@ struct session_env {
 	struct rates *handshake_rates;	/* borrowed; NULL: no limit */
 	struct ration handshakes_of_strangers;
 	struct {
-		struct quiet handshakes, closed, crowd;
+		struct quiet handshakes, closed, crowd, refused;
 	} quiet;		/* what strangers can bring into the log */
 	bool crowded;		/* most of limits.sessions are taken */
 	struct in6_addr tls_first[64];	/* who has begun with TLS on a plain port, the latest ones, in a ring */

@@ -256,6 +256,30 @@ def test_junk_in_handshakes_fills_no_log(sim, make_relay, pair):
     assert int(relay.wait_event("tls-failed", len(lines) + 1)[-1]["withheld"]) > 0
 
 
+def test_refused_strangers_fill_no_log(sim, make_relay):
+    """Neither with what is refused nor with what is not SMTP; a device that is listed is always heard."""
+    relay, begun = make_relay(sim, devices=PRINTER), time.monotonic()
+    refused = b"MAIL FROM:<a@b.test>\r\n" + b"RCPT TO:<c@d.test>\r\n" * 15 + b"QUIT\r\n"
+    for said in [refused] * 10 + [b"GET / HTTP/1.1\r\n"] * 90:
+        with stranger(relay, 1) as s:
+            s.sendall(said)
+            with contextlib.suppress(ConnectionError):
+                while s.recv(4000):
+                    pass
+    assert status(relay)["counters"]["recipients_refused"] == 150
+    with raw(relay) as s:
+        talk(s, b"MAIL FROM:<no address at all>\r\n")
+    wait_until(lambda: any(one["peer"] == "127.0.0.1" for one in relay.events("refused")), 15, "the printer's refusal")
+    lines = len(relay.events("refused")) + len(relay.events("not-smtp"))
+    assert 60 < lines <= 63 + time.monotonic() - begun, lines
+    time.sleep(1)
+    with stranger(relay, 1) as s:
+        s.sendall(refused)
+        while s.recv(4000):
+            pass
+    assert any(int(one.get("withheld", 0)) > 0 for one in relay.events("refused"))
+
+
 # --- crowds
 
 @pytest.fixture
