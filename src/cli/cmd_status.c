@@ -177,11 +177,12 @@ static void print_status(const json_t *status)
 	       "messages_per_hour\n",
 	    number_of(counters, "logins"), number_of(counters, "auth_failures"),
 	    number_of(counters, "auth_slowed"), number_of(counters, "storm_deferrals"));
-	printf("messages   %lld accepted, %lld refused, %lld delivered, %lld recipients failed, %lld "
-	       "deferrals\n",
+	printf("messages   %lld accepted, %lld refused, %lld recipients refused; %lld delivered, %lld "
+	       "recipients "
+	       "failed, %lld deferrals\n",
 	    number_of(counters, "messages_accepted"), number_of(counters, "messages_refused"),
-	    number_of(counters, "messages_delivered"), number_of(counters, "recipients_failed"),
-	    number_of(counters, "deferrals"));
+	    number_of(counters, "recipients_refused"), number_of(counters, "messages_delivered"),
+	    number_of(counters, "recipients_failed"), number_of(counters, "deferrals"));
 	print_queue(json_object_get(status, "queue"));
 	json_array_foreach(json_object_get(status, "upstreams"), i, item)
 		print_upstream(item);

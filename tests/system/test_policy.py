@@ -187,6 +187,7 @@ def test_unknown_lists_who_was_refused_until_he_is_allowed(make_relay):
     newest, other = unknown(relay)
     assert newest["count"] == 2 and newest["helo"] == "device" and newest["sender"] == "scan@contoso.com"
     assert newest["recipient"] == "it@contoso.com" and other["address"] == "127.0.0.22"
+    assert "3 recipients refused" in relay.cli("status").stdout
     table = relay.cli("unknown", check=True).stdout
     assert table.index("127.0.0.21") < table.index("127.0.0.22") and "mfdrelay allow ADDRESS --name NAME" in table
 
