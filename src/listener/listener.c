@@ -178,13 +178,17 @@ static bool lists_addresses(const struct config *config)
 
 /* A quarter of the places is kept for the addresses that are listed: strangers can not shut them out. A user
  * who may come from anywhere is a stranger until the login. */
-static unsigned places_for(const struct config *config, const struct in6_addr *peer)
+static unsigned stranger_places(const struct config *config)
 {
 	unsigned all = config->limits.sessions;
 
-	if (config_device_by_address(config, peer) != NULL || !lists_addresses(config))
-		return all;
-	return all - all / 4;
+	return lists_addresses(config) ? all - all / 4 : all;
+}
+
+static unsigned places_for(const struct listener *l, const struct in6_addr *peer)
+{
+	return config_device_by_address(l->env.config, peer) != NULL ? l->env.config->limits.sessions
+								     : l->env.stranger_places;
 }
 
 static void admit(const struct door *door, int fd, const struct sockaddr_storage *address)
@@ -195,7 +199,7 @@ static void admit(const struct door *door, int fd, const struct sockaddr_storage
 	char host[64], reply[200];
 
 	sockaddr_host(host, sizeof host, (const struct sockaddr *)address);
-	if (l->env.session_count >= places_for(config, &peer)) {
+	if (l->env.session_count >= places_for(l, &peer)) {
 		snprintf(reply, sizeof reply,
 		    "421 4.7.0 Too many sessions (limits.sessions is %u): try again later",
 		    config->limits.sessions);
@@ -389,6 +393,7 @@ static void *listener_start(struct worker *worker, struct err *err)
 	l->env.base = base;
 	l->env.config = input->config;
 	l->env.counters = input->counters;
+	l->env.stranger_places = stranger_places(input->config);
 	l->env.silence_ms = SILENCE_MS;
 	l->env.login_penalty_ms = LOGIN_PENALTY_MS;
 	l->env.committed = on_committed;

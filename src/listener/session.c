@@ -36,8 +36,8 @@
 #define CROWDED_IDLE_MS	 30000 /* where most sessions are taken ... */
 #define CROWDED_FROM	 80    /* per cent of limits.sessions */
 #define CROWDED_UNTIL	 70
-#define LEAVE_MS	 2000  /* for QUIT, while draining */
-#define COMMAND_MAX	 4096  /* octets of a command line; RFC 5321 4.5.3.1.4 says 512 */
+#define LEAVE_MS	 2000	       /* for QUIT, while draining */
+#define COMMAND_MAX	 4096	       /* octets of a command line; RFC 5321 4.5.3.1.4 says 512 */
 #define OVERLONG_MAX	 (1024 * 1024) /* octets dropped of a line that is longer */
 #define OUTPUT_MAX	 8192	       /* octets of replies that wait before nothing more is read */
 #define ERRORS_MAX	 20
@@ -48,6 +48,14 @@
 bool session_is_leaving(const struct session *s)
 {
 	return s->mail == NULL && (s->env->draining || s->last_message);
+}
+
+/* Whether it makes room when it is idle. */
+static bool is_hurried(const struct session *s)
+{
+	bool crowded = s->env->crowded || (s->env->strangers_crowded && s->place == NULL && s->login == NULL);
+
+	return crowded && s->env->config->limits.idle_ms > CROWDED_IDLE_MS;
 }
 
 /* When the wait for what the state is about ends (monotonic ms); 0: never. */
@@ -65,7 +73,7 @@ static int64_t deadline_of(const struct session *s)
 		return s->since_ms + HANDSHAKE_MS;
 	if (session_is_leaving(s))
 		return s->since_ms + LEAVE_MS;
-	if (s->env->crowded && idle_ms > CROWDED_IDLE_MS)
+	if (is_hurried(s))
 		return s->since_ms + CROWDED_IDLE_MS;
 	if (s->commands == 0 && idle_ms > FIRST_COMMAND_MS)
 		return s->since_ms + FIRST_COMMAND_MS;
@@ -367,22 +375,40 @@ static void run(struct session *s)
 	}
 }
 
+static bool is_crowd(size_t sessions, unsigned places, bool is_one)
+{
+	return sessions * 100 / places > (is_one ? CROWDED_UNTIL : CROWDED_FROM);
+}
+
+static void log_crowded(struct session_env *env, unsigned places, const char *consequence)
+{
+	uint64_t withheld;
+
+	if (quiet_lets(&env->quiet.crowd, &withheld, clock_mono_ms()))
+		log_event(LOG_LEVEL_WARNING, "crowded", kv_u64("sessions", env->session_count),
+		    kv_str("limit", "limits.sessions"), kv_u64("of", places),
+		    kv_str("consequence", consequence), kv_u64("withheld", withheld));
+}
+
 /* Near the limit idle sessions make room: they are told sooner, also those that wait already. */
 static void look_for_crowd(struct session_env *env)
 {
-	size_t percent = env->session_count * 100 / env->config->limits.sessions;
-	bool crowded = percent > (env->crowded ? CROWDED_UNTIL : CROWDED_FROM);
+	unsigned all = env->config->limits.sessions, some = env->stranger_places;
+	bool crowded = is_crowd(env->session_count, all, env->crowded);
+	bool strangers = env->stranger_count > 0 && some > 0 && some < all &&
+			 is_crowd(env->session_count, some, env->strangers_crowded);
 	int64_t now_ms = clock_mono_ms();
 	struct session *s;
-	uint64_t withheld;
 
-	if (crowded == env->crowded)
+	if (crowded == env->crowded && strangers == env->strangers_crowded)
 		return;
+	if (crowded && !env->crowded)
+		log_crowded(env, all, "who is idle for 30 s is closed");
+	else if (strangers && !env->strangers_crowded)
+		log_crowded(env, some,
+		    "who is not listed in devices, has not logged in and is idle for 30 s is closed");
 	env->crowded = crowded;
-	if (crowded && quiet_lets(&env->quiet.crowd, &withheld, now_ms))
-		log_event(LOG_LEVEL_WARNING, "crowded", kv_u64("sessions", env->session_count),
-		    kv_str("limit", "limits.sessions"), kv_u64("of", env->config->limits.sessions),
-		    kv_str("consequence", "who is idle for 30 s is closed"), kv_u64("withheld", withheld));
+	env->strangers_crowded = strangers;
 	LIST_FOREACH(s, &env->sessions, entry)
 		if (s->state < S_CHECK && s->state != S_DATA && !s->broken)
 			set_timer(s, now_ms);
@@ -395,6 +421,7 @@ static void session_free(struct session *s)
 
 	LIST_REMOVE(s, entry);
 	env->session_count--;
+	env->stranger_count -= s->place == NULL ? 1 : 0;
 	atomic_fetch_sub_explicit(&env->counters->sessions_now, 1, memory_order_relaxed);
 	auth_cancel(s->check);
 	if (s->pause != NULL)
@@ -484,7 +511,7 @@ static const char *idle_reply(const struct session *s)
 {
 	unsigned idle_ms = s->env->config->limits.idle_ms;
 
-	if (s->env->crowded && idle_ms > CROWDED_IDLE_MS)
+	if (is_hurried(s))
 		return "421 4.4.2 Idle for 30 seconds while limits.sessions are nearly used up, closing";
 	if (s->commands == 0 && idle_ms > FIRST_COMMAND_MS)
 		return "421 4.4.2 No command for 60 seconds, closing";
@@ -631,6 +658,7 @@ bool session_new(
 	s->tls_min = config_tls_min(env->config, listen, peer);
 	LIST_INSERT_HEAD(&env->sessions, s, entry);
 	env->session_count++;
+	env->stranger_count += s->place == NULL ? 1 : 0;
 	count(&env->counters->sessions, 1);
 	count(&env->counters->sessions_now, 1);
 	log_event(LOG_LEVEL_DEBUG, "connect", kv_str("peer", s->peer_text));

@@ -36,6 +36,7 @@ struct session_env {
 	unsigned silence_ms;	/* behind LF.LF that ends the message of a device with the quirk eod-lf */
 	struct strangers *strangers;	/* NULL: nobody wants to hear of them */
 	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back, at the least */
+	unsigned stranger_places;	/* how many of limits.sessions may be taken before who is not listed gets none; 0: all */
 	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
 	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */
 	void *arg;
@@ -46,10 +47,11 @@ struct session_env {
 		struct quiet handshakes, closed, crowd, refused;
 	} quiet;		/* what strangers can bring into the log */
 	bool crowded;		/* most of limits.sessions are taken */
+	bool strangers_crowded;	/* most of stranger_places are, and not by devices that are listed alone */
 	struct in6_addr tls_first[64];	/* who has begun with TLS on a plain port, the latest ones, in a ring */
 	unsigned tls_first_count;
 	LIST_HEAD(session_list, session) sessions;
-	size_t session_count;
+	size_t session_count, stranger_count;
 	size_t commits;		/* under way, their session still there or not */
 	bool retiring;		/* a session begins one more message at most */
 	bool draining;		/* no new message is begun */

@@ -166,6 +166,25 @@ def test_where_most_sessions_are_taken_the_idle_ones_make_room(sim, make_relay):
         s.close()
 
 
+def test_where_strangers_have_taken_most_of_their_places_the_idle_ones_make_room(sim, make_relay):
+    """They have 15 of 20 places: above 12 and until 10 are taken, and who is listed keeps his time."""
+    relay = make_relay(sim, clock=True, devices=PRINTER, limits={"sessions": 20, "sessions_per_address": 20})
+    wait_alone(relay)
+    listed, idle = raw(relay), []
+    for number in range(14):
+        idle.append(stranger(relay, number))
+        assert idle[-1].recv(1000).startswith(b"220 ")
+    assert "not listed" in relay.wait_event("crowded")[0]["consequence"]
+    relay.clock.forward(35)
+    closed = relay.wait_event("session-closed", 4)
+    assert all("30 seconds" in one["reply"] and one["device"] == "" for one in closed)
+    with stranger(relay, 20) as s:
+        assert s.recv(1000).startswith(b"220 ")
+    assert talk(listed, b"NOOP\r\n").startswith(b"250 ")
+    for s in [listed, *idle]:
+        s.close()
+
+
 # --- handshakes
 
 @pytest.fixture(scope="module")
