@@ -111,6 +111,14 @@ static bool has_limit(const struct send_window *window)
 	return false;
 }
 
+static bool any_limit(const struct windows *windows)
+{
+	for (size_t i = 0; i < windows->count; i++)
+		if (has_limit(&windows->items[i]))
+			return true;
+	return false;
+}
+
 static void on_saved(void *arg, const struct spool_result *result)
 {
 	struct windows *windows = arg;
@@ -162,6 +170,8 @@ void windows_changed(struct windows *windows)
 {
 	int64_t every_ms = windows->failing ? SAVE_FAILED_MS : SAVE_EVERY_MS;
 
+	if (!any_limit(windows))
+		return;
 	windows->changed = true;
 	if (windows->save_timer != NULL && !windows->saving && !evtimer_pending(windows->save_timer, NULL))
 		timer_set(windows->save_timer, windows->saved_ms + every_ms - clock_mono_ms());

@@ -33,7 +33,7 @@ struct send_window *windows_of(
  * minute then counts as used up in all windows. */
 void windows_load(struct windows *windows, struct event_base *base, struct spool *spool);
 
-/* Something was sent in one: the file is written soon, once a second at most. */
+/* Something was sent in one: the file is written soon, once a second at most, and not where no window has a limit. */
 void windows_changed(struct windows *windows);
 
 /* The last save, after spool_flush: it is done when this returns. */

@@ -472,7 +472,7 @@ class Relay:
         """The default upstream: submission by OAuth at the simulator, which lets the mailbox send as anybody."""
         return merge({
             "name": "submission", "kind": "submission", "mailbox": MAILBOX, "sender": "keep", "host": "localhost",
-            "window": {"messages_per_minute": 0},  # what tests of other things send is not paced
+            "window": {"messages_per_minute": 0, "recipients_per_day": 0},  # what tests of other things send is not paced
             "port": self.sim.smtp_port if self.sim else 9, "ca": self.sim.ca if self.sim else "/dev/null",
             "oauth": {"tenant": TENANT, "client_id": CLIENT_ID, "client_secret": f"file:{self.dir}/client-secret",
                       "authority": f"https://localhost:{self.sim.login_port if self.sim else 9}",
