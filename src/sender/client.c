@@ -321,9 +321,6 @@ static void on_reply(struct client *c)
 		 * the next command. */
 		client_end(c);
 		break;
-	case ST_PREPARE:
-		client_break_off(c, "the upstream said something that nothing asked for");
-		break;
 	case ST_QUIT:
 		if (c->reply.code == 421)
 			client_end(c);
@@ -475,7 +472,11 @@ void client_quit(struct client *c)
 
 void client_abort(struct client *c)
 {
-	client_break_off(c, "mfdrelay was stopped");
+	/* What the upstream has all of it may have taken. */
+	if (c->state == ST_FINAL)
+		client_fail_trouble(c, ROAD_CUT, "mfdrelay was stopped");
+	else
+		client_break_off(c, "mfdrelay was stopped");
 }
 
 bool client_is_idle(const struct client *c)

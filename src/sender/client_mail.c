@@ -110,9 +110,10 @@ void client_begin_envelope(struct client *c)
 	uint64_t bytes = bytes_of(c), limit = size_limit(c);
 	char text[120];
 
+	c->sent = c->answered = c->accepted = 0;
 	/* Each reply is the answer to one command: with one too many, a RCPT's 250 would pass for the content's. */
 	if (conn_available(c->conn) > 0) {
-		client_break_off(c, "the upstream had said something that nothing asked for");
+		client_fail_trouble(c, ROAD_GARBAGE, "a reply that nothing asked for");
 		return;
 	}
 	if (limit > 0 && bytes > limit) {
@@ -122,7 +123,6 @@ void client_begin_envelope(struct client *c)
 		return;
 	}
 	c->bdat = c->ehlo.chunking && !c->settings->no_bdat;
-	c->sent = c->answered = c->accepted = 0;
 	c->mail_refused = false;
 	c->step = CLIENT_MAIL;
 	c->stuffer = (struct data_stuffer){false, false};

@@ -252,8 +252,10 @@ static bool apply(struct delivery *delivery, struct attempt *attempt)
 		verdict.to = envelope->recipients[result->index];
 		if (result->failure != NULL) {
 			attempt->owner->cause = result->failure->cause;
-			if (attempt->perhaps_taken && result->accepted)
+			if (attempt->perhaps_taken && result->accepted) {
 				state_set_perhaps_taken(&state->recipients[result->index], verdict.upstream);
+				changed = true;
+			}
 			changed =
 			    apply_failure(&verdict, &state->recipients[result->index], result->failure) ||
 			    changed;

@@ -194,17 +194,21 @@ static void use_connection(struct upstream *u, struct connection *connection)
 	client_send(connection->client, attempt);
 }
 
-/* What the upstream has taken counts for its recipients; what it has seen, as a message. */
+static bool counts_as_sent(const struct attempt *attempt, const struct recipient_result *recipient)
+{
+	return recipient->failure == NULL || (attempt->perhaps_taken && recipient->accepted);
+}
+
+/* What the upstream has taken, or may have, counts for its recipients; what it has seen, as a message. */
 static void count_sent(struct upstream *u, const struct connection *connection, const struct attempt *attempt)
 {
 	struct lane *lane = connection->lane;
-	unsigned delivered = 0;
+	unsigned sent = 0;
 
 	for (size_t i = 0; i < attempt->count; i++)
-		delivered += attempt->recipients[i].failure == NULL;
+		sent += counts_as_sent(attempt, &attempt->recipients[i]);
 	lane->busy--;
-	window_end(
-	    &lane->window->window, connection->recipients, delivered, attempt->not_begun, clock_mono_ms());
+	window_end(&lane->window->window, connection->recipients, sent, attempt->not_begun, clock_mono_ms());
 	windows_changed(u->owner->windows);
 }
 

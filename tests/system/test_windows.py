@@ -101,6 +101,18 @@ def test_waiting_is_shown_and_is_no_attempt(sim, make_paced):
     assert not list((relay.spool / "state").iterdir())
 
 
+def test_what_the_upstream_took_and_did_not_answer_counts(sim, make_paced):
+    sim.faults("final-dot keep-cut times=1")
+    relay = make_paced()
+    send_many(relay, 1)
+    relay.wait_event("deferred")
+    shown = window(relay)
+    assert shown["minute"]["used"] == 1 and shown["day"]["used"] == 1, shown
+    sim.clock.forward(5)
+    relay.wait_empty()
+    assert window(relay)["day"]["used"] == 2
+
+
 @pytest.mark.parametrize("end", ["kill_all", "reload"])
 def test_what_was_sent_is_kept_over_a_restart(sim, make_paced, end):
     relay = make_paced({"messages_per_minute": 3})

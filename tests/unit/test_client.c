@@ -111,7 +111,7 @@ int clock_gettime(clockid_t id, struct timespec *now)
 
 struct script {
 	/* "S: text" sends a line ("S+ text": in one segment with the next), "C: text" wants exactly that line, "X" closes,
-	 * "E" reads on until the client has closed, "W n" lets n seconds pass
+	 * "A" has the client aborted, "E" reads on until the client has closed, "W n" lets n seconds pass
 	 * once the client has seen one more recipient accepted */
 	const char *const *steps;
 	int listen_fd;
@@ -120,6 +120,9 @@ struct script {
 
 /* As the loop's thread sees it; for the script's. */
 static _Atomic size_t recipients_accepted;
+
+/* The script's wish. */
+static _Atomic bool abort_wanted;
 
 static bool read_line(FILE *in, char *line, size_t size)
 {
@@ -140,6 +143,10 @@ static void run_script(struct script *script, FILE *in, int fd)
 	for (const char *const *step = script->steps; *step != NULL && script->wrong[0] == '\0'; step++) {
 		if ((*step)[0] == 'X')
 			return;
+		if ((*step)[0] == 'A') {
+			abort_wanted = true;
+			continue;
+		}
 		while ((*step)[0] == 'E' && fread(line, 1, sizeof line, in) > 0)
 			;
 		if ((*step)[0] == 'E')
@@ -187,6 +194,7 @@ static void *serve(void *arg)
 
 static struct {
 	struct event_base *base;
+	struct client *client;
 	struct attempt *attempts[2]; /* to be sent one after the other */
 	int given, done;
 	bool ended;
@@ -208,6 +216,8 @@ static void on_look(evutil_socket_t fd, short what, void *cookie)
 	for (size_t i = 0; attempt != NULL && i < attempt->count; i++)
 		n += attempt->recipients[i].accepted;
 	recipients_accepted = n;
+	if (abort_wanted && !owner.ended)
+		client_abort(owner.client);
 }
 
 static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
@@ -287,6 +297,7 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	pthread_t thread;
 
 	recipients_accepted = 0;
+	abort_wanted = false;
 	assert_int_equal(bind(script.listen_fd, (struct sockaddr *)&address, sizeof address), 0);
 	assert_int_equal(listen(script.listen_fd, 1), 0);
 	getsockname(script.listen_fd, (struct sockaddr *)&address, &length);
@@ -317,7 +328,7 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .step = on_step};
 	look = event_new(owner.base, -1, EV_PERSIST, on_look, NULL);
 	event_add(look, &look_every);
-	client_new(&settings, NULL, on_client, NULL);
+	owner.client = client_new(&settings, NULL, on_client, NULL);
 	event_base_dispatch(owner.base);
 	event_free(look);
 	pthread_join(thread, NULL);
@@ -506,6 +517,23 @@ static void a_reply_too_many_ends_the_connection_before_the_next_message(void **
 	    "E");
 	assert_null(result(0, 0));
 	assert_true(owner.attempts[1]->not_begun);
+}
+
+static void a_reply_too_many_of_a_new_connection_is_the_roads_trouble(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S+ 250 up", "S: 250 extra", "E");
+	assert_true(owner.attempts[0]->not_begun);
+	assert_true(owner.attempts[0]->dropped);
+}
+
+static void what_is_broken_off_before_the_answer_to_the_content_was_perhaps_taken(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), PIPELINED, ONE_BY_BDAT, "A", "E");
+	assert_non_null(result(0, 0));
+	assert_true(owner.attempts[0]->perhaps_taken);
+	assert_false(owner.attempts[0]->not_begun);
 }
 
 static void a_reply_too_many_in_the_envelope_is_never_taken_for_the_contents(void **state)
@@ -782,6 +810,10 @@ int main(void)
 		a_reply_before_the_content_is_complete_ends_the_connection, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_reply_too_many_ends_the_connection_before_the_next_message, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_reply_too_many_of_a_new_connection_is_the_roads_trouble, free_attempts),
+	    cmocka_unit_test_teardown(
+		what_is_broken_off_before_the_answer_to_the_content_was_perhaps_taken, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_reply_too_many_in_the_envelope_is_never_taken_for_the_contents, free_attempts),
 	    cmocka_unit_test_teardown(a_reply_to_an_idle_connection_ends_it, free_attempts),

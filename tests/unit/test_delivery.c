@@ -29,7 +29,7 @@
 static struct envelope envelope;
 static struct state state;
 static struct spool_message *const held = (struct spool_message *)&envelope;
-static int retired;
+static int retired, saved;
 
 enum spool_take spool_take(struct spool *spool, const char *id, struct spool_message **out, struct err *err)
 {
@@ -69,6 +69,7 @@ int spool_scan(struct spool *spool, bool (*fn)(void *arg, const char *id), void 
 void spool_save(struct spool_message *message, spool_done_fn *fn, void *arg)
 {
 	(void)message;
+	saved++;
 	fn(arg, &(struct spool_result){.error = NULL});
 }
 
@@ -143,7 +144,7 @@ static void set_up_limited(size_t recipients, size_t limit)
 	envelope =
 	    (struct envelope){.sender = "a@x.test", .recipients = addresses, .recipient_count = recipients};
 	state_init(&state, recipients);
-	retired = 0;
+	retired = saved = 0;
 	now_ms = clock_mono_ms();
 	upstream.limits.recipients = (unsigned)limit;
 	scheduler = scheduler_new(2, 1);
@@ -232,6 +233,24 @@ static void what_found_no_room_in_a_transaction_goes_in_the_next_at_once(void **
 	assert_int_equal(attempt->count, 3);
 	delivery_judge(delivery, attempt);
 	assert_int_equal(retired, 1);
+}
+
+static void what_is_perhaps_taken_is_saved_though_the_road_bears_the_blame(void **unused)
+{
+	struct failure failure;
+
+	(void)unused;
+	set_up(1);
+	learn();
+	struct attempt *attempt = take_after(0);
+	failure_from_trouble(&failure, ROAD_CERTIFICATE, "certificate has expired");
+	assert_int_equal(failure.cause->outcome, OUTCOME_C);
+	attempt->recipients[0].accepted = attempt->perhaps_taken = true;
+	attempt_fail(attempt, &failure, false);
+	delivery_judge(delivery, attempt);
+	assert_string_equal(state.recipients[0].perhaps_taken_by, "up");
+	assert_int_equal(state.recipients[0].attempts, 0);
+	assert_int_equal(saved, 1);
 }
 
 static void a_long_list_goes_in_as_many_messages_as_the_upstream_wants(void **unused)
@@ -379,6 +398,8 @@ int main(void)
 		a_wait_is_over_when_it_has_passed_though_the_clock_was_set_back, tear_down),
 	    cmocka_unit_test_teardown(
 		what_found_no_room_in_a_transaction_goes_in_the_next_at_once, tear_down),
+	    cmocka_unit_test_teardown(
+		what_is_perhaps_taken_is_saved_though_the_road_bears_the_blame, tear_down),
 	    cmocka_unit_test_teardown(a_long_list_goes_in_as_many_messages_as_the_upstream_wants, tear_down),
 	    cmocka_unit_test_teardown(
 		a_message_with_too_many_recipients_goes_in_halves_and_so_does_the_next, tear_down),
