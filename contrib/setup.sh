@@ -74,7 +74,7 @@ install_packages()
 {
 	line="apt-get update && apt-get install -y --no-install-recommends$1"
 	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null 2>&1; then
-		echo "setup.sh: packages are missing, and this user can not install them. Run as root:" >&2
+		echo "setup.sh: packages are missing, and this user cannot install them. Run as root:" >&2
 		echo "    $line" >&2
 		exit 1
 	fi

@@ -10,7 +10,7 @@ struct event_base;
 struct work_pool;
 
 /* Embedded in the caller's job, which stays the caller's: the pool holds it from work_submit until done has
- * been called. Jobs can not be cancelled. */
+ * been called. Jobs cannot be cancelled. */
 struct work_job {
 	void (*done)(struct work_job *job);	/* on the loop's thread, after the batch's run has returned */
 	STAILQ_ENTRY(work_job) next;		/* the pool's own */

@@ -53,7 +53,7 @@ const struct login_row login_rows[] = {
 	    "secret or certificate, Yes for a sign-in by device code."}},
     {{50012, 50013, 50027}, NULL,
 	{"assertion-unusable", OUTCOME_C, ACTOR_RELAY, PROBE,
-	    "The login host can not use the signed request: signature, form or time.",
+	    "The login host cannot use the signed request: signature, form or time.",
 	    "Check that certificate and key of oauth belong together, and the relay's clock (timedatectl)."}},
     {{7000112, 70001}, NULL,
 	{"app-disabled", OUTCOME_C, ACTOR_ENTRA, PROBE, "The app is disabled in this tenant.",

@@ -181,7 +181,7 @@ static const struct reply_row rows[] = {
 	    "The mailbox is blocked for a while because it kept sending with addresses it has no right to.",
 	    "Leave sender of this upstream at \"map\" and the address out of send_as, or grant the right "
 	    "(Add-RecipientPermission <address> -Trustee <mailbox or app> -AccessRights SendAs). Microsoft "
-	    "lifts the block by itself; support can not."}},
+	    "lifts the block by itself; support cannot."}},
     {{{.code = 5, .from = HVE, .enhanced = "5.2.252|5.2.0|5.7.60", .fragment = "send as|sendasdenied"}},
 	{"hve-sender-foreign", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
 	    "High Volume Email sends with the account's own address only, and this message has another From.",

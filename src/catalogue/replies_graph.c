@@ -30,7 +30,7 @@ static const struct reply_row rows[] = {
 	    "Nothing, it is to be tried again after the time that Retry-After says."}},
     {{{.fragment = "errormimecontentinvalidbase64string|errorinvalidrecipients"}},
 	{"graph-request-bad", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
-	    "Microsoft Graph can not read the message or its recipients.",
+	    "Microsoft Graph cannot read the message or its recipients.",
 	    "Correct what the program sends: the message in base64, addresses in To, Cc and Bcc."}},
 };
 

@@ -104,7 +104,7 @@ static const struct reply_row rows[] = {
 	    "Take it off at https://sender.office.com, or send by submission."}},
     {{{.code = 5, .from = MX | OTHER, .enhanced = "5.7.511"}},
 	{"address-banned-by-hand", OUTCOME_C, ACTOR_NETWORK, PROBE,
-	    "Microsoft has banned the relay's public address, in a way that the delist portal can not undo.",
+	    "Microsoft has banned the relay's public address, in a way that the delist portal cannot undo.",
 	    "Ask for its removal: forward the reply to delist@microsoft.com; or send by submission."}},
     {{{.code = 5, .enhanced = "5.7.708"}},
 	{"address-reputation", OUTCOME_C, ACTOR_TENANT, PROBE,

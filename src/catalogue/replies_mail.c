@@ -157,7 +157,7 @@ static const struct reply_row rows[] = {
 
     {{{.code = 4, .enhanced = "4.4.7|4.4.8|4.7.5|4.7.321-325"}},
 	{"far-side-not-yet", OUTCOME_T, ACTOR_RECIPIENT, BY_RETRY,
-	    "Microsoft can not reach the recipient's server yet, or not safely: its TLS, certificate, DNS or "
+	    "Microsoft cannot reach the recipient's server yet, or not safely: its TLS, certificate, DNS or "
 	    "policy does not fit.",
 	    "Nothing, it is tried again; if it lasts, the recipient's administrator must mend that."}},
 
@@ -175,7 +175,7 @@ static const struct reply_row rows[] = {
 	    "The recipient's administrator must mend that (DANE or MTA-STS of the domain demands it)."}},
     {{{.code = 5, .enhanced = "4.4.8|4.7.5|5.7.5"}},
 	{"far-side-dns", OUTCOME_P, ACTOR_RECIPIENT, BY_RETRY,
-	    "Microsoft can not prove the recipient's server: trouble with the domain's MTA-STS, DANE or DNS, "
+	    "Microsoft cannot prove the recipient's server: trouble with the domain's MTA-STS, DANE or DNS, "
 	    "or its certificate.",
 	    "The recipient's administrator must mend the domain's policy, DNS or certificate."}},
     {{{.code = 5, .enhanced = "5.7.800|5.0.350"}},

@@ -30,7 +30,7 @@ const struct trouble_row trouble_rows[] = {
 	    "Check /etc/resolv.conf and the way to the name servers (port 53): resolvectl status."}},
     {AT(ROAD_DNS), NULL,
 	{"name-not-resolved", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
-	    "The upstream's host name can not be resolved.",
+	    "The upstream's host name cannot be resolved.",
 	    "Check host of this upstream, and this machine's DNS (resolvectl query <host>)."}},
     {AT(ROAD_MX_NONE), NULL,
 	{"mx-missing", OUTCOME_C, ACTOR_RELAY, PROBE, "The upstream's domain has no mail host in DNS (MX).",
@@ -169,7 +169,7 @@ const struct trouble_row trouble_rows[] = {
 
     /* Secrets, and the login host. */
     {AT(ROAD_SECRET), NULL,
-	{"secret-unusable", OUTCOME_C, ACTOR_RELAY, PROBE, "The file of a secret can not be used.",
+	{"secret-unusable", OUTCOME_C, ACTOR_RELAY, PROBE, "The file of a secret cannot be used.",
 	    "Do as the text says; the file should belong to root, its group be the daemon's, its mode "
 	    "0640."}},
     {AT(ROAD_IDENTITY), NULL,

@@ -236,7 +236,7 @@ static int list(bool is_json)
 	return 0;
 }
 
-/* A NUL in it ends it. Returns false where it is too long or can not be read. */
+/* A NUL in it ends it. Returns false where it is too long or cannot be read. */
 static bool read_input(struct buf *text)
 {
 	char chunk[4096];
@@ -265,7 +265,7 @@ int cmd_explain(int argc, char **argv)
 	if (options.argc > 0) {
 		buf_add_char(&text, '\0');
 	} else if (!read_input(&text)) {
-		fputs("mfdrelay explain: standard input can not be read, or is longer than 128 KB; give it "
+		fputs("mfdrelay explain: standard input cannot be read, or is longer than 128 KB; give it "
 		      "the lines that matter\n",
 		    stderr);
 		buf_free(&text);

@@ -6,7 +6,7 @@ struct config;
 struct spool;
 
 /* What file says, however wrong the rest of it may be now, as long as it tells where the spool is; that there are errors is said
- * on stderr. NULL when it can not be read or parsed: the errors are on stderr, and *status is what to exit with. */
+ * on stderr. NULL when it cannot be read or parsed: the errors are on stderr, and *status is what to exit with. */
 struct config *open_config(const char *file, int *status);
 
 /* Open the config's spool for reading. On an error it goes to stderr and NULL is returned. */

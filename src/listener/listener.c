@@ -176,7 +176,7 @@ static bool lists_addresses(const struct config *config)
 	return false;
 }
 
-/* A quarter of the places is kept for the addresses that are listed: strangers can not shut them out. A user
+/* A quarter of the places is kept for the addresses that are listed: strangers cannot shut them out. A user
  * who may come from anywhere is a stranger until the login. */
 static unsigned stranger_places(const struct config *config)
 {

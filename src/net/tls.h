@@ -38,7 +38,7 @@ struct tls_hello {
 	bool rsa_suites;	/* among them one that this library has and a certificate with an RSA key can serve */
 	bool ecdsa_suites;	/* likewise with an ECDSA key */
 	bool fallback;		/* it says that a try with a later version has failed before */
-	bool signatures;	/* it can check signatures that security level 2 allows; without any word of it, it can not */
+	bool signatures;	/* it can check signatures that security level 2 allows; without any word of it, it cannot */
 	char names[160];	/* some of the suites */
 	char sni[64];		/* what it calls us; "": nothing */
 };

@@ -128,7 +128,7 @@ static void finish_scan(struct outgoing *o)
 
 const char *outgoing_trouble(int error)
 {
-	return error == EIO ? "the queue file can not be read, or is shorter than it says" : strerror(error);
+	return error == EIO ? "the queue file cannot be read, or is shorter than it says" : strerror(error);
 }
 
 enum outgoing_state outgoing_prepare(struct outgoing *o)

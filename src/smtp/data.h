@@ -25,7 +25,7 @@ void data_reader_init(struct data_reader *reader);
 
 /* Take up to n bytes of in, put content into out (room bytes, at least 4). Sets *written. Returns how many bytes
  * of in were used: all of them, unless out is full (call again with the rest) or the end was read (reader->ended;
- * the bytes behind are the next command). A last line without CRLF can not happen: the end brings its CRLF. */
+ * the bytes behind are the next command). A last line without CRLF cannot happen: the end brings its CRLF. */
 size_t data_read(struct data_reader *reader, const char *in, size_t n, char *out, size_t room, size_t *written);
 
 /* Whether a line of one dot was the last thing read, of a device whose lines end in LF alone: it is put out only when more

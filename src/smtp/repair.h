@@ -28,7 +28,7 @@ struct repair_facts {
 	const char *subject;		/* for a missing or blank one, UTF-8; NULL: it stays so */
 	const char *charset;		/* of raw header bytes that are not UTF-8; NULL: windows-1252 */
 
-	/* Convert in (n bytes in charset) into UTF-8 in out (room bytes); returns the length, 0 where it can not. For
+	/* Convert in (n bytes in charset) into UTF-8 in out (room bytes); returns the length, 0 where it cannot. For
 	 * charsets other than those of words.h. May be NULL. */
 	size_t (*to_utf8)(void *arg, const char *charset, const char *in, size_t n, char *out, size_t room);
 

@@ -215,7 +215,7 @@ static void repair_subject(struct line *line)
 	if (line->value.n == 0 && subject != NULL)
 		set_text(line, subject, "subject");
 	value_to_utf8(line->block, buf_str(&line->value), &utf8);
-	/* What is encoded already can not be cut without reading it: left. */
+	/* What is encoded already cannot be cut without reading it: left. */
 	size_t n = words_cut(buf_str(&utf8), SUBJECT_MAX);
 	if (n < utf8.n && memmem(utf8.p, utf8.n, "=?", 2) == NULL) {
 		while (n > 0 && utf8.p[n - 1] == ' ')

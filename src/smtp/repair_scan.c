@@ -121,7 +121,7 @@ static int boundary_level(const struct repair_scan *scan, struct str line, bool 
 	return -1;
 }
 
-/* Enter a multipart. False where its boundary can not be known. */
+/* Enter a multipart. False where its boundary cannot be known. */
 static bool push_level(struct repair_scan *scan, struct str value)
 {
 	struct level *level = &scan->levels[scan->depth];

@@ -161,7 +161,7 @@ bool words_is_encoded(struct str s)
 	if (s.n < 8 || memcmp(s.p, "=?", 2) != 0 || memcmp(s.p + s.n - 2, "?=", 2) != 0)
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
-		/* What a display name can not hold is none either (RFC 2047 section 5 (3)). */
+		/* What a display name cannot hold is none either (RFC 2047 section 5 (3)). */
 		if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("()<>@,;:\"\\[]", s.p[i]) != NULL)
 			return false;
 		if (s.p[i] == '?' && marks == 4)

@@ -150,12 +150,12 @@ static int open_folders(struct spool *spool, struct err *err)
 
 	spool->root = open(spool->path, flags);
 	if (spool->root < 0)
-		return err_set(err, "%s: the spool can not be opened: %s (%s)", spool->path, strerror(errno),
+		return err_set(err, "%s: the spool cannot be opened: %s (%s)", spool->path, strerror(errno),
 		    cause_not_open());
 	for (int dir = 0; dir < DIR_COUNT; dir++) {
 		spool->dirs[dir] = openat(spool->root, spool_dir_names[dir], flags | O_NOFOLLOW);
 		if (spool->dirs[dir] < 0)
-			return err_set(err, "%s/%s: the folder can not be opened: %s (%s)", spool->path,
+			return err_set(err, "%s/%s: the folder cannot be opened: %s (%s)", spool->path,
 			    spool_dir_names[dir], strerror(errno), cause_not_open());
 	}
 	return 0;

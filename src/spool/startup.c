@@ -98,9 +98,8 @@ static int close_to_others(int root, const char *path, struct err *err)
 		    "its own",
 		    path);
 	if (fchmod(root, 0700) < 0)
-		return err_set(err,
-		    "%s: others may enter this folder, and it can not be closed to them: %s%s", path,
-		    strerror(errno), remedy());
+		return err_set(err, "%s: others may enter this folder, and it cannot be closed to them: %s%s",
+		    path, strerror(errno), remedy());
 	log_event(LOG_LEVEL_WARNING, "spool-mode-changed", kv_str("path", path),
 	    kv_str("why", "others could enter it; it is 0700 now"));
 	return 0;
@@ -124,12 +123,12 @@ static int open_root(const char *path, struct err *err)
 
 	if (!is_new && errno != EEXIST)
 		return err_set(
-		    err, "%s: the spool folder can not be made: %s%s", path, strerror(errno), remedy());
+		    err, "%s: the spool folder cannot be made: %s%s", path, strerror(errno), remedy());
 	/* A link to another disk is the admin's right. */
 	int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_set(
-		    err, "%s: the spool folder can not be opened: %s%s", path, strerror(errno), remedy());
+		    err, "%s: the spool folder cannot be opened: %s%s", path, strerror(errno), remedy());
 	if (is_new && sync_parent(root) < 0)
 		err_sys(err, "%s: syncing its name to disk", path);
 	else if (close_to_others(root, path, err) == 0)
@@ -186,7 +185,7 @@ static int take_lock(int root, const char *path, unsigned wait_ms, struct err *e
 	struct stat st;
 
 	if (fd < 0)
-		return err_set(err, "%s/lock: it can not be opened: %s%s", path, strerror(errno), remedy());
+		return err_set(err, "%s/lock: it cannot be opened: %s%s", path, strerror(errno), remedy());
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
 		close(fd);
 		return err_set(err, "%s/lock: not a plain file with one name; remove it", path);
@@ -468,7 +467,7 @@ static int open_folder(int root, const char *path, const char *name, struct err 
 
 	if (mkdirat(root, name, 0700) < 0 && errno != EEXIST)
 		return err_set(
-		    err, "%s/%s: the folder can not be made: %s%s", path, name, strerror(errno), remedy());
+		    err, "%s/%s: the folder cannot be made: %s%s", path, name, strerror(errno), remedy());
 	int fd = openat(root, name, FOLDER_FLAGS);
 	if (fd < 0)
 		return err_sys(err, "%s/%s: opening the folder", path, name);

@@ -60,7 +60,7 @@ static void each_line(const char *path, line_fn *fn)
 	FILE *file = fopen(path, "re");
 
 	if (file == NULL)
-		fail_msg("%s can not be opened; run this where the tree is", path);
+		fail_msg("%s cannot be opened; run this where the tree is", path);
 	while (fgets(line, sizeof line, file) != NULL) {
 		line[strcspn(line, "\n")] = '\0';
 		char *bar = strstr(line, " | ");

@@ -55,7 +55,7 @@ static void what_is_pasted_is_found(void **state)
 	fclose(file);
 }
 
-/* Every text of this file is explained by the cause that the daemon finds, among others where it can not know who said it. */
+/* Every text of this file is explained by the cause that the daemon finds, among others where it cannot know who said it. */
 static void check_file(const char *path, size_t words_before_name)
 {
 	static char line[2048];

@@ -277,7 +277,7 @@ static void every_example_goes_out_as_its_file_says(void **state)
 	globfree(&files);
 }
 
-/* --- what a file can not say --- */
+/* --- what a file cannot say --- */
 
 static struct buf repaired(const char *in, struct str content, char *names, char *left)
 {
@@ -350,7 +350,7 @@ static void a_plan_that_is_full_says_so(void **state)
 	buf_free(&parts);
 }
 
-/* A scan of 100 KB in one line, as a file can not show it: base64 decodes to the same. */
+/* A scan of 100 KB in one line, as a file cannot show it: base64 decodes to the same. */
 static void a_long_line_of_base64_is_the_same_base64(void **state)
 {
 	char names[400], left[200];

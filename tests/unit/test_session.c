@@ -718,7 +718,7 @@ static void dialogs_about_the_end_agree_at_every_cut(void **state)
 	globfree(&files);
 }
 
-/* --- what a transcript can not say --- */
+/* --- what a transcript cannot say --- */
 
 #define BEGIN "HELO scanner\r\nMAIL FROM:<scan@contoso.com>\r\nRCPT TO:<bob@contoso.com>\r\nDATA\r\n"
 
