@@ -33,7 +33,8 @@ struct counters {
 	_Atomic uint64_t upstream_connections;
 	_Atomic uint64_t tokens_fetched;
 	struct {
-		_Atomic uint64_t key, bytes;	/* what upstreams have said they take: config/upstream_size.h */
+		_Atomic uint64_t bytes, keyed;	/* what upstreams have said they take, and that ^ whose it is:
+						   config/upstream_size.h */
 	} upstream_sizes[COUNTERS_UPSTREAMS];
 	/* supervisor */
 	_Atomic uint64_t listener_restarts;

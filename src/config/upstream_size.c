@@ -30,7 +30,7 @@ static uint64_t learned(const struct upstream_config *upstream, const struct cou
 
 	for (size_t i = 0; i < COUNTERS_UPSTREAMS; i++) {
 		uint64_t bytes = atomic_load(&counters->upstream_sizes[i].bytes);
-		if (atomic_load(&counters->upstream_sizes[i].key) == key)
+		if ((atomic_load(&counters->upstream_sizes[i].keyed) ^ bytes) == key)
 			return bytes;
 	}
 	return 0;
@@ -47,10 +47,9 @@ uint64_t upstream_size(const struct upstream_config *upstream, const struct coun
 	return said < known ? said : known;
 }
 
-/* The listener must not take one upstream's size for another's. */
+/* The listener, which may look between the two, must not take one upstream's size for another's. */
 void upstream_size_learned(struct counters *counters, unsigned number, uint64_t key, uint64_t bytes)
 {
-	atomic_store(&counters->upstream_sizes[number].key, 0);
 	atomic_store(&counters->upstream_sizes[number].bytes, bytes);
-	atomic_store(&counters->upstream_sizes[number].key, key);
+	atomic_store(&counters->upstream_sizes[number].keyed, key ^ bytes);
 }

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,11 +60,44 @@ static void what_one_has_said_is_not_taken_for_another(void **state)
 	assert_int_equal(upstream_size(&upstream, counters), 100000 - UPSTREAM_SIZE_SPARE);
 }
 
+/* The sender of a new config gives the same places to others. */
+static void *give_the_place_to_and_fro(void *cookie)
+{
+	struct upstream_config upstream = {.name = name, .host = host, .port = 587};
+	struct upstream_config other = {.name = other_name, .host = other_host, .port = 25};
+	struct counters *counters = cookie;
+
+	for (int i = 0; i < 200000; i++) {
+		upstream_size_learned(counters, 0, upstream_size_key(&upstream), 100000);
+		upstream_size_learned(counters, 0, upstream_size_key(&other), 200000);
+	}
+	atomic_store(&counters->reports, 1);
+	return NULL;
+}
+
+static void nor_while_the_place_changes_hands(void **state)
+{
+	struct upstream_config upstream = {.name = name, .host = host, .port = 587};
+	struct counters *counters = counters_new();
+	pthread_t thread;
+	unsigned wrong = 0;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, give_the_place_to_and_fro, counters), 0);
+	while (atomic_load(&counters->reports) == 0) {
+		uint64_t bytes = upstream_size(&upstream, counters);
+		wrong += bytes != 0 && bytes != 100000 - UPSTREAM_SIZE_SPARE;
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(wrong, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_smaller_of_what_is_known_and_what_was_said_counts),
 	    cmocka_unit_test(what_one_has_said_is_not_taken_for_another),
+	    cmocka_unit_test(nor_while_the_place_changes_hands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
