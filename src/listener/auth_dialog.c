@@ -47,7 +47,7 @@ static void failed(struct session *s)
 	    kv_str("user", s->sasl->user), kv_u64("failures", failures), kv_u64("answered_in_ms", penalty_ms),
 	    kv_str("why", "no device has that user and password, from that address"));
 	s->failed_logins++;
-	s->auth_ms += penalty_ms;
+	s->auth_ms += s->env->draining ? 0 : penalty_ms;
 	s->state = S_PENALTY;
 }
 

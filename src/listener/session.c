@@ -685,9 +685,10 @@ static void for_each(struct session_env *env, void (*fn)(struct session *s))
 	}
 }
 
+/* Nobody can have the end wait for a wrong password's time: no further guess is taken anyway. */
 static void drain_one(struct session *s)
 {
-	if (s->mail == NULL && (s->state < S_CHECK || s->state == S_TURN))
+	if (s->mail == NULL && (s->state < S_CHECK || s->state == S_TURN || s->state == S_PENALTY))
 		answer_shutdown(s);
 }
 

@@ -1039,6 +1039,46 @@ static void draining_ends_idle_sessions_and_lets_messages_finish(void **state)
 	relay_close(&r);
 }
 
+static void draining_waits_for_no_wrong_password(void **state)
+{
+	static struct relay r;
+
+	(void)state;
+	/* The time is running, with the device still there, and with it gone. */
+	for (int gone = 0; gone < 2; gone++) {
+		relay_open(&r);
+		r.env.login_penalty_ms = 60000;
+		relay_connect(&r, LISTED);
+		expect(&r, "220 ");
+		say(&r, "AUTH PLAIN AGVycABmYWxzY2g=\r\n");
+		for (int i = 0; i < 1000 && counted(&r.env.counters->auth_failures) == 0; i++)
+			idle_for(&r, 5);
+		if (gone) {
+			close(r.fd);
+			r.fd = -1;
+			idle_for(&r, 5);
+		}
+		assert_int_equal(r.ended, 0);
+		sessions_drain(&r.env);
+		assert_int_equal(r.ended, 1);
+		if (!gone)
+			expect(&r, "421 4.3.2 ");
+		relay_close(&r);
+	}
+	/* The password is being checked. */
+	relay_open(&r);
+	r.env.login_penalty_ms = 60000;
+	relay_connect(&r, LISTED);
+	expect(&r, "220 ");
+	say(&r, "AUTH PLAIN AGVycABmYWxzY2g=\r\n");
+	idle_for(&r, 1);
+	sessions_drain(&r.env);
+	for (int i = 0; i < 1000 && r.ended == 0; i++)
+		idle_for(&r, 5);
+	assert_int_equal(r.ended, 1);
+	relay_close(&r);
+}
+
 static void a_reload_lets_each_session_send_one_more(void **state)
 {
 	static struct relay r;
@@ -1157,6 +1197,7 @@ int main(void)
 	    cmocka_unit_test(room_that_was_announced_is_not_given_twice),
 	    cmocka_unit_test(an_unlisted_address_learns_its_own_name),
 	    cmocka_unit_test(what_takes_too_long_ends_with_421),
+	    cmocka_unit_test(draining_waits_for_no_wrong_password),
 	    cmocka_unit_test(a_reload_lets_each_session_send_one_more),
 	    cmocka_unit_test(draining_ends_idle_sessions_and_lets_messages_finish),
 	    cmocka_unit_test(at_the_deadline_unfinished_content_is_refused),
