@@ -241,15 +241,15 @@ static const char *on_mail(struct session *s, struct str args)
 	return "250 2.1.0 Ok";
 }
 
-/* All or none: a device that puts several addresses into one command understands one answer. */
 static bool is_among(const struct address *address, const struct address *others, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(address->text, others[i].text) == 0)
+		if (address_is(address, others[i].text))
 			return true;
 	return false;
 }
 
+/* All or none: a device that puts several addresses into one command understands one answer. */
 static const char *refuse_recipients(
     const struct session *s, const struct address *found, size_t n, struct size_limit *limit)
 {

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
@@ -31,10 +30,10 @@ struct transaction {
 	struct data_reader reader;
 	struct trace_scan scan;
 	struct pace pace;
-	uint64_t raw;	  /* bytes that came, stuffing and all */
-	const char *tls;  /* the version; NULL: it comes in plain text */
-	char *refusal;	  /* the reply at the end; NULL while it is fine */
-	char *why;	  /* the reason as the log has it, where it says more than the reply */
+	uint64_t raw;	 /* bytes that came, stuffing and all */
+	const char *tls; /* the version; NULL: it comes in plain text */
+	char *refusal;	 /* the reply at the end; NULL while it is fine */
+	char *why;	 /* the reason as the log has it, where it says more than the reply */
 	bool lf_ends, rejects_bare;
 	bool committing;
 	transaction_fn *fn; /* while committing; NULL: nobody waits for the answer */
@@ -61,15 +60,10 @@ static void transaction_free(struct transaction *t)
 	free(t);
 }
 
-static bool same_recipient(const char *a, const struct address *b)
-{
-	return strncmp(a, b->text, b->at) == 0 && strcasecmp(a + b->at, b->text + b->at) == 0;
-}
-
 bool transaction_has(const struct transaction *t, const struct address *recipient)
 {
 	for (size_t i = 0; i < t->envelope.recipient_count; i++) {
-		if (same_recipient(t->envelope.recipients[i], recipient))
+		if (address_is(recipient, t->envelope.recipients[i]))
 			return true;
 	}
 	return false;

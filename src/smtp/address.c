@@ -1,6 +1,7 @@
 #include "smtp/address.h"
 
 #include <string.h>
+#include <strings.h>
 
 /* Sets, not <ctype.h>: what a letter is must not depend on a locale. */
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -153,6 +154,11 @@ const char *address_domain(const struct address *a)
 static char lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool address_is(const struct address *a, const char *text)
+{
+	return strncmp(text, a->text, a->at) == 0 && strcasecmp(text + a->at, a->text + a->at) == 0;
 }
 
 /* On a mismatch only the last '*' need take one byte more: what stood before it has matched as early as it

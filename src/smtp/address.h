@@ -25,6 +25,9 @@ bool address_parse(struct str text, struct address *out);
 /* The domain of a, or "" ; points into a. */
 const char *address_domain(const struct address *a);
 
+/* Whether text, written as address_parse writes, is the mailbox of a: case counts in the local part alone. */
+bool address_is(const struct address *a, const char *text);
+
 /* Whether text ("local@domain") matches pattern as a route or device entry gives it: "*" for anything,
  * "*@domain" or "local@domain"; '*' stands for any run of characters anywhere. ASCII case is ignored. Takes time
  * linear in the product of both lengths at the worst, never more. */
