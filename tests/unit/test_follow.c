@@ -50,7 +50,7 @@ static void results_come_in_order_with_cause_and_remedy(void **state)
 static void the_one_watched_longest_is_forgotten(void **state)
 {
 	struct follow *follow = follow_new();
-	char id[8];
+	char id[16];
 
 	(void)state;
 	for (int i = 0; i <= FOLLOW_MAX; i++) {
