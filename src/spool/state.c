@@ -32,7 +32,6 @@
 #define VERSION_LINE   "mfdrelay-state 2"
 #define VERSION_1_LINE "mfdrelay-state 1"
 #define UPSTREAM_MAX   255
-#define REFUSED_BY_MAX 512
 /* Far beyond what is ever written, and such that no sum overflows and no message is put off for ever. */
 #define WAIT_MAX_MS   (366ULL * 86400 * 1000)
 #define WAITED_MAX_MS (100 * WAIT_MAX_MS)
@@ -114,10 +113,10 @@ void state_add_refusal(struct recipient_state *recipient, const char *upstream)
 	all =
 	    xasprintf("%s%s%s", recipient->refused_by, recipient->refused_by[0] != '\0' ? " " : "", upstream);
 	const char *kept = all;
-	while (strlen(kept) > REFUSED_BY_MAX && strchr(kept, ' ') != NULL)
+	while (strlen(kept) > STATE_REFUSED_BY_MAX && strchr(kept, ' ') != NULL)
 		kept = strchr(kept, ' ') + 1;
 	free(recipient->refused_by);
-	recipient->refused_by = clean(kept, REFUSED_BY_MAX);
+	recipient->refused_by = clean(kept, STATE_REFUSED_BY_MAX);
 	free(all);
 }
 
@@ -214,7 +213,7 @@ static void read_recipient(
 	field_string(reader, "upstream", 0, UPSTREAM_MAX, &out->upstream);
 	field_string(reader, "reason", 0, STATE_REASON_MAX, &out->reason);
 	if (version >= 2) {
-		field_string(reader, "refused-by", 0, REFUSED_BY_MAX, &out->refused_by);
+		field_string(reader, "refused-by", 0, STATE_REFUSED_BY_MAX, &out->refused_by);
 		field_string(reader, "perhaps-taken-by", 0, UPSTREAM_MAX, &out->perhaps_taken_by);
 	}
 	fill_texts(out);

@@ -11,8 +11,9 @@
 
 struct envelope;
 
-#define STATE_MAX (32u * 1024 * 1024)	/* octets; 10,000 recipients with all fields at their limits are less */
+#define STATE_MAX (64u * 1024 * 1024)	/* octets; 10,000 recipients with all fields at their limits are less */
 #define STATE_REASON_MAX 1024		/* octets of a reason */
+#define STATE_REFUSED_BY_MAX (64 * 65)	/* octets of the names of as many upstreams as a config can have, each of 64 at most */
 
 enum recipient_status {
 	RECIPIENT_PENDING,
@@ -46,8 +47,8 @@ void state_init(struct state *state, size_t recipients);
 /* Set text fields (copied; control characters made blanks, cut at their limit). */
 void state_set_reason(struct recipient_state *recipient, const char *upstream, const char *reason);
 
-/* Which upstreams it need not be offered again. Of more names than there is room for the oldest are forgotten, and would be
- * asked once more. */
+/* Which upstreams it need not be offered again. There is room for all of a config; of more, as its changes leave them
+ * behind, the oldest are forgotten. */
 void state_add_refusal(struct recipient_state *recipient, const char *upstream);
 bool state_is_refused_by(const struct recipient_state *recipient, const char *upstream);
 

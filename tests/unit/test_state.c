@@ -117,13 +117,18 @@ static void test_refusals(void **unused)
 	assert_true(state_is_refused_by(recipient, "direct"));
 	assert_false(state_is_refused_by(recipient, "direc"));
 	assert_false(state_is_refused_by(recipient, "direct2"));
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 80; i++) {
 		snprintf(name, sizeof name, "%064d", i);
 		state_add_refusal(recipient, name);
 		assert_true(state_is_refused_by(recipient, name));
 	}
 	assert_false(state_is_refused_by(recipient, "direct"));
-	assert_true(strlen(recipient->refused_by) <= 512);
+	assert_true(strlen(recipient->refused_by) <= STATE_REFUSED_BY_MAX);
+	/* As many as a route can have, with the longest names: or the first would be asked again, for ever. */
+	for (int i = 16; i < 80; i++) {
+		snprintf(name, sizeof name, "%064d", i);
+		assert_true(state_is_refused_by(recipient, name));
+	}
 	state_free(&state);
 }
 
@@ -230,7 +235,7 @@ static void test_reason_is_one_line(void **unused)
 /* The largest state there can be is one that can be read. */
 static void test_largest(void **unused)
 {
-	char address[321], reason[STATE_REASON_MAX + 1], upstream[256],
+	char address[321], reason[STATE_REASON_MAX + 1], upstream[256], refused[STATE_REFUSED_BY_MAX + 1],
 	    **many = xcalloc(ENVELOPE_RECIPIENTS_MAX, sizeof *many);
 	struct envelope large = {.id = ID, .recipients = many, .recipient_count = ENVELOPE_RECIPIENTS_MAX};
 	struct state in, out;
@@ -241,7 +246,9 @@ static void test_largest(void **unused)
 	memset(address, 'a', sizeof address - 1);
 	memset(reason, 'r', sizeof reason - 1);
 	memset(upstream, 'u', sizeof upstream - 1);
+	memset(refused, 'n', sizeof refused - 1);
 	address[sizeof address - 1] = reason[sizeof reason - 1] = upstream[sizeof upstream - 1] = '\0';
+	refused[sizeof refused - 1] = '\0';
 	state_init(&in, ENVELOPE_RECIPIENTS_MAX);
 	for (size_t i = 0; i < ENVELOPE_RECIPIENTS_MAX; i++) {
 		many[i] = address;
@@ -250,6 +257,8 @@ static void test_largest(void **unused)
 		in.recipients[i].waited_ms = 100 * in.recipients[i].wait_ms;
 		in.recipients[i].next_ms = INT64_MAX;
 		state_set_reason(&in.recipients[i], upstream, reason);
+		state_add_refusal(&in.recipients[i], refused);
+		state_set_perhaps_taken(&in.recipients[i], upstream);
 	}
 	char *text = state_format(&in, &large, &n);
 	assert_true(n <= STATE_MAX);
