@@ -19,6 +19,7 @@ struct lane {
 	const struct upstream_config *upstream;
 	const char *mailbox;		/* one of the upstream's mailboxes; NULL: it has no list of them */
 	struct road road;
+	unsigned last_proof;		/* upstream_proofs() when it last carried a message; 0: never */
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */
 	bool token_retried;		/* a refused token has been replaced once; the next refusal is the configuration's */

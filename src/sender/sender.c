@@ -119,19 +119,20 @@ static struct attempt *take_for(void *arg, unsigned road, size_t recipients)
 	return attempt;
 }
 
-/* A message that meets the same trouble again after others have gone through has it to itself (a sender domain
- * that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
+/* A message that meets the same trouble again after others have gone through, by the same mailbox, has it to itself (a
+ * sender domain that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
 static bool has_it_to_itself(
-    struct message *message, const struct attempt *attempt, const struct failure *why, unsigned proofs)
+    const struct upstream *upstream, const struct attempt *attempt, const struct failure *why)
 {
+	struct message *message = attempt->owner;
 	bool is_rate = why->cause->outcome == OUTCOME_S && why->cause->hold.first_s <= RATE_HOLD_S;
 
 	if (!is_rate && message->blamed.cause == why->cause && message->blamed.road == attempt->road &&
-	    message->blamed.proofs != proofs)
+	    upstream_proved_since(upstream, attempt, message->blamed.proofs))
 		return true;
 	message->blamed.cause = why->cause;
 	message->blamed.road = attempt->road;
-	message->blamed.proofs = proofs;
+	message->blamed.proofs = upstream_proofs(upstream);
 	return false;
 }
 
@@ -142,8 +143,7 @@ static void on_attempt_done(void *arg, struct attempt *attempt)
 	const struct failure *about_road = attempt_road_failure(attempt);
 
 	if (about_road != NULL)
-		attempt->own_trouble =
-		    has_it_to_itself(attempt->owner, attempt, about_road, upstream_proofs(upstream));
+		attempt->own_trouble = has_it_to_itself(upstream, attempt, about_road);
 	if (about_road != NULL && !attempt->own_trouble)
 		upstream_hold(upstream, attempt, about_road);
 	else if (about_road == NULL && attempt_proves_road(attempt))

@@ -98,7 +98,7 @@ void upstream_proved(struct upstream *u, const struct attempt *attempt)
 	struct lane *lane = &u->lanes[attempt->lane];
 
 	if (lane->road.health != ROAD_HELD)
-		u->proofs++;
+		lane->last_proof = ++u->proofs;
 	if (lane_proved(lane))
 		u->owner->changed(u->owner->arg);
 }
@@ -106,6 +106,11 @@ void upstream_proved(struct upstream *u, const struct attempt *attempt)
 unsigned upstream_proofs(const struct upstream *u)
 {
 	return u->proofs;
+}
+
+bool upstream_proved_since(const struct upstream *u, const struct attempt *attempt, unsigned proofs)
+{
+	return (int)(u->lanes[attempt->lane].last_proof - proofs) > 0;
 }
 
 void upstream_release(struct upstream *u)

@@ -56,6 +56,9 @@ void upstream_proved(struct upstream *upstream, const struct attempt *attempt);
 /* How many attempts have shown so far that the road is open. */
 unsigned upstream_proofs(const struct upstream *upstream);
 
+/* Whether the lane that the attempt went by has been among them since there were so many: what others carry says nothing of it. */
+bool upstream_proved_since(const struct upstream *upstream, const struct attempt *attempt, unsigned proofs);
+
 /* Try now, whatever the hold says. */
 void upstream_release(struct upstream *upstream);
 

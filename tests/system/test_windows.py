@@ -273,6 +273,20 @@ def test_mailbox_that_is_held_does_not_hold_the_others(sim, three_mailboxes):
     assert ["mailbox scan1@contoso.com is held" in alarm for alarm in status["alarms"]] == [True]
 
 
+def test_a_message_is_not_blamed_for_a_mailbox_that_refuses_it_twice(sim, make_relay):
+    """That other mailboxes have sent in between says nothing of this one."""
+    relay = make_relay(sim, start=False, clock=sim.clock)
+    relay.settings["upstreams"] = [relay.upstream(mailbox=None, mailboxes=MAILBOXES[:2], sender=None,
+                                                  window={"messages_per_minute": 2})]
+    relay.start()
+    sim.faults("mail=scan1@* reply 550 5.1.8 Access denied, bad outbound sender AS(42004)")
+    send_many(relay, 7)
+    wait_until(lambda: not relay.queue_ids() or sim.clock.forward(7), 30, "all to leave by the other mailbox", step=0.2)
+    refused = [event["id"] for event in relay.events("put-off")]
+    assert len(refused) > len(set(refused)), "none came to that mailbox again"
+    assert not relay.events("deferred") and set(users(sim.messages())) == {"scan2@contoso.com"}
+
+
 def test_upstreams_of_one_mailbox_share_its_window(sim, make_relay):
     relay = make_relay(sim, start=False, clock=sim.clock)
     one = relay.upstream(window={"messages_per_minute": 6, "connections": 1})
