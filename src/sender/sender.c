@@ -236,6 +236,7 @@ static void on_daily(evutil_socket_t fd, short what, void *cookie)
 	(void)fd;
 	(void)what;
 	expiries_log(s->config);
+	sizes_forget_old(s->sizes);
 	for (size_t i = 0; i < s->config->upstream_count; i++)
 		upstream_keep_alive(s->upstreams[i]);
 	timer_set(s->daily, DAY_MS);

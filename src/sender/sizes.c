@@ -30,6 +30,7 @@ struct sizes {
 	struct kept_file *file;
 	uint64_t bytes[COUNTERS_UPSTREAMS];
 	bool known[COUNTERS_UPSTREAMS];
+	bool said_today[COUNTERS_UPSTREAMS]; /* or read from the file */
 };
 
 /* --- the file --- */
@@ -51,7 +52,7 @@ static char *format(void *arg, size_t *n)
 
 static void note(struct sizes *sizes, unsigned upstream, uint64_t bytes)
 {
-	sizes->known[upstream] = true;
+	sizes->known[upstream] = sizes->said_today[upstream] = true;
 	sizes->bytes[upstream] = bytes;
 	upstream_size_learned(
 	    sizes->counters, upstream, upstream_size_key(&sizes->config->upstreams[upstream]), bytes);
@@ -120,12 +121,26 @@ struct sizes *sizes_new(struct event_base *base, const struct spool *spool, cons
 
 void sizes_learn(struct sizes *sizes, unsigned upstream, uint64_t bytes)
 {
-	if (sizes->known[upstream] && sizes->bytes[upstream] == bytes)
+	if (sizes->known[upstream] && sizes->bytes[upstream] == bytes) {
+		sizes->said_today[upstream] = true;
 		return;
+	}
 	note(sizes, upstream, bytes);
 	log_event(LOG_LEVEL_INFO, "upstream-size",
 	    kv_str("upstream", sizes->config->upstreams[upstream].name), kv_u64("bytes", bytes));
 	kept_file_changed(sizes->file);
+}
+
+void sizes_forget_old(struct sizes *sizes)
+{
+	for (unsigned i = 0; i < sizes->config->upstream_count; i++) {
+		if (sizes->known[i] && !sizes->said_today[i]) {
+			sizes->known[i] = false;
+			upstream_size_learned(sizes->counters, i, 0, 0);
+			kept_file_changed(sizes->file);
+		}
+		sizes->said_today[i] = false;
+	}
 }
 
 void sizes_free(struct sizes *sizes)

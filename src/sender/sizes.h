@@ -20,6 +20,10 @@ struct sizes *sizes_new(
 /* The upstream of that number has said so many octets; 0: no limit. The file is written off the loop, where it has changed. */
 void sizes_learn(struct sizes *sizes, unsigned upstream, uint64_t bytes);
 
+/* Once a day: what an upstream has not said again since yesterday is forgotten. Else a size too small for any message would
+ * stand for ever: none is taken for the upstream, so none goes there to hear of a larger one. */
+void sizes_forget_old(struct sizes *sizes);
+
 void sizes_free(struct sizes *sizes);	/* finishes what it writes. NULL is fine */
 
 #endif

@@ -1,6 +1,6 @@
 """The person at the panel sees at once that a scan is too large, also where it is the upstream that takes less."""
 
-from harness import expect, make_mail, read_text, wait_until
+from harness import DAY, expect, make_mail, read_text, wait_until
 
 SPARE = 4096  # what the relay may add to a message
 
@@ -60,6 +60,21 @@ def test_size_is_what_the_upstream_takes_and_is_known_after_a_restart(make_sim, 
     wait_until(lambda: relay.events("worker-ended"), 20, "the reload")
     wait_until(lambda: offered(relay) == 100000 - SPARE, 10, "the upstream's SIZE after a reload")
     assert relay.send(make_mail())
+
+
+def test_a_size_that_leaves_room_for_no_message_does_not_stand_for_ever(make_sim, make_relay):
+    sim = make_sim(clock=True)
+    sim.faults("ehlo with SIZE 100")
+    relay = make_relay(sim, clock=sim.clock)
+    relay.send(make_mail(body="x" * 100))
+    relay.wait_event("upstream-size")
+    wait_until(lambda: b"the SIZE of upstream submission" in refusal(relay, "boss@contoso.com", 1000), 10, "it to be known")
+    relay.wait_empty()
+    sim.clear()
+    wait_until(lambda: refusal(relay, "boss@contoso.com", 1000) == b"" or sim.clock.forward(DAY / 2), 10, "the size to be forgotten",
+               step=0.2)
+    relay.send(make_mail(subject="large again"))
+    wait_until(lambda: [m for m in sim.messages() if b"large again" in m.content], 20, "the message")
 
 
 def test_each_recipient_has_the_size_of_its_own_route(make_sim, make_relay):
