@@ -30,7 +30,8 @@ struct attempt {
 	size_t lane;			/* the upstream's that carries it */
 	int64_t begun_ms;		/* monotonic */
 	bool not_begun;			/* the connection was lost before the upstream answered anything: as if never tried */
-	bool dropped;			/* and it was new: that is the road's trouble */
+	bool unseen;			/* it was refused on this side: the upstream heard nothing of it */
+	bool dropped;			/* not_begun, and the connection was new: that is the road's trouble */
 	bool perhaps_taken;		/* the connection was lost between the content's end and the answer to it */
 	bool own_trouble;		/* what looks like the road's trouble is this message's: it waits for itself (class T) */
 	char reply[FAILURE_TEXT_MAX];	/* the upstream's last 250 */

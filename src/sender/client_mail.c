@@ -100,6 +100,7 @@ void client_refuse(struct client *c, enum road_trouble trouble, const char *text
 
 	failure_from_trouble(&why, trouble, text);
 	attempt_fail(c->attempt, &why, false);
+	c->attempt->unseen = true;
 	client_conclude(c);
 	/* A round trip, not a recursion: a line of such messages may be long. */
 	client_enter(c, ST_RSET);

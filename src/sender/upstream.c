@@ -213,7 +213,8 @@ static void count_sent(struct upstream *u, const struct connection *connection, 
 	for (size_t i = 0; i < attempt->count; i++)
 		sent += counts_as_sent(attempt, &attempt->recipients[i]);
 	lane->busy--;
-	window_end(&lane->window->window, connection->recipients, sent, attempt->not_begun, clock_mono_ms());
+	window_end(&lane->window->window, connection->recipients, sent, attempt->not_begun || attempt->unseen,
+	    clock_mono_ms());
 	windows_changed(u->owner->windows);
 }
 

@@ -113,6 +113,15 @@ def test_what_the_upstream_took_and_did_not_answer_counts(sim, make_paced):
     assert window(relay)["day"]["used"] == 2
 
 
+def test_what_is_too_large_for_the_upstream_takes_nothing_of_its_window(sim, make_paced):
+    sim.faults("ehlo with SIZE 3000")
+    relay = make_paced()
+    relay.send(make_mail(body=("y" * 70 + "\r\n") * 60))
+    relay.wait_event("failed")
+    relay.wait_empty()
+    assert window(relay)["minute"]["used"] == len(sim.messages()), "the report alone, where that is not too large"
+
+
 @pytest.mark.parametrize("end", ["kill_all", "reload"])
 def test_what_was_sent_is_kept_over_a_restart(sim, make_paced, end):
     relay = make_paced({"messages_per_minute": 3})
