@@ -456,7 +456,7 @@ static bool is_heard(const struct session *s, uint64_t *withheld)
 	*withheld = 0;
 	if (s->place != NULL || s->login != NULL)
 		return true;
-	return quiet_lets(&s->env->quiet.refused, withheld, clock_mono_ms());
+	return quiet_lets(&session_quiet(s)->refused, withheld, clock_mono_ms());
 }
 
 static const char *on_unknown(struct session *s, struct str verb)

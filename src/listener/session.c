@@ -58,6 +58,11 @@ static bool is_hurried(const struct session *s)
 	return crowded && s->env->config->limits.idle_ms > CROWDED_IDLE_MS;
 }
 
+struct session_quiet *session_quiet(const struct session *s)
+{
+	return s->place != NULL || s->login != NULL ? &s->env->of_listed : &s->env->of_strangers;
+}
+
 /* When the wait for what the state is about ends (monotonic ms); 0: never. */
 static int64_t deadline_of(const struct session *s)
 {
@@ -160,7 +165,7 @@ static void log_closed(struct session *s, enum log_level level, const char *repl
 {
 	uint64_t withheld;
 
-	if (quiet_lets(&s->env->quiet.closed, &withheld, clock_mono_ms()))
+	if (quiet_lets(&session_quiet(s)->closed, &withheld, clock_mono_ms()))
 		log_event(level, "session-closed", kv_str("peer", s->peer_text),
 		    kv_str("device", s->place != NULL ? s->place->name : ""), kv_str("helo", s->helo),
 		    kv_str("reply", reply), kv_u64("withheld", withheld));
@@ -384,7 +389,7 @@ static void log_crowded(struct session_env *env, unsigned places, const char *co
 {
 	uint64_t withheld;
 
-	if (quiet_lets(&env->quiet.crowd, &withheld, clock_mono_ms()))
+	if (quiet_lets(&env->crowd, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_WARNING, "crowded", kv_u64("sessions", env->session_count),
 		    kv_str("limit", "limits.sessions"), kv_u64("of", places),
 		    kv_str("consequence", consequence), kv_u64("withheld", withheld));

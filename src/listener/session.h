@@ -22,6 +22,11 @@ struct spool;
 struct storms;
 struct strangers;
 
+/* What sessions can bring into the log as often as their peers like. */
+struct session_quiet {
+	struct quiet handshakes, closed, refused;
+};
+
 /* What the sessions of a listener share. The first part is the listener's, borrowed, set before the first
  * session; the rest begins as zero and is the sessions' own. */
 struct session_env {
@@ -43,9 +48,8 @@ struct session_env {
 
 	struct rates *handshake_rates;	/* borrowed; NULL: no limit */
 	struct ration handshakes_of_strangers;
-	struct {
-		struct quiet handshakes, closed, crowd, refused;
-	} quiet;		/* what strangers can bring into the log */
+	struct session_quiet of_strangers, of_listed;
+	struct quiet crowd;
 	bool crowded;		/* most of limits.sessions are taken */
 	bool strangers_crowded;	/* most of stranger_places are, and not by devices that are listed alone */
 	struct in6_addr tls_first[64];	/* who has begun with TLS on a plain port, the latest ones, in a ring */

@@ -86,6 +86,9 @@ bool session_is_leaving(const struct session *session);
 /* The 421 that it is sent away with, in dst. Returns dst. */
 const char *session_goodbye(const struct session *session, char *dst, size_t size);
 
+/* What bounds the lines about it: strangers can not have a line about a device that is listed withheld. */
+struct session_quiet *session_quiet(const struct session *session);
+
 /* Write reply (or nothing, where it is NULL), then go on with what has come meanwhile. The last act of a
  * callback that brings the answer which S_CHECK or S_COMMIT waited for: the session may be gone
  * afterwards. */

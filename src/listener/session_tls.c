@@ -57,7 +57,7 @@ void session_tls_log_unexpected(const struct session *s)
 				 : "switch TLS (SSL) off in the device, or set tls = \"offered\"; in listen";
 	uint64_t withheld;
 
-	if (quiet_lets(&s->env->quiet.handshakes, &withheld, clock_mono_ms()))
+	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_WARNING, "tls-unexpected", kv_str("peer", s->peer_text),
 		    kv_str("why", "the device begins with TLS, and there is none"), kv_str("remedy", remedy),
 		    kv_u64("withheld", withheld));
@@ -89,7 +89,7 @@ int64_t session_tls_turn(struct session *s)
 	if (own_ms >= 0 && all_ms >= 0)
 		return own_ms > all_ms ? own_ms : all_ms;
 	count(&s->env->counters->sessions_refused, 1);
-	if (quiet_lets(&s->env->quiet.handshakes, &withheld, now_ms))
+	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, now_ms))
 		log_event(LOG_LEVEL_WARNING, "handshake-refused", kv_str("peer", s->peer_text),
 		    kv_str("limit", "limits.handshakes_per_second"), kv_u64("of_strangers", all),
 		    kv_u64("of_an_address", share),
@@ -107,7 +107,7 @@ bool session_tls_begin(struct session *s)
 	if (s->handshaking || conn_pending(s->conn) > 0)
 		return true;
 	s->handshaking = conn_tls_accept(s->conn, session_tls_context(s), handshake_min_version(s->tls_min));
-	if (!s->handshaking && quiet_lets(&s->env->quiet.handshakes, &withheld, clock_mono_ms()))
+	if (!s->handshaking && quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_WARNING, "starttls-refused", kv_str("peer", s->peer_text),
 		    kv_str("why",
 			"plain text came behind STARTTLS; somebody between the device and us may have put it "
@@ -124,7 +124,7 @@ bool session_tls_failed(struct session *s, const char *why)
 	if (hello == NULL || (!hello->seen && !conn_error_is_tls(s->conn)))
 		return false;
 	count(&s->env->counters->tls_failures, 1);
-	if (quiet_lets(&s->env->quiet.handshakes, &withheld, clock_mono_ms()))
+	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
 		handshake_log_failed(s->conn, s->peer_text, s->place, s->tls_min, why, withheld);
 	return true;
 }

@@ -235,9 +235,9 @@ def test_handshakes_of_one_address_wait_for_their_turn_and_are_refused_beyond(tl
         s.close()
 
 
-def junk(relay, number):
-    """A handshake that is none, by a stranger of his own address. Returns when the relay has closed."""
-    with stranger(relay, number) as s:
+def junk(relay, number=None):
+    """A handshake that is none, by a stranger of his own address, or by 127.0.0.1. Returns when the relay has closed."""
+    with raw(relay) if number is None else stranger(relay, number) as s:
         try:
             s.sendall(b"STARTTLS\r\n")
             while b"Ready" not in s.recv(1000):
@@ -264,12 +264,15 @@ def test_a_flood_of_handshakes_holds_up_no_device(tls_relay):
 
 
 def test_junk_in_handshakes_fills_no_log(sim, make_relay, pair):
-    relay = make_relay(sim, tls=pair, limits={"handshakes_per_second": 0})
+    relay = make_relay(sim, tls=pair, devices=PRINTER, limits={"handshakes_per_second": 0})
     for _ in range(100):
         junk(relay, 1)
     lines = relay.wait_event("tls-failed", 60)
     assert len(lines) < 90
-    wait_until(lambda: status(relay)["counters"]["tls_failures"] == 100, 10, "all failures to be counted")
+    junk(relay)
+    wait_until(lambda: relay.events("tls-failed")[-1]["device"] == "printer", 10, "the failure of who is listed, in the log")
+    lines = relay.events("tls-failed")
+    wait_until(lambda: status(relay)["counters"]["tls_failures"] == 101, 10, "all failures to be counted")
     time.sleep(1)
     junk(relay, 1)
     assert int(relay.wait_event("tls-failed", len(lines) + 1)[-1]["withheld"]) > 0
