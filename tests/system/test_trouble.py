@@ -524,6 +524,7 @@ def test_a_reload_cuts_no_transaction(sim, relay):
 
 def test_a_disk_that_refuses_failed_reports_once_and_moves_later(sim, relay):
     sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay.wait_event("ready")  # the sender has opened the folder
     (relay.spool / "failed").rmdir()
     (relay.spool / "failed").write_text("in the way")
     queue_id = relay.send(make_mail(), recipients=["nobody@contoso.com"])
