@@ -53,7 +53,7 @@ static bool read_anchor(const char *text, const char *at, struct anchor *out)
 		char *end;
 		out->aadsts = strtol(at + 6, &end, 10);
 		out->end = end;
-		return true;
+		return out->aadsts > 0;
 	}
 	if (is_reply_code(at)) {
 		out->code = (int)strtol(at, NULL, 10);
