@@ -36,8 +36,10 @@
  * 17 Q F (...)    a copy was put back: Q is sent, and replaces F   a hand          nothing
  *                 when it is given up
  *
- * Each step from row to row is one link, rename or unlink. A sync stands between two steps that must not be
- * seen the other way round after a power cut: S before F (fail), S before Q (requeue), Q before FS goes
+ * Each step from row to row is one link, rename or unlink. A rename from folder to folder is one change to the
+ * file system (ext4, xfs and btrfs keep it so): when a sync for another message takes one of the folders to disk
+ * in between, the old name has not gone unless the new one has come. A sync stands between two steps that must
+ * not be seen the other way round after a power cut: S before F (fail), S before Q (requeue), Q before FS goes
  * (requeue). After a retire, Q may come back with or without S and is sent again: the window of promise 4. A
  * worker that dies alone leaves the same rows; its temporary files go at the daemon's next start, or when the
  * same message is saved again. All other names are left alone. */

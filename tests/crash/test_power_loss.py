@@ -94,7 +94,8 @@ class File:
 
 
 class Change:
-    """A name that comes or goes. A rename is two; the old name does not go unless the new one has come."""
+    """A name that comes or goes. A rename is two; the old name does not go unless the new one has come, whichever of the two
+    folders has been synced."""
 
     def __init__(self, path, file, needs=None):
         self.path, self.file, self.needs = path, file, needs  # file None: it goes
@@ -154,7 +155,7 @@ class Disk:
         """{path: its bytes} after the cut; the two say of each thing that no sync has covered whether it is there."""
         names, there = {}, set()
         for change in self.changes:
-            if not change.durable and not (name_survives() and (change.needs is None or change.needs in there)):
+            if not (change.durable or name_survives()) or (change.needs is not None and change.needs not in there):
                 continue
             there.add(change)
             if change.file is None:
@@ -363,6 +364,16 @@ def drain(make_relay, make_sim, image, sent):
     assert not half, f"{what}: half a message was sent: {half[0]}"
     relay.stop()
     return len(arrived)
+
+
+def test_a_file_on_its_way_to_another_folder_is_in_one_of_them():
+    """The disks that are built keep to what a file system keeps to, also where another message's sync comes in between."""
+    disk = Disk()
+    for kind, path, to in (("mkdir", "queue", ""), ("mkdir", "failed", ""), ("create", "queue/x", ""), ("sync-begin", "", ""),
+                           ("sync-end", "", ""), ("sync-begin", "queue", ""), ("sync-end", "queue", ""),
+                           ("rename", "queue/x", "failed/x"), ("sync-begin", "queue", ""), ("sync-end", "queue", "")):
+        disk.take(kind, 1, 7 if kind == "create" else 0, 0, path, to, b"")
+    assert set(disk.survivors(no, no)) == {"queue", "failed", "queue/x"}
 
 
 @pytest.fixture
