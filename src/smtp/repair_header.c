@@ -321,7 +321,7 @@ static void add_tidied(const struct line *line, struct buf *out)
 
 	buf_add_str(out, block_name(block, line->field));
 	buf_add_text(out, block->top && lacks_blank ? ": " : ":");
-	if (block->top && (lacks_blank || line->field->value - line->field->start != line->field->name_n + 1))
+	if ((block->top && lacks_blank) || line->field->value - line->field->start != line->field->name_n + 1)
 		plan_name(block->plan, "colon");
 	for (bool first = true; value.n > 0; first = false) {
 		const char *lf = memchr(value.p, '\n', value.n);
