@@ -279,7 +279,9 @@ static void count_bytes(struct part *part, struct str bytes)
 	char ignored[WRAP_OUT_MAX];
 
 	if (part->lines == LINES_QUOTED || part->lines == LINES_TEXT) {
-		for (size_t i = 0; i < bytes.n; i++)
+		size_t whole = wrap_plain_line(&part->wrap, bytes.p, bytes.n);
+		part->out += whole;
+		for (size_t i = 0; whole == 0 && i < bytes.n; i++)
 			part->out += wrap_byte(&part->wrap, bytes.p[i], ignored);
 		return;
 	}

@@ -50,13 +50,31 @@ static size_t base64_byte(struct wrap *wrap, char c, char *out)
 	return n + put(wrap, &c, 1, out + n);
 }
 
+static bool is_plain(char c)
+{
+	return (c >= '!' && c <= '~' && c != '=') || c == ' ' || c == '\t';
+}
+
+size_t wrap_plain_line(const struct wrap *wrap, const char *line, size_t n)
+{
+	bool plain = true;
+
+	if (wrap->kind != WRAP_TEXT || wrap->column > 0 || wrap->held_n > 0 || n < 3 || line[n - 2] != '\r' ||
+	    line[n - 1] != '\n' || line[n - 3] == ' ' || line[n - 3] == '\t')
+		return 0;
+	for (size_t i = 0; i < n - 2; i++)
+		plain &= is_plain(line[i]);
+	for (size_t i = QUOTED_MAX; i < n - 2; i += QUOTED_MAX)
+		plain &= line[i] != '-';
+	return plain ? n + (n - 3) / QUOTED_MAX * strlen("=\r\n") : 0;
+}
+
 /* One byte of a line of text. At the start of a line that a soft break made a '-' could make a boundary. */
 static size_t text_byte(struct wrap *wrap, char c, bool escaped, char *out)
 {
-	bool plain = (c >= '!' && c <= '~' && c != '=') || c == ' ' || c == '\t';
 	size_t n;
 
-	if (escaped || !plain) {
+	if (escaped || !is_plain(c)) {
 		n = make_room(wrap, 3, out);
 		return n + put_escape(wrap, c, out + n);
 	}

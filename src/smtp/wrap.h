@@ -26,6 +26,10 @@ struct wrap {
 /* Take one byte of content with CRLF line ends, put what comes of it into out. Returns the number of bytes. */
 size_t wrap_byte(struct wrap *wrap, char c, char out[WRAP_OUT_MAX]);
 
+/* The same for the length alone, and fast: how many bytes come of a whole line of text, its line end with it, where each of its
+ * characters stays as it is. 0: it is not such a line, and nothing has been taken. */
+size_t wrap_plain_line(const struct wrap *wrap, const char *line, size_t n);
+
 /* The end of the content: put what is held. */
 size_t wrap_end(struct wrap *wrap, char out[WRAP_OUT_MAX]);
 

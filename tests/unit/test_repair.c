@@ -21,6 +21,7 @@
 
 #include "smtp/header.h"
 #include "smtp/repair.h"
+#include "smtp/wrap.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof(a)[0])
 #define ACCEPTED  INT64_C(1795786200000) /* Fri, 27 Nov 2026 13:30:00 +0000 */
@@ -492,6 +493,31 @@ static void content_shorter_than_scanned_is_an_error(void **state)
 	repair_plan_free(plan);
 }
 
+/* The fast way to a line's length against the way of its bytes. */
+static void a_plain_lines_length_is_what_comes_of_its_bytes(void **state)
+{
+	static const char some[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaZ-- \t=";
+	unsigned quick_ones = 0;
+
+	(void)state;
+	srand(2045);
+	for (int round = 0; round < 20000; round++) {
+		struct wrap wrap = {.kind = WRAP_TEXT};
+		char line[402], out[WRAP_OUT_MAX];
+		size_t n = (size_t)rand() % 400, specials = round % 2 == 0 ? 1 : 7, length = 0;
+		for (size_t i = 0; i < n; i++)
+			line[i] = some[(size_t)rand() % (LENGTH(some) - specials)];
+		memcpy(line + n, "\r\n", 2);
+		n += 2;
+		size_t quick = wrap_plain_line(&wrap, line, n);
+		for (size_t i = 0; i < n; i++)
+			length += wrap_byte(&wrap, line[i], out);
+		assert_true(quick == 0 || quick == length);
+		quick_ones += quick > 0;
+	}
+	assert_in_range(quick_ones, 5000, 19000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -500,6 +526,7 @@ int main(void)
 	    cmocka_unit_test(a_plan_that_is_full_says_so),
 	    cmocka_unit_test(a_long_line_of_base64_is_the_same_base64),
 	    cmocka_unit_test(long_text_says_the_same_when_decoded),
+	    cmocka_unit_test(a_plain_lines_length_is_what_comes_of_its_bytes),
 	    cmocka_unit_test(rubbish_keeps_every_promise),
 	    cmocka_unit_test(content_shorter_than_scanned_is_an_error),
 	};
