@@ -6,13 +6,15 @@
 #   sh tests/fuzz/run.sh data reply      these
 #   sh tests/fuzz/run.sh --list          their names
 #
-# From the environment: BUILD (default build), SECONDS_EACH (default 6), CLANG (default clang). Inputs that reached
-# new code are kept in $BUILD/fuzz/corpus/TARGET and tried first the next time; nothing is written into tests/. The
-# last line is "N passed, M failed"; exit 1 when one failed.
+# From the environment: BUILD (default build), SECONDS_EACH (default 6), SEED (a number: the same inputs in the same order
+# each time; default: others each time), CLANG (default clang). Inputs that reached new code are kept in
+# $BUILD/fuzz/corpus/TARGET and tried first the next time; nothing is written into tests/. The last line is
+# "N passed, M failed"; exit 1 when one failed.
 set -eu
 
 cd "$(dirname "$0")/../.."
 seconds=${SECONDS_EACH:-6}
+seed=${SEED:-0}
 out=${BUILD:-build}/fuzz
 case "$out" in /*) ;; *) out=$PWD/$out ;; esac
 clang=${CLANG:-clang}
@@ -25,7 +27,7 @@ case "${1-}" in
 	exit 0
 	;;
 -h | --help)
-	sed -n '2,12s/^# \{0,1\}//p' "$0"
+	sed -n '2,13s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 esac
@@ -41,6 +43,9 @@ for target; do
 done
 case "$seconds" in
 '' | *[!0-9]* | 0) fail "SECONDS_EACH=$seconds is not a number of seconds above 0" ;;
+esac
+case "$seed" in
+'' | *[!0-9]*) fail "SEED=$seed is not a number" ;;
 esac
 
 command -v "$clang" >/dev/null 2>&1 || fail "clang is missing; run sh contrib/setup.sh --fuzz"
@@ -88,7 +93,7 @@ try()
 	status=0
 	# A short quarantine: what is freed must not look like memory that grows.
 	ASAN_OPTIONS=quarantine_size_mb=16 \
-		"$out/bin/fuzz_$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=16384 \
+		"$out/bin/fuzz_$1" -max_total_time="$seconds" -seed="$seed" -timeout=10 -rss_limit_mb=1024 -max_len=16384 \
 		-print_final_stats=1 -artifact_prefix="$out/crashes/$1-" "$corpus" >"$log" 2>&1 || status=$?
 	runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 	cov=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
