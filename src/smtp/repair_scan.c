@@ -290,10 +290,11 @@ static void count_bytes(struct part *part, struct str bytes)
 		part->is_wrong = !is_base64(bytes.p[i]) && !(bytes.p[i] == '\r' && i + 1 == bytes.n);
 }
 
-static void flush_held(struct repair_scan *scan)
+/* goes_on: more of the line follows, which makes it longer than HELD_MAX. */
+static void flush_held(struct repair_scan *scan, bool goes_on)
 {
 	/* A line that is short enough is not broken, whatever it holds. */
-	bool matters = scan->part.lines != LINES_BASE64 || scan->held_n > BASE64_LINE;
+	bool matters = scan->part.lines != LINES_BASE64 || goes_on || scan->held_n > BASE64_LINE;
 
 	if (!scan->flushed && matters && scan->part.lines != LINES_OPAQUE)
 		count_bytes(&scan->part, (struct str){scan->held, scan->held_n});
@@ -311,7 +312,7 @@ static void end_line(struct repair_scan *scan)
 		on_boundary(scan, (size_t)level, closes);
 		return;
 	}
-	flush_held(scan);
+	flush_held(scan, false);
 	uint64_t length = scan->line_n - (scan->last != '\n' ? 0 : scan->before_last == '\r' ? 2 : 1);
 	if (length > HEADER_LINE_MAX)
 		part->long_lines = true;
@@ -347,7 +348,7 @@ static void take_body(struct repair_scan *scan, const char *bytes, size_t n)
 		memcpy(scan->held + scan->held_n, bytes, n);
 		scan->held_n += n;
 	} else {
-		flush_held(scan);
+		flush_held(scan, true);
 		if (scan->part.lines != LINES_OPAQUE)
 			count_bytes(&scan->part, (struct str){bytes, n});
 	}
