@@ -293,11 +293,12 @@ static void count_bytes(struct part *part, struct str bytes)
 /* goes_on: more of the line follows, which makes it longer than HELD_MAX. */
 static void flush_held(struct repair_scan *scan, bool goes_on)
 {
+	struct str held = {scan->held, scan->held_n};
 	/* A line that is short enough is not broken, whatever it holds. */
-	bool matters = scan->part.lines != LINES_BASE64 || goes_on || scan->held_n > BASE64_LINE;
+	bool matters = scan->part.lines != LINES_BASE64 || goes_on || without_line_end(held).n > BASE64_LINE;
 
 	if (!scan->flushed && matters && scan->part.lines != LINES_OPAQUE)
-		count_bytes(&scan->part, (struct str){scan->held, scan->held_n});
+		count_bytes(&scan->part, held);
 	scan->flushed = true;
 }
 
