@@ -99,6 +99,15 @@ bool field_number(struct field_reader *reader, const char *name, uint64_t max, u
 	return field_wrong(reader, what);
 }
 
+int field_end(struct field_reader *reader)
+{
+	if (reader->status == FIELDS_GOOD && reader->rest.n > 0)
+		field_wrong(reader, "more text follows");
+	if (reader->status == FIELDS_CUT && reader->err != NULL)
+		err_set(reader->err, "line %u: the text ends here", reader->line);
+	return reader->status == FIELDS_GOOD ? 0 : -1;
+}
+
 void field_put(struct field_writer *writer, const char *bytes, size_t n)
 {
 	if (n > writer->room - writer->n) {

@@ -1,4 +1,4 @@
-/* Text of "name: value" lines, each ended by LF: how envelope and state are written. The reader is strict: it is asked for
+/* Text of "name: value" lines, each ended by LF: how envelope, state and quota are written. The reader is strict: it is asked for
  * one field after the other, and takes nothing else. */
 #ifndef MFDRELAY_SPOOL_FIELDS_H
 #define MFDRELAY_SPOOL_FIELDS_H
@@ -33,6 +33,9 @@ bool field_string(struct field_reader *reader, const char *name, size_t min, siz
 
 /* The next line must be "name: number", decimal and at most max. */
 bool field_number(struct field_reader *reader, const char *name, uint64_t max, uint64_t *value);
+
+/* Everything has been asked for. Returns 0 when all of it was there and nothing follows; else -1, err saying what is wrong. */
+int field_end(struct field_reader *reader);
 
 /* A text that grows. Zeroed at the start; bytes is malloc'ed and the caller's. */
 struct field_writer {

@@ -132,12 +132,8 @@ int quota_parse(struct str text, struct quota *out, struct err *err)
 	field_number(&reader, "written-ms", INT64_MAX, &written_ms);
 	out->written_ms = (int64_t)written_ms;
 	read_windows(&reader, out);
-	if (reader.status == FIELDS_GOOD && reader.rest.n > 0)
-		field_wrong(&reader, "more text follows");
-	if (reader.status == FIELDS_GOOD)
+	if (field_end(&reader) == 0)
 		return 0;
-	if (reader.status == FIELDS_CUT)
-		err_set(err, "line %u: the text ends here", reader.line);
 	quota_free(out);
 	return -1;
 }

@@ -258,12 +258,8 @@ int state_parse(struct str text, const struct envelope *envelope, struct state *
 	read_same(&reader, "id", SPOOL_ID_MAX, envelope->id);
 	out->reports = read_count(&reader, "reports", REPORTS_MAX);
 	read_recipients(&reader, version, envelope, out);
-	if (reader.status == FIELDS_GOOD && reader.rest.n > 0)
-		field_wrong(&reader, "more text follows");
-	if (reader.status == FIELDS_GOOD)
+	if (field_end(&reader) == 0)
 		return 0;
-	if (reader.status == FIELDS_CUT)
-		err_set(err, "line %u: the text ends here", reader.line);
 	state_free(out);
 	return -1;
 }
