@@ -48,16 +48,6 @@ int key_path(char *dst, size_t size, const char *source, struct err *err)
 
 /* --- the key in a file --- */
 
-/* A daemon has nobody to ask: without this OpenSSL would prompt on the terminal. */
-static int no_passphrase(char *dst, int size, int writing, void *cookie)
-{
-	(void)dst;
-	(void)size;
-	(void)writing;
-	(void)cookie;
-	return -1;
-}
-
 static int check_file(int fd, const char *path, struct err *err)
 {
 	struct stat st;
@@ -82,7 +72,7 @@ static EVP_PKEY *read_key(int fd, const char *path, struct err *err)
 		close(fd);
 		return NULL;
 	}
-	key = PEM_read_PrivateKey(file, NULL, no_passphrase, NULL);
+	key = PEM_read_PrivateKey(file, NULL, tls_no_passphrase, NULL);
 	fclose(file);
 	snprintf(what, sizeof what, "%.200s: no private key in PEM form without a passphrase", path);
 	if (key == NULL)

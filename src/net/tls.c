@@ -141,8 +141,7 @@ SSL_CTX *tls_client_context(const char *ca_file, struct err *err)
 	return ctx;
 }
 
-/* A daemon has nobody to ask: without this OpenSSL would prompt on the terminal. */
-static int no_passphrase(char *dst, int size, int writing, void *cookie)
+int tls_no_passphrase(char *dst, int size, int writing, void *cookie)
 {
 	(void)dst;
 	(void)size;
@@ -159,7 +158,7 @@ static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const ch
 		return err_sys(err, "%s: the certificate can't be read", certificate_file);
 	if (access(key_file, R_OK) < 0)
 		return err_sys(err, "%s: the private key can't be read", key_file);
-	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	SSL_CTX_set_default_passwd_cb(ctx, tls_no_passphrase);
 	snprintf(what, sizeof what, "%.300s: not a usable certificate (PEM is needed)", certificate_file);
 	if (SSL_CTX_use_certificate_chain_file(ctx, certificate_file) != 1)
 		return tls_error(err, what);

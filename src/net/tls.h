@@ -54,6 +54,9 @@ const struct tls_hello *tls_client_hello(const SSL *ssl);
  * short. */
 bool tls_unread(SSL *ssl, int fd, const void *bytes, size_t n);
 
+/* A pem_password_cb that knows none. A daemon has nobody to ask: without it OpenSSL would prompt on the terminal. */
+int tls_no_passphrase(char *dst, int size, int writing, void *cookie);
+
 /* The oldest error of OpenSSL's queue as words into err->text after what; clears the queue. Returns -1. */
 int tls_error(struct err *err, const char *what);
 
