@@ -14,16 +14,6 @@
 #define EXPIRES_S      900
 #define EXPIRES_MAX_S  3600
 
-static json_t *parse_object(struct str body)
-{
-	json_t *root = body.n == 0 ? NULL : json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
-
-	if (json_is_object(root))
-		return root;
-	json_decref(root);
-	return NULL;
-}
-
 /* Visible ASCII, which a terminal can be given. */
 static bool copy_text(char *dst, size_t size, const json_t *value)
 {
@@ -67,7 +57,7 @@ static bool read_code(const json_t *root, struct device_code *out)
 
 int device_read_code(int status, struct str body, struct device_code *out, struct failure *why)
 {
-	json_t *root = status == 200 ? parse_object(body) : NULL;
+	json_t *root = status == 200 ? token_answer_object(body) : NULL;
 	bool read = root != NULL && read_code(root, out);
 	struct secret token;
 	long lifetime_s;
@@ -85,7 +75,7 @@ int device_read_code(int status, struct str body, struct device_code *out, struc
 
 enum device_poll device_read_poll(struct str body)
 {
-	json_t *root = parse_object(body);
+	json_t *root = token_answer_object(body);
 	const char *error = json_string_value(json_object_get(root, "error"));
 	enum device_poll result = DEVICE_FAILED;
 

@@ -11,7 +11,7 @@
 #define LIFETIME_MAX_S	  100800 /* 28 hours, the longest that Microsoft gives */
 #define LIFETIME_UNSAID_S 600	 /* the shortest that Microsoft gives, where an answer does not say */
 
-static json_t *parse_object(struct str body)
+json_t *token_answer_object(struct str body)
 {
 	json_t *root = body.n == 0 ? NULL : json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
 
@@ -125,7 +125,7 @@ static void wipe_token(const json_t *root)
 int token_read_answer(
     int status, struct str body, struct secret *token, long *lifetime_s, struct failure *why)
 {
-	json_t *root = parse_object(body);
+	json_t *root = token_answer_object(body);
 	int result;
 
 	*token = (struct secret){NULL, 0};
@@ -142,7 +142,7 @@ int token_read_answer(
 
 int token_read_refresh(struct str body, struct secret *refresh, struct failure *why)
 {
-	json_t *root = parse_object(body);
+	json_t *root = token_answer_object(body);
 	const json_t *value = json_object_get(root, "refresh_token");
 	size_t n = json_string_length(value);
 	int result = 0;
@@ -163,7 +163,7 @@ int token_read_refresh(struct str body, struct secret *refresh, struct failure *
 
 void token_read_trace(struct token_trace *out, struct str body)
 {
-	json_t *root = parse_object(body);
+	json_t *root = token_answer_object(body);
 	const char *trace_id = string_of(root, "trace_id"),
 		   *correlation_id = string_of(root, "correlation_id");
 

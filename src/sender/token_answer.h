@@ -3,8 +3,13 @@
 #define MFDRELAY_SENDER_TOKEN_ANSWER_H
 
 #include <stdint.h>
+#include <jansson.h>
 #include "base/secret.h"
+#include "base/str.h"
 #include "catalogue/catalogue.h"
+
+/* The JSON object that a body is, the caller's to json_decref; NULL when it is anything else. */
+json_t *token_answer_object(struct str body);
 
 /* An answer's HTTP status and body become a token with its lifetime in seconds, or a failure. expires_in may be a number or
  * a string of digits. Returns 0 with token (freed by secret_free) and *lifetime_s, or -1 with why filled and token empty. A
