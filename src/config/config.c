@@ -220,7 +220,7 @@ enum tls_min config_tls_min(
 	return found != TLS_MIN_UNSET ? found : TLS_MIN_1_2;
 }
 
-bool config_has_tls(const struct config *config)
+static bool has_tls(const struct config *config)
 {
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (listen_has_tls(&config->listen[i]))
@@ -230,7 +230,7 @@ bool config_has_tls(const struct config *config)
 
 bool config_makes_certificate(const struct config *config)
 {
-	return config->tls.certificate == NULL && config_has_tls(config);
+	return config->tls.certificate == NULL && has_tls(config);
 }
 
 bool tls_min_is_legacy(enum tls_min tls_min)
@@ -240,7 +240,7 @@ bool tls_min_is_legacy(enum tls_min tls_min)
 
 bool config_has_legacy(const struct config *config)
 {
-	if (!config_has_tls(config))
+	if (!has_tls(config))
 		return false;
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (listen_has_tls(&config->listen[i]) && tls_min_is_legacy(config->listen[i].tls_min))

@@ -245,9 +245,8 @@ bool config_may_log_in(
 /* The entry of that name, or NULL. */
 const struct device *config_device_by_name(const struct config *config, const char *name);
 
-/* Whether a listener, or any of them, has TLS of any kind. */
+/* Whether a listener has TLS of any kind. */
 bool listen_has_tls(const struct listen_config *listen);
-bool config_has_tls(const struct config *config);
 
 /* The oldest version that address may speak on listen: that of the entry of devices with the longest prefix that holds it,
  * with a user or not (the handshake comes before the login), or the listener's. Never UNSET. */
