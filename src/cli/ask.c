@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <sysexits.h>
 #include <time.h>
 
 #include "config/config.h"
@@ -29,4 +31,18 @@ json_t *ask_daemon(const struct config *config, json_t *request, struct err *err
 	json_decref(request);
 	errno = saved_errno;
 	return answer;
+}
+
+bool ask_may_not(void)
+{
+	return errno == EACCES || errno == EPERM;
+}
+
+int ask_failed(const struct err *err)
+{
+	bool may_not = ask_may_not();
+
+	fprintf(stderr, "mfdrelay: %s%s\n", err->text,
+	    may_not ? "; run this as root or as the daemon's user" : "");
+	return may_not ? EX_NOPERM : 1;
 }

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/open.h"
 #include "cli/options.h"
@@ -311,14 +312,11 @@ static int retry(const struct config *config, const char *id)
 	    control_ask(config->spool, json_pack("{s:s, s:s}", "command", "retry", "id", id), &err);
 	int status = 1;
 
-	if (answer == NULL && (errno == EACCES || errno == EPERM)) {
-		fprintf(stderr, "mfdrelay: %s; run this as root or as the daemon's user\n", err.text);
-		status = EX_NOPERM;
-	} else if (answer == NULL)
-		fprintf(stderr,
-		    "mfdrelay: %s\nThe daemon must run for a retry; see: systemctl status mfdrelay\n",
-		    err.text);
-	else if (!json_is_true(json_object_get(answer, "ok")))
+	if (answer == NULL) {
+		status = ask_failed(&err);
+		if (status != EX_NOPERM)
+			fputs("The daemon must run for a retry; see: systemctl status mfdrelay\n", stderr);
+	} else if (!json_is_true(json_object_get(answer, "ok")))
 		fprintf(stderr, "mfdrelay: %s\n", json_string_value(json_object_get(answer, "error")));
 	else
 		status = 0;

@@ -1,7 +1,5 @@
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sysexits.h>
 
 #include <jansson.h>
 
@@ -242,10 +240,8 @@ static int show(const struct config *config, bool as_json)
 	struct err err = {""};
 	json_t *status = ask_daemon(config, json_pack("{s:s}", "command", "status"), &err);
 
-	if (status == NULL && (errno == EACCES || errno == EPERM)) {
-		fprintf(stderr, "mfdrelay: %s; run this as root or as the daemon's user\n", err.text);
-		return EX_NOPERM;
-	}
+	if (status == NULL && ask_may_not())
+		return ask_failed(&err);
 	if (status == NULL)
 		return report_down(config, err.text, as_json);
 	if (as_json) {

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,14 +83,12 @@ static bool watch(void *arg, const char *id, struct err *err)
 
 static int refuse(const struct config *config, const struct err *err)
 {
-	bool may_not = errno == EACCES || errno == EPERM;
+	int status = ask_failed(err);
+	bool must_start = status != EX_NOPERM && !spool_is_locked(config->spool);
 
-	fprintf(stderr, "mfdrelay: %s%s\nNothing was queued.%s\n", err->text,
-	    may_not ? "; run this as root or as the daemon's user" : "",
-	    may_not || spool_is_locked(config->spool)
-		? ""
-		: " The daemon must run for a test: systemctl start mfdrelay");
-	return may_not ? EX_NOPERM : 1;
+	fprintf(stderr, "Nothing was queued.%s\n",
+	    must_start ? " The daemon must run for a test: systemctl start mfdrelay" : "");
+	return status;
 }
 
 static int test(const struct config *config, const struct options *options)

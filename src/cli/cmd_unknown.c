@@ -2,7 +2,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sysexits.h>
 
 #include <jansson.h>
 
@@ -113,12 +112,8 @@ static int show(const struct config *config, bool as_json)
 	struct err err = {""};
 	json_t *all = read_peers(config, &err);
 
-	if (all == NULL) {
-		bool may_not = errno == EACCES || errno == EPERM;
-		fprintf(stderr, "mfdrelay: %s%s\n", err.text,
-		    may_not ? "; run this as root or as the daemon's user" : "");
-		return may_not ? EX_NOPERM : 1;
-	}
+	if (all == NULL)
+		return ask_failed(&err);
 	json_t *peers = without_listed(config, all);
 	if (as_json)
 		print_json(peers);
