@@ -211,8 +211,7 @@ static void print_end(const struct journey *journey, bool is_daemon_up)
 {
 	switch (journey->status) {
 	case JOURNEY_DELIVERED:
-		puts(
-		    "The upstream has taken it. Where it does not appear: mfdrelay explain nothing arrives");
+		puts("The upstream has taken it. Where it does not appear: mfdrelay explain nothing arrives");
 		break;
 	case JOURNEY_FAILED:
 		printf(

@@ -18,9 +18,9 @@
 #include "base/mem.h"
 
 #define BUFFER_BYTES (64u * 1024)
-#define LARGE_BYTES  (1024u * 1024) /* its sync may take as long as many small messages' together */
+#define LARGE_BYTES  (1024u * 1024)	 /* its sync may take as long as many small messages' together */
 #define PROMISE_MAX  ((uint64_t)1 << 40) /* so that no sum of them overflows */
-#define BESIDE_BYTES (64u * 1024)	 /* promised beside the content: for the envelope and the trace header */
+#define BESIDE_BYTES (64u * 1024) /* promised beside the content: for the envelope and the trace header */
 
 struct spool_draft {
 	struct sync_job job; /* the first member; its fd is the draft's file */

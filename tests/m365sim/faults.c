@@ -62,9 +62,8 @@ static const struct action_row {
 	"leave keywords or mechanisms out of the EHLO list"},
     [ACTION_WITH] = {"with", AT(EHLO), TEXT, "LINE", "add a line to the EHLO list"},
     [ACTION_JSON_334] = {"json-334", AT(AUTH), NOTHING, "", "before a 535 to XOAUTH2, send 334 with JSON"},
-    [ACTION_CERT] = {"cert", AT(HANDSHAKE) | AT(LOGIN), IDENTITY, 
-	"wrong-name|expired|not-yet|untrusted|unknown-ca|no-chain|weak-key|weak-hash",
-	"another certificate"},
+    [ACTION_CERT] = {"cert", AT(HANDSHAKE) | AT(LOGIN), IDENTITY,
+	"wrong-name|expired|not-yet|untrusted|unknown-ca|no-chain|weak-key|weak-hash", "another certificate"},
     [ACTION_TLS_MAX] = {"tls-max", AT(HANDSHAKE) | AT(LOGIN), TEXT, "1.0|1.1|1.2", "highest TLS version"},
     [ACTION_STATUS] = {"status", AT(LOGIN), NUMBER, "N", "that HTTP status with a short text"},
     [ACTION_HTML] = {"html", AT(LOGIN), NOTHING, "", "200 and a web page"},
@@ -84,8 +83,10 @@ static const struct action_row {
     [ACTION_LENGTH] = {"length", AT(TOKENS), NUMBER, "N", "about so many characters (else 1600)"},
     [ACTION_CONNECTIONS] = {"connections", AT(THROTTLE), NUMBER, "N",
 	"432 at the end of data on connections beyond N of a user"},
-    [ACTION_PER_MINUTE] = {"per-minute", AT(THROTTLE), NUMBER, "N", "432 beyond N messages of a user in a minute"},
-    [ACTION_PER_DAY] = {"per-day", AT(THROTTLE), NUMBER, "N", "550 5.1.90 beyond N recipients of a user in a day"},
+    [ACTION_PER_MINUTE] = {"per-minute", AT(THROTTLE), NUMBER, "N",
+	"432 beyond N messages of a user in a minute"},
+    [ACTION_PER_DAY] = {"per-day", AT(THROTTLE), NUMBER, "N",
+	"550 5.1.90 beyond N recipients of a user in a day"},
 };
 
 struct rule {
@@ -267,8 +268,7 @@ static int read_argument(struct rule *rule, char *text, char *why, size_t size)
 		return problem(why, size, "'%s' needs a number, not '%s'", row->word, text);
 	case IDENTITY:
 		if (!is_identity(text))
-			return problem(
-			    why, size, "'cert' is one of %s, not '%s'", row->shape, text);
+			return problem(why, size, "'cert' is one of %s, not '%s'", row->shape, text);
 		break;
 	case TEXT:
 		if (!*text)

@@ -579,7 +579,8 @@ static void test_room(void **state)
 	assert_true(spool_has_room(t.spool, free_bytes / 2 + 1, &t.err));
 	/* ... not for what comes after it either; but for itself. */
 	static const char piece[64 * 1024];
-	t.spool->space.bytes_free = t.spool->space.bytes_floor + t.spool->space.bytes_taken + 8 * sizeof piece;
+	t.spool->space.bytes_free =
+	    t.spool->space.bytes_floor + t.spool->space.bytes_taken + 8 * sizeof piece;
 	envelope.content_bytes = 6 * sizeof piece;
 	draft = begin(&envelope, NULL);
 	envelope.content_bytes = 0;
