@@ -193,7 +193,8 @@ def test_recipients_of_a_day_leave_as_the_day_slides(sim, make_paced):
 
 
 def test_one_message_does_not_wait_for_the_hundreds_of_another_device(sim, make_paced):
-    relay = make_paced({"messages_per_minute": 10}, devices=[
+    # By one connection: two log in at their own pace, and what comes in first is not what was taken first.
+    relay = make_paced({"messages_per_minute": 10, "connections": 1}, devices=[
         {"name": "runaway", "address": ["127.0.0.1"]}, {"name": "quiet", "address": ["127.0.0.9"]}])
     send_many(relay, 300)
     sim.wait_messages(10)
@@ -204,7 +205,7 @@ def test_one_message_does_not_wait_for_the_hundreds_of_another_device(sim, make_
     wait_until(lambda: json.loads(relay.cli("status", "--json").stdout)["upstreams"][0]["ready"] == 291, 20, "all to be read")
     sim.clock.forward(WINDOW_OPENS_S)
     messages = sim.wait_messages(20)
-    assert "quiet@contoso.com" in [m["mail_from"] for m in messages[10:13]], "one of each at a time, two of them under way"
+    assert "quiet@contoso.com" in [m["mail_from"] for m in messages[10:12]], "one of each at a time"
 
 
 def test_slows_down_when_it_is_asked_to_and_recovers(sim, make_paced):
