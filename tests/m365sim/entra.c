@@ -98,19 +98,28 @@ char *entra_audience(const char *scope)
 	return audience;
 }
 
+bool entra_knows_resource(const char *resource)
+{
+	size_t n = strlen(resource), i;
+
+	n -= n > 0 && resource[n - 1] == '/';
+	for (i = 0; i < sizeof(resources) / sizeof(*resources); i++)
+		if (strlen(resources[i]) == n && !strncasecmp(resource, resources[i], n))
+			return true;
+	return false;
+}
+
 static long check_scope(const char *scope)
 {
 	char *audience = entra_audience(scope);
 	long number = 500011;
-	size_t i;
 
 	if (strchr(scope, ' '))
 		number = strchr(strchr(scope, ' ') + 1, '/') ? 28000 : 1002012;
 	else if (!strcmp(audience, scope))
 		number = strstr(scope, "://") ? 1002012 : 70011;
-	for (i = 0; i < sizeof(resources) / sizeof(*resources); i++)
-		if (!strcasecmp(audience, resources[i]) && number == 500011)
-			number = 0;
+	else if (entra_knows_resource(audience))
+		number = 0;
 	free(audience);
 	return number;
 }

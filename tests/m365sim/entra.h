@@ -28,6 +28,9 @@ long entra_check_device(const struct options *options, const char *tenant, const
  * endpoints. */
 char *entra_success(const char *token, long expires_in, bool as_strings, const char *refresh_token);
 
+/* Whether the tenant has a resource (an application ID URI) of that name, with or without a "/" behind it. */
+bool entra_knows_resource(const char *resource);
+
 /* The audience that a scope ends up as, to be freed. */
 char *entra_audience(const char *scope);
 

@@ -19,7 +19,8 @@
 #define ANY_FRONT   (-1)
 
 static const char *const stage_names[] = {"connect", "banner", "ehlo", "starttls", "handshake", "auth",
-    "mail", "rcpt", "data", "bdat", "content", "final-dot", "rset", "quit", "login", "tokens", "throttle"};
+    "mail", "rcpt", "data", "bdat", "content", "final-dot", "rset", "quit", "login", "identity", "tokens",
+    "throttle"};
 
 enum argument { NOTHING, TEXT, NUMBER, AMOUNT, IDENTITY };
 
@@ -28,7 +29,8 @@ enum argument { NOTHING, TEXT, NUMBER, AMOUNT, IDENTITY };
 	(AT(BANNER) | AT(EHLO) | AT(STARTTLS) | AT(AUTH) | AT(MAIL) | AT(RCPT) | AT(DATA) | AT(BDAT) |       \
 	    AT(FINAL_DOT) | AT(RSET) | AT(QUIT))
 #define CONNECTION (REPLIES | AT(CONNECT) | AT(HANDSHAKE) | AT(CONTENT))
-#define ALL_FRONTS (CONNECTION | AT(LOGIN))
+#define HTTP	   (AT(LOGIN) | AT(IDENTITY))
+#define ALL_FRONTS (CONNECTION | HTTP)
 
 /* One row an action: its words, where it may stand, and the line of --help. */
 static const struct action_row {
@@ -49,14 +51,14 @@ static const struct action_row {
     [ACTION_GARBAGE] = {"garbage", ALL_FRONTS & ~AT(CONTENT), NOTHING, "",
 	"answer bytes that are no protocol"},
     [ACTION_HUGE_LINE] = {"huge-line", REPLIES, NOTHING, "", "answer one line of 100 KB"},
-    [ACTION_HALF] = {"half", REPLIES | AT(LOGIN), NOTHING, "", "half of the answer, then close"},
+    [ACTION_HALF] = {"half", REPLIES | HTTP, NOTHING, "", "half of the answer, then close"},
     [ACTION_ENDLESS] = {"endless", REPLIES, NOTHING, "", "a reply of lines without end (64 MB)"},
     [ACTION_KEEP_CUT] = {"keep-cut", AT(FINAL_DOT), NOTHING, "", "keep the message, close without an answer"},
     [ACTION_CUT_AFTER] = {"cut-after", AT(CONTENT), AMOUNT, "BYTES|N%", "close after so much content"},
     [ACTION_STALL_AFTER] = {"stall-after", AT(CONTENT), AMOUNT, "BYTES|N%",
 	"stop reading after so much content"},
     [ACTION_SLOW] = {"slow", AT(CONTENT), NUMBER, "BYTES", "read so many bytes a second"},
-    [ACTION_REFUSE] = {"refuse", AT(CONNECT) | AT(LOGIN), NOTHING, "",
+    [ACTION_REFUSE] = {"refuse", AT(CONNECT) | HTTP, NOTHING, "",
 	"connection refused ('login down' is the same)"},
     [ACTION_WITHOUT] = {"without", AT(EHLO), TEXT, "WORDS",
 	"leave keywords or mechanisms out of the EHLO list"},
@@ -65,15 +67,17 @@ static const struct action_row {
     [ACTION_CERT] = {"cert", AT(HANDSHAKE) | AT(LOGIN), IDENTITY,
 	"wrong-name|expired|not-yet|untrusted|unknown-ca|no-chain|weak-key|weak-hash", "another certificate"},
     [ACTION_TLS_MAX] = {"tls-max", AT(HANDSHAKE) | AT(LOGIN), TEXT, "1.0|1.1|1.2", "highest TLS version"},
-    [ACTION_STATUS] = {"status", AT(LOGIN), NUMBER, "N", "that HTTP status with a short text"},
-    [ACTION_HTML] = {"html", AT(LOGIN), NOTHING, "", "200 and a web page"},
-    [ACTION_EMPTY] = {"empty", AT(LOGIN), NOTHING, "", "200 and nothing"},
-    [ACTION_RETRY_AFTER] = {"retry-after", AT(LOGIN), NUMBER, "SECONDS", "429 with Retry-After"},
+    [ACTION_STATUS] = {"status", HTTP, NUMBER, "N", "that HTTP status with a short text"},
+    [ACTION_HTML] = {"html", HTTP, NOTHING, "", "200 and a web page"},
+    [ACTION_EMPTY] = {"empty", HTTP, NOTHING, "", "200 and nothing"},
+    [ACTION_RETRY_AFTER] = {"retry-after", HTTP, NUMBER, "SECONDS", "429 with Retry-After"},
     [ACTION_ERROR] = {"error", AT(LOGIN), NUMBER, "N", "refuse with AADSTSn"},
-    [ACTION_HUGE_BODY] = {"huge-body", AT(LOGIN), NOTHING, "", "200 and 20 MB of JSON"},
-    [ACTION_REDIRECT] = {"redirect", AT(LOGIN), TEXT, "URL", "302 to there"},
+    [ACTION_HUGE_BODY] = {"huge-body", HTTP, NOTHING, "", "200 and 20 MB of JSON"},
+    [ACTION_REDIRECT] = {"redirect", HTTP, TEXT, "URL", "302 to there"},
     [ACTION_STRINGS] = {"strings", AT(LOGIN), NOTHING, "", "numbers in the answer as strings"},
-    [ACTION_CUT_JSON] = {"cut-json", AT(LOGIN), NOTHING, "", "200 and JSON that breaks off"},
+    [ACTION_CUT_JSON] = {"cut-json", HTTP, NOTHING, "", "200 and JSON that breaks off"},
+    [ACTION_CHALLENGE] = {"challenge", AT(IDENTITY), TEXT, "TEXT",
+	"Arc asks for a proof by this, in place of Basic realm=PATH"},
     [ACTION_EXPIRE_IN] = {"expire-in", AT(TOKENS), NUMBER, "SECONDS",
 	"lifetime of tokens issued from now on"},
     [ACTION_VALID_FOR] = {"valid-for", AT(TOKENS), NUMBER, "SECONDS",
@@ -184,10 +188,11 @@ static int read_stage(struct rule *rule, char *word, char *why, size_t size)
 
 	if (colon && (!equals || colon < equals)) {
 		*colon = '\0';
-		if (!strcmp(word, "smtp") || !strcmp(word, "mx"))
-			rule->front = *word == 's' ? FRONT_SMTP : FRONT_MX;
-		else
-			return problem(why, size, "unknown front '%s': smtp or mx", word);
+		for (i = 0; i < FRONT_COUNT && strcmp(word, front_name((enum front)i)) != 0;)
+			i++;
+		if (i == FRONT_COUNT)
+			return problem(why, size, "unknown front '%s': smtp, login, mx, imds or arc", word);
+		rule->front = i;
 		word = colon + 1;
 	}
 	if (equals) {
@@ -293,7 +298,7 @@ static int read_rule(struct rule *rule, char *line, char *why, size_t size)
 		second = first;
 		first = next_word(&rest);
 	}
-	if (!strcmp(first, "login") && !strcmp(second, "status")) {
+	if (!strcmp(second, "status")) {
 		/* The text behind the number is for people. */
 		char *number = next_word(&rest);
 
@@ -472,9 +477,16 @@ void faults_texts(enum front front, enum stage stage, enum action action, char *
 	pthread_mutex_unlock(&lock);
 }
 
+enum stage faults_connect_stage(enum front front)
+{
+	if (front == FRONT_IMDS || front == FRONT_ARC)
+		return STAGE_IDENTITY;
+	return front == FRONT_LOGIN ? STAGE_LOGIN : STAGE_CONNECT;
+}
+
 bool faults_refusing(enum front front)
 {
-	enum stage stage = front == FRONT_LOGIN ? STAGE_LOGIN : STAGE_CONNECT;
+	enum stage stage = faults_connect_stage(front);
 	struct rule *rule;
 
 	pthread_mutex_lock(&lock);

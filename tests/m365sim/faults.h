@@ -13,8 +13,8 @@
 
 enum stage {
 	STAGE_CONNECT, STAGE_BANNER, STAGE_EHLO, STAGE_STARTTLS, STAGE_HANDSHAKE, STAGE_AUTH, STAGE_MAIL, STAGE_RCPT,
-	STAGE_DATA, STAGE_BDAT, STAGE_CONTENT, STAGE_FINAL_DOT, STAGE_RSET, STAGE_QUIT, STAGE_LOGIN, STAGE_TOKENS,
-	STAGE_THROTTLE, STAGE_COUNT
+	STAGE_DATA, STAGE_BDAT, STAGE_CONTENT, STAGE_FINAL_DOT, STAGE_RSET, STAGE_QUIT, STAGE_LOGIN, STAGE_IDENTITY,
+	STAGE_TOKENS, STAGE_THROTTLE, STAGE_COUNT
 };
 
 enum action {
@@ -25,9 +25,9 @@ enum action {
 	ACTION_KEEP_CUT, ACTION_CUT_AFTER, ACTION_STALL_AFTER, ACTION_SLOW,
 	/* switches */
 	ACTION_REFUSE, ACTION_WITHOUT, ACTION_WITH, ACTION_JSON_334, ACTION_CERT, ACTION_TLS_MAX,
-	/* login host */
+	/* login host and identity services */
 	ACTION_STATUS, ACTION_HTML, ACTION_EMPTY, ACTION_RETRY_AFTER, ACTION_ERROR, ACTION_HUGE_BODY,
-	ACTION_REDIRECT, ACTION_STRINGS, ACTION_CUT_JSON,
+	ACTION_REDIRECT, ACTION_STRINGS, ACTION_CUT_JSON, ACTION_CHALLENGE,
 	/* tokens, throttle */
 	ACTION_EXPIRE_IN, ACTION_VALID_FOR, ACTION_REVOKE_ALL, ACTION_LENGTH, ACTION_CONNECTIONS, ACTION_PER_MINUTE,
 	ACTION_PER_DAY,
@@ -66,7 +66,10 @@ bool faults_take(enum front front, enum stage stage, const char *subject, uint64
 /* All rules of one switch, their texts joined by blanks; "" when there is none. */
 void faults_texts(enum front front, enum stage stage, enum action action, char *dst, size_t size);
 
-/* Whether nobody shall listen now (`connect refuse`, `login refuse` without times= and after=). */
+/* The stage at which a front's connections are taken: of those that speak HTTP it is their only one. */
+enum stage faults_connect_stage(enum front front);
+
+/* Whether nobody shall listen now (`refuse` at that stage, without times= and after=). */
 bool faults_refusing(enum front front);
 
 json_t *faults_stats(void);		/* [{"rule": "...", "used": n}, ...] */

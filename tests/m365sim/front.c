@@ -38,7 +38,7 @@ static unsigned long last_number;
 
 const char *front_name(enum front front)
 {
-	static const char *const names[] = {"smtp", "login", "mx"};
+	static const char *const names[] = {"smtp", "login", "mx", "imds", "arc"};
 
 	return names[front];
 }
@@ -132,18 +132,13 @@ static void start_connection(struct listener *listener, int fd)
 	pthread_attr_destroy(&attr);
 }
 
-static enum stage connect_stage(enum front front)
-{
-	return front == FRONT_LOGIN ? STAGE_LOGIN : STAGE_CONNECT;
-}
-
 static void take_connection(struct listener *listener, int fd)
 {
 	struct fault fault;
 
 	/* Here and not in the thread: rules with a count see connections in their order. */
-	if (faults_take(
-		listener->front, connect_stage(listener->front), NULL, ACTION_BIT(ACTION_REFUSE), &fault))
+	if (faults_take(listener->front, faults_connect_stage(listener->front), NULL,
+		ACTION_BIT(ACTION_REFUSE), &fault))
 		close_socket(fd, true);
 	else
 		start_connection(listener, fd);

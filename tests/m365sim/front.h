@@ -7,7 +7,7 @@
 
 struct options;
 
-enum front { FRONT_SMTP, FRONT_LOGIN, FRONT_MX, FRONT_COUNT };
+enum front { FRONT_SMTP, FRONT_LOGIN, FRONT_MX, FRONT_IMDS, FRONT_ARC, FRONT_COUNT };
 
 #define FRONT_CONNECTIONS_MAX 512	/* at a time, per front; more wait in the kernel's queue */
 

@@ -36,7 +36,10 @@ static int read_request_line(struct stream *stream, struct http_request *request
 	}
 	if (sscanf(line, "%15s %2047s %15s", request->method, request->path, version) != 3)
 		return 400;
-	request->path[strcspn(request->path, "?")] = '\0';
+	n = strcspn(request->path, "?");
+	if (request->path[n] == '?')
+		strcpy(request->query, request->path + n + 1);
+	request->path[n] = '\0';
 	request->keep_alive = !strcmp(version, "HTTP/1.1");
 	return 0;
 }
@@ -66,6 +69,10 @@ static int read_headers(struct stream *stream, struct http_request *request, lon
 			snprintf(request->type, sizeof(request->type), "%.127s", value);
 		else if ((value = after(line, "Connection:")) != NULL)
 			request->keep_alive = request->keep_alive && strcasecmp(value, "close") != 0;
+		else if ((value = after(line, "Metadata:")) != NULL)
+			snprintf(request->metadata, sizeof(request->metadata), "%.15s", value);
+		else if ((value = after(line, "Authorization:")) != NULL)
+			snprintf(request->authorization, sizeof(request->authorization), "%.511s", value);
 		else if (after(line, "Expect:"))
 			*expects = true;
 		else if (after(line, "Transfer-Encoding:"))

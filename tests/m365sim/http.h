@@ -12,7 +12,10 @@ struct stream;
 struct http_request {
 	char method[16];
 	char path[2048];	/* without query */
+	char query[2048];	/* what follows "?": a form, as in a body */
 	char type[128];		/* of the body */
+	char metadata[16];	/* the header that an identity service asks for, "" without */
+	char authorization[512];	/* "" without */
 	bool keep_alive;
 	char *body;		/* NUL behind it; never NULL after success */
 	size_t body_n;
@@ -26,7 +29,7 @@ void http_request_free(struct http_request *request);
 /* header: more header lines, each with CRLF, or "". */
 void http_answer(struct stream *stream, int status, const char *type, const char *header, const char *body);
 
-/* The value of a form field, decoded, to be freed; NULL: not there or not decodable. */
+/* The value of a field of a form or query, decoded, to be freed; NULL: not there or not decodable. */
 char *http_form_field(const char *body, const char *name);
 
 #endif

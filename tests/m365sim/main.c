@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "faults.h"
 #include "front.h"
+#include "identity.h"
 #include "log.h"
 #include "login.h"
 #include "options.h"
@@ -24,13 +25,22 @@
 static const char usage[] =
     "usage: m365sim --dir DIR [options]\n"
     "\n"
-    "Plays Microsoft 365 on 127.0.0.1: a login host (HTTPS token endpoint), a submission server\n"
-    "(STARTTLS, AUTH LOGIN XOAUTH2) and an MX host (no AUTH). What it receives stays in DIR.\n"
+    "Plays Microsoft 365 on 127.0.0.1, each server on a port of its own. What it receives stays in DIR.\n"
+    "\n"
+    "  smtp    the submission server: STARTTLS, AUTH LOGIN XOAUTH2; or that of HVE or ACS, see --play\n"
+    "  mx      the tenant's MX host, no AUTH: Direct Send, and a connector by client certificate\n"
+    "  login   the login host, HTTPS: tokens for a client secret, a certificate, a federated token, a "
+    "sign-in\n"
+    "          by device code or its refresh token\n"
+    "  imds    an Azure VM's identity service (169.254.169.254), plain HTTP\n"
+    "  arc     the identity service of a server that Azure Arc manages (localhost:40342), plain HTTP\n"
     "\n"
     "  --dir DIR               where it writes; made if missing\n"
     "  --smtp-port N           port of the submission server (else a free one)\n"
     "  --login-port N          port of the login host (else a free one)\n"
     "  --mx-port N             port of the MX host (else a free one)\n"
+    "  --imds-port N           port of the Azure VM's identity service (else a free one)\n"
+    "  --arc-port N            port of Azure Arc's identity service (else a free one)\n"
     "  --tenant T              tenant name or GUID           (contoso.onmicrosoft.com)\n"
     "  --client-id ID          the app's id                  (11111111-2222-3333-4444-555555555555)\n"
     "  --secret S              its client secret             (simulated-secret)\n"
@@ -59,13 +69,19 @@ static const char usage[] =
     "--secret; \" expired\" behind one that is over), DIR/app/NAME.crt (uploaded certificates),\n"
     "DIR/app/federated (assertions of a trusted issuer, one a line). Of a sign-in by device code "
     "DIR/app/sign-in\n"
-    "says what the person does (pending, approved, declined, expired).\n"
+    "says what the person does (pending, approved, declined, expired). The VM has the app's identity, or\n"
+    "those whose client ids stand in DIR/app/identities, one a line; it may be empty.\n"
+    "\n"
+    "Arc's key files are in DIR/azcmagent/tokens and are named as in /var/opt. To have them there for one\n"
+    "process and its children only:\n"
+    "  unshare -m sh -c 'mount --bind DIR /var/opt && exec mfdrelay serve -c FILE'\n"
     "\n"
     "Faults: write rules into DIR/control, one a line; a change works at once; DIR/control.status tells of\n"
     "mistakes. A rule is\n"
-    "  [smtp:|mx:]STAGE[=PATTERN|!=PATTERN] ACTION [ARGUMENT] [times=N] [after=N] [delay=MS]\n"
-    "or ACTION at STAGE. PATTERN is matched with the address, user or hello name; times: so often, then no\n"
-    "more; after: let so many pass first; delay: wait before. The first rule that fits counts. Examples:\n"
+    "  [FRONT:]STAGE[=PATTERN|!=PATTERN] ACTION [ARGUMENT] [times=N] [after=N] [delay=MS]\n"
+    "or ACTION at STAGE. FRONT is smtp, login, mx, imds or arc. PATTERN is matched with the address, user\n"
+    "or hello name; times: so often, then no more; after: let so many pass first; delay: wait before. The\n"
+    "first rule that fits counts. Examples:\n"
     "  mail reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender times=1\n"
     "  rcpt=*@fabrikam.com reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found\n"
     "  content cut-after 25% times=2\n"
@@ -103,13 +119,14 @@ static int take_option(int option, const char *value)
 	const char **const texts[] = {&options.dir, &options.tenant, &options.client_id, &options.secret,
 	    &options.mailbox, &options.basic_user, &options.basic_password, &options.domain,
 	    &options.connector_ca};
-	unsigned short *const ports[] = {&options.smtp_port, &options.login_port, &options.mx_port};
+	unsigned short *const ports[] = {
+	    &options.smtp_port, &options.login_port, &options.mx_port, &options.imds_port, &options.arc_port};
 
 	if (option >= 'a' && option <= 'i') {
 		*texts[option - 'a'] = value;
 		return 0;
 	}
-	if (option >= '1' && option <= '3')
+	if (option >= '1' && option <= '5')
 		return read_port(ports[option - '1'], value);
 	if (option == 'p') {
 		options.play = play_named(value);
@@ -124,8 +141,8 @@ static int read_options(int argc, char **argv)
 	    {"client-id", 1, NULL, 'c'}, {"secret", 1, NULL, 'd'}, {"mailbox", 1, NULL, 'e'},
 	    {"basic-user", 1, NULL, 'f'}, {"basic-password", 1, NULL, 'g'}, {"domain", 1, NULL, 'h'},
 	    {"connector-ca", 1, NULL, 'i'}, {"play", 1, NULL, 'p'}, {"smtp-port", 1, NULL, '1'},
-	    {"login-port", 1, NULL, '2'}, {"mx-port", 1, NULL, '3'}, {"help", 0, NULL, 'H'},
-	    {NULL, 0, NULL, 0}};
+	    {"login-port", 1, NULL, '2'}, {"mx-port", 1, NULL, '3'}, {"imds-port", 1, NULL, '4'},
+	    {"arc-port", 1, NULL, '5'}, {"help", 0, NULL, 'H'}, {NULL, 0, NULL, 0}};
 	int option;
 
 	options.play = play_named("submission");
@@ -181,7 +198,9 @@ static int open_fronts(void)
 
 	if (open_one(ports, FRONT_SMTP, options.smtp_port, smtp_serve) == 0 &&
 	    open_one(ports, FRONT_LOGIN, options.login_port, login_serve) == 0 &&
-	    open_one(ports, FRONT_MX, options.mx_port, smtp_serve) == 0) {
+	    open_one(ports, FRONT_MX, options.mx_port, smtp_serve) == 0 &&
+	    open_one(ports, FRONT_IMDS, options.imds_port, identity_serve) == 0 &&
+	    open_one(ports, FRONT_ARC, options.arc_port, identity_serve) == 0) {
 		json_object_set_new(ports, "pid", json_integer(getpid()));
 		result = store_json("ports.json", ports);
 	}

@@ -4,7 +4,7 @@
 
 struct options {
 	const char *dir;
-	unsigned short smtp_port, login_port, mx_port;
+	unsigned short smtp_port, login_port, mx_port, imds_port, arc_port;
 	const char *tenant, *client_id, *secret;
 	const char *mailbox;		/* glob, ASCII case ignored: those that the app may send as */
 	const struct play *play;	/* what the submission server is */

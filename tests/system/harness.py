@@ -166,9 +166,8 @@ class Sim:
         arguments = [binary("m365sim"), "--dir", str(self.dir)]
         for name, value in self.options.items():
             arguments += ["--" + name.replace("_", "-"), str(value)]
-        for name in ("smtp", "login", "mx"):
-            if name in self.ports:
-                arguments += [f"--{name}-port", str(self.ports[name])]
+        for name, port in self.ports.items():
+            arguments += [f"--{name}-port", str(port)]
         (self.dir / "ports.json").unlink(missing_ok=True)
         with open(self.dir / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr, env=environment(self.clock))
@@ -445,7 +444,7 @@ class Clock:
 class Relay:
     """mfdrelay serve, with its config, spool and log in folder. Keyword arguments are config keys, merged into the default
     one; Relay.settings can be changed freely before start() or reload(). With clock=True the daemon runs by Relay.clock; clock=sim.clock shares the
-    simulator's."""
+    simulator's. Relay.under is a command that all runs by, and which ends in exec."""
 
     def __init__(self, folder, sim=None, clock=False, **overrides):
         self.dir = pathlib.Path(folder)
@@ -455,6 +454,7 @@ class Relay:
         if sim:
             sim.serves_daemon = True
         self.port = free_port()
+        self.under = []
         self.config = self.dir / "mfdrelay.conf"
         self.log_file = self.dir / "relay.log"
         self.process = None
@@ -502,7 +502,7 @@ class Relay:
         """Start; with wait, return when the banner answers."""
         self.write_config()
         self._log = open(self.log_file, "ab")
-        self.process = subprocess.Popen([binary("mfdrelay"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*self.under, binary("mfdrelay"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
                                         stdout=self._log, stderr=self._log, env=environment(self.clock), cwd=self.dir)
         self._log.close()
         if wait:
@@ -615,7 +615,7 @@ class Relay:
     def cli(self, *arguments, check=False, timeout=20, variables=None, **options):
         """Run a subcommand on this relay's config: cli("queue", "list", "--json"); variables: of its environment. Returns the
         CompletedProcess."""
-        command = [binary("mfdrelay"), *map(str, arguments)]
+        command = [*self.under, binary("mfdrelay"), *map(str, arguments)]
         if arguments and arguments[0] not in ("explain", "passwd", "--version", "--help"):
             command += ["-c", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=check, timeout=timeout,

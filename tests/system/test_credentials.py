@@ -1,18 +1,14 @@
 """How the relay proves itself to the login host: each kind of credential against the simulator, which verifies it for real."""
 
-import http.server
-import json
 import os
 import shutil
 import socket
 import subprocess
-import threading
 
 import pytest
 
 import harness
 from harness import CLIENT_ID, DAY, free_port, is_sanitized, make_mail, wait_until
-from test_sim import post_token
 
 
 def openssl(*arguments, **options):
@@ -139,74 +135,91 @@ def test_an_end_that_is_near_is_said_at_start_and_once_a_day(sim, make_relay, tm
     assert relay.cli("status").returncode == 2
 
 
-class IdentityService(http.server.ThreadingHTTPServer):
-    """What answers at 169.254.169.254 in an Azure VM: tokens of the simulator's, numbers as strings. busy: so often it asks to
-    come again first; gone: there is no identity."""
+# --- a machine's own identity ---
 
-    def __init__(self, sim):
-        super().__init__(("127.0.0.1", 0), IdentityHandler)
-        self.sim, self.busy, self.gone, self.asked = sim, 0, False, []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class IdentityHandler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        service = self.server
-        service.asked.append(self.path)
-        if self.headers["Metadata"] != "true":
-            return self.answer(400, {"error": "invalid_request", "error_description": "Required metadata header not specified"})
-        if service.gone:
-            return self.answer(400, {"error": "invalid_request", "error_description": "Identity not found"})
-        if service.busy:
-            service.busy -= 1
-            return self.answer(429, {"error": "too_many_requests"})
-        answer = json.loads(post_token(service.sim)[2])
-        self.answer(200, {key: str(value) for key, value in answer.items()} | {"resource": "https://outlook.office365.com/"})
-
-    def answer(self, status, body):
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def identity(sim):
-    service = IdentityService(sim)
-    yield service
-    service.shutdown()
-    service.server_close()
-
-
-def by_machine(identity, grant="managed_identity", **more):
+def by_machine(port, grant="managed_identity", **more):
     return {"client_secret": None, "tenant": None, "client_id": None, "ca": None, "grant": grant,
-            "authority": f"http://localhost:{identity.server_address[1]}", **more}
+            "authority": f"http://localhost:{port}", **more}
 
 
-def test_a_managed_identity_gets_a_token_though_its_service_is_busy_at_first(sim, make_relay, identity):
-    identity.busy = 1
+def test_a_managed_identity_gets_a_token_though_its_service_is_busy_at_first(sim, make_relay):
+    sim.faults("imds:identity status 429 times=1")
     relay = make_relay(sim, start=False)
-    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(identity, client_id=CLIENT_ID))]
+    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(sim.ports["imds"], client_id=CLIENT_ID))]
     relay.start()
     relay.send(make_mail())
     sim.wait_messages(1)
-    assert identity.asked == ["/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2F"
-                              f"outlook.office365.com%2F&client_id={CLIENT_ID}"] * 2
+    assert sim.log().count(
+        "< GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Foutlook.office365.com%2F"
+        f"&client_id={CLIENT_ID},") == 2
     assert [e["reason"] for e in relay.events("token-failed")] == ["identity-busy"]
 
 
-def test_a_machine_without_an_identity_is_told_what_to_give_it(sim, make_relay, identity):
-    identity.gone = True
+def test_a_machine_without_an_identity_is_told_what_to_give_it(sim, make_relay):
+    identities = sim.dir / "app/identities"
+    identities.parent.mkdir()
+    identities.write_text("")
     relay = make_relay(sim, start=False)
-    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(identity))]
+    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(sim.ports["imds"]))]
     relay.start()
     relay.send(make_mail())
     held = relay.wait_event("upstream-held")[0]
     assert "Identity not found" in held["text"] and "managed identity" in held["remedy"]
-    identity.gone = False
+    identities.write_text(CLIENT_ID)
     relay.cli("queue", "retry", "all", check=True)
+    sim.wait_messages(1)
+
+
+@pytest.fixture
+def arc_relay(sim, make_relay):
+    """A relay on a server that Azure Arc manages: to it alone, the simulator's folder is /var/opt, where the agent's key files
+    are. It is not started."""
+    under = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "sh", "-c", 'mount --bind "$0" /var/opt && exec "$@"', str(sim.dir)]
+    tried = subprocess.run([*under, "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"a mount namespace is not permitted here: {tried.stderr.strip()}")
+    relay = make_relay(sim, start=False)
+    relay.under = under
+    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(sim.ports["arc"], "azure_arc"))]
+    (sim.dir / "azcmagent/tokens").mkdir(parents=True)
+    return relay
+
+
+def test_azure_arc_gives_a_token_for_what_its_key_file_holds(sim, arc_relay):
+    arc_relay.start()
+    arc_relay.send(make_mail())
+    sim.wait_messages(1)
+    assert sim.log().count("api-version=2020-06-01&resource=https%3A%2F%2Foutlook.office365.com%2F,") == 2
+    assert sim.stats()["token_refusals"] == 0 and not list((sim.dir / "azcmagent/tokens").iterdir())
+    checked = arc_relay.cli("check", "--online")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+TOKENS = "/var/opt/azcmagent/tokens"
+
+
+@pytest.mark.parametrize("rule, requests, text", [
+    (f"identity challenge Basic realm={TOKENS}/gone.key", 1, f"{TOKENS}/gone.key: cannot be read"),
+    (f"identity challenge Basic realm={TOKENS}/huge.key", 1, f"{TOKENS}/huge.key: larger than"),
+    (f"identity challenge Basic realm={TOKENS}/other.key", 2, "HTTP 401"),
+    (f"identity challenge Basic realm={TOKENS}/../secret.key", 1, "/secret.key\\\", which is no file of Azure Arc's"),
+    ("identity challenge Basic realm=/etc/passwd", 1, "asks for \\\"/etc/passwd\\\", which is no file of Azure Arc's"),
+    ("identity challenge Basic", 1, "names no file"),
+    ("identity challenge Negotiate", 1, "names no file"),
+    ("identity status 401", 1, "names no file"),
+])
+def test_a_proof_that_azure_arc_cannot_have_holds_the_road_and_says_why(sim, arc_relay, rule, requests, text):
+    for name, content in ("tokens/huge.key", "x" * 1_000_000), ("tokens/other.key", "of another"), ("secret.key", "not Arc's"):
+        (sim.dir / "azcmagent" / name).write_text(content)
+        (sim.dir / "azcmagent" / name).chmod(0o640)
+    sim.faults(rule)
+    arc_relay.start()
+    arc_relay.send(make_mail())
+    held = arc_relay.wait_event("upstream-held")[0]
+    assert text in held["text"] and "group himds" in held["remedy"], held
+    assert sim.log().count("< GET /metadata/identity/oauth2/token?") == requests
+    sim.clear()
+    arc_relay.cli("queue", "retry", "all", check=True)
     sim.wait_messages(1)
 
 

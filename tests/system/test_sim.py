@@ -189,6 +189,90 @@ def refused(port):
         return True
 
 
+# --- identity services of a machine -----------------------------------------------------------------------------------
+
+def ask_identity(sim, front, metadata="true", authorization=None, method=None, path="/metadata/identity/oauth2/token", **query):
+    query = {"api-version": "2020-06-01", "resource": "https://outlook.office365.com/"} | query
+    query = urllib.parse.urlencode({k: v for k, v in query.items() if v is not None})
+    headers = {k: v for k, v in (("Metadata", metadata), ("Authorization", authorization)) if v is not None}
+    request = urllib.request.Request(f"http://localhost:{sim.ports[front]}{path}?{query}", headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as answer:
+        with answer:
+            return answer.code, answer.headers, answer.read()
+
+
+def arc_key(sim):
+    """The key that Arc's challenge names, and its file."""
+    status, headers, body = ask_identity(sim, "arc")
+    path = headers["WWW-Authenticate"].removeprefix("Basic realm=")
+    assert status == 401 and body == b"" and re.fullmatch(r"/var/opt/azcmagent/tokens/[0-9a-f-]{36}\.key", path)
+    file = sim.dir / path.removeprefix("/var/opt/")
+    assert file.stat().st_mode & 0o777 == 0o640
+    return file.read_text(), file
+
+
+def test_an_identitys_token_is_shaped_as_microsofts(sim):
+    status, headers, body = ask_identity(sim, "imds", client_id=CLIENT_ID)
+    answer = json.loads(body)
+    assert status == 200 and headers["Content-Type"].startswith("application/json")
+    assert answer["token_type"] == "Bearer" and answer["resource"] == "https://outlook.office365.com/"
+    assert answer["expires_in"] == "86399" and int(answer["expires_on"]) - int(answer["not_before"]) == 86399
+    claims = json.loads(base64.urlsafe_b64decode(answer["access_token"].split(".")[1] + "=="))
+    assert claims["aud"] == "https://outlook.office365.com/" and claims["roles"] == ["SMTP.SendAsApp"]
+    with connect(sim) as client:
+        assert authenticate(client, answer["access_token"])[0] == 235
+
+
+@pytest.mark.parametrize("label, change, status, error, fragment", [
+    ("no header", dict(metadata=None), 400, "bad_request_102", "Required metadata header not specified"),
+    ("an empty header", dict(metadata=""), 400, "bad_request_102", "Required metadata header not specified"),
+    ("a capital", dict(metadata="True"), 400, "bad_request_102", "Required metadata header not specified"),
+    ("no version", {"api-version": None}, 400, "invalid_request", "api-version"),
+    ("a version of before", {"api-version": "2017-12-01"}, 400, "invalid_request", "api-version"),
+    ("no resource", dict(resource=None), 400, "invalid_request", "'resource'"),
+    ("unknown resource", dict(resource="https://example.com/"), 400, "invalid_resource", "named https://example.com/ was not found"),
+    ("unknown identity", dict(client_id=TENANT), 400, "invalid_request", "Identity not found"),
+])
+def test_refusals_of_an_identity_service(sim, label, change, status, error, fragment):
+    got, _, body = ask_identity(sim, "imds", **change)
+    answer = json.loads(body)
+    assert (got, answer["error"]) == (status, error) and fragment in answer["error_description"], label
+    assert sim.stats()["token_refusals"] == 1 and sim.stats()["tokens_issued"] == 0
+
+
+def test_an_identity_service_knows_one_path_and_get(sim):
+    assert ask_identity(sim, "imds", path="/metadata/instance")[0] == 404
+    assert ask_identity(sim, "imds", method="PUT")[0] == 405
+
+
+def test_of_several_identities_one_must_be_named(sim):
+    (sim.dir / "app").mkdir()
+    (sim.dir / "app/identities").write_text(f"{CLIENT_ID}\n00000000-0000-0000-0000-000000000001\n")
+    assert b"Multiple user assigned identities" in ask_identity(sim, "imds")[2]
+    assert ask_identity(sim, "imds", client_id=CLIENT_ID)[0] == 200
+    (sim.dir / "app/identities").write_text("")
+    assert b"Identity not found" in ask_identity(sim, "imds", client_id=CLIENT_ID)[2]
+
+
+def test_arc_wants_a_key_from_a_file_each_time(sim):
+    assert json.loads(ask_identity(sim, "arc", metadata=None)[2])["error"] == "bad_request_102"
+    key, file = arc_key(sim)
+    assert ask_identity(sim, "arc", authorization=f"Basic {key[:-1]}0.")[0] == 401
+    assert ask_identity(sim, "arc", authorization=f"Bearer {key}")[0] == 401
+    status, _, body = ask_identity(sim, "arc", metadata="True", authorization=f"Basic {key}")
+    assert status == 200 and json.loads(body)["resource"] == "https://outlook.office365.com/"
+    assert not file.exists() and ask_identity(sim, "arc", authorization=f"Basic {key}")[0] == 401
+
+
+def test_of_arcs_keys_only_the_last_are_good(sim):
+    keys = [arc_key(sim) for _ in range(17)]
+    assert [file.exists() for _, file in keys] == [False] + [True] * 16
+    assert [ask_identity(sim, "arc", authorization=f"Basic {key}")[0] for key, _ in keys] == [401] + [200] * 16
+
+
 # --- submission --------------------------------------------------------------------------------------------------------
 
 COMMON = {"size": "157286400", "pipelining": "", "dsn": "", "enhancedstatuscodes": "", "8bitmime": "", "binarymime": "",
