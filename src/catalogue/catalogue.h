@@ -108,6 +108,10 @@ void failure_from_trouble(struct failure *out, enum road_trouble trouble, const 
 /* An error answer of the login host: error and error_description of its JSON, the first of error_codes (0: none). */
 void failure_from_login(struct failure *out, const char *error, const char *description, long aadsts, int http_status);
 
+/* What a failure of this cause is where every message of a mailbox meets it: then the road is to be held for it (class C).
+ * NULL: it stays what it is. */
+const struct cause *cause_of_all(const struct cause *cause);
+
 /* "T".. "P". */
 const char *outcome_name(enum outcome outcome);
 

@@ -120,6 +120,16 @@ static void each_login(catalogue_fn *fn, void *arg)
 	}
 }
 
+static void each_shared(catalogue_fn *fn, void *arg)
+{
+	for (size_t i = 0; i < shared_row_count; i++) {
+		struct told told = {"", 0};
+		say(&told, "", shared_rows[i].name);
+		say(&told, "", ", by all mail of a mailbox");
+		fn(arg, "What all mail meets", &shared_rows[i].cause, told.text);
+	}
+}
+
 const char *catalogue_no_class(const struct cause *cause)
 {
 	if (cause >= topic_taken_causes && cause < topic_taken_causes + topic_taken_count)
@@ -140,6 +150,7 @@ void catalogue_each(catalogue_fn *fn, void *arg)
 		say_alternatives(&told, "", trouble_rows[i].fragment, "\"");
 		fn(arg, "Network, TLS and the relay itself", &trouble_rows[i].cause, told.text);
 	}
+	each_shared(fn, arg);
 	for (size_t i = 0; i < own_row_count; i++) {
 		struct told told = {"", 0};
 		say_alternatives(&told, "", own_rows[i].fragment, "\"");

@@ -146,10 +146,11 @@ static const struct reply_row rows[] = {
 
     /* Where Microsoft looks for the tenant. */
     {{{.code = 4, .enhanced = "4.4.62"}},
-	{"wrong-region", OUTCOME_C, ACTOR_RELAY, SOON_THEN_PROBE,
+	{"wrong-region", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
 	    "The mail went to a Microsoft region that does not serve this tenant.",
-	    "Compare host of this upstream with the domain's MX (Microsoft 365 admin centre > Settings > "
-	    "Domains)."}},
+	    "Nothing yet, the domain's MX is looked up again; if it lasts, compare host of this upstream "
+	    "with "
+	    "the MX that Microsoft 365 admin centre > Settings > Domains shows."}},
     {{{.code = 5, .enhanced = "4.4.4"}},
 	{"domain-unknown", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "Microsoft knows no tenant or connector for this mail.",

@@ -71,6 +71,15 @@ struct trouble_row {
 extern const struct trouble_row trouble_rows[];
 extern const size_t trouble_row_count;
 
+/* What looks like the trouble of one message and is the configuration's where all mail meets it. */
+struct shared_row {
+	const char *name;	/* of the cause that it is for one message: class P or T */
+	struct cause cause;	/* class C */
+};
+
+extern const struct shared_row shared_rows[];
+extern const size_t shared_row_count;
+
 #define LOGIN_NUMBERS 8
 
 /* An answer of the login host. */

@@ -110,6 +110,11 @@ static void print_cause(const struct cause *cause)
 	}
 	snprintf(words, sizeof words, "%s, %s", outcome_name(cause->outcome), outcome_words(cause->outcome));
 	print_wrapped("Class:", words);
+	if (cause_of_all(cause) != NULL) {
+		snprintf(words, sizeof words, "for long or for every message: %s (C, the upstream is held)",
+		    cause_of_all(cause)->name);
+		print_wrapped("Becomes:", words);
+	}
 	if (wait_words(words, sizeof words, cause)[0] != '\0')
 		print_wrapped("Wait:", words);
 }

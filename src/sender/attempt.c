@@ -70,6 +70,33 @@ bool attempt_proves_road(const struct attempt *attempt)
 	return false;
 }
 
+bool attempt_delivered(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->count; i++)
+		if (attempt->recipients[i].failure == NULL)
+			return true;
+	return false;
+}
+
+const struct cause *attempt_shareable(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->count; i++) {
+		const struct failure *failure = attempt->recipients[i].failure;
+		if (failure != NULL && cause_of_all(failure->cause) != NULL)
+			return failure->cause;
+	}
+	return NULL;
+}
+
+void attempt_share(struct attempt *attempt, const struct cause *cause)
+{
+	for (size_t i = 0; i < attempt->count; i++) {
+		struct failure *failure = attempt->recipients[i].failure;
+		if (failure != NULL && failure->cause == cause)
+			failure->cause = cause_of_all(cause);
+	}
+}
+
 void attempt_free(struct attempt *attempt)
 {
 	if (attempt == NULL)

@@ -54,6 +54,13 @@ const struct failure *attempt_road_failure(const struct attempt *attempt);
 /* Whether the upstream took a message, or judged one for what it is: then the road is in order. */
 bool attempt_proves_road(const struct attempt *attempt);
 
+/* Whether any recipient was delivered. */
+bool attempt_delivered(const struct attempt *attempt);
+
+/* A cause among its failures that may be shared by all mail (cause_of_all), or NULL; and to have it count as that from now on. */
+const struct cause *attempt_shareable(const struct attempt *attempt);
+void attempt_share(struct attempt *attempt, const struct cause *cause);
+
 void attempt_free(struct attempt *attempt);
 
 #endif

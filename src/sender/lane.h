@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "sender/road.h"
+#include "sender/streak.h"
 #include "sender/windows.h"
 
 struct config;
@@ -19,6 +20,7 @@ struct lane {
 	const struct upstream_config *upstream;
 	const char *mailbox;		/* one of the upstream's mailboxes; NULL: it has no list of them */
 	struct road road;
+	struct streak streak;
 	unsigned last_proof;		/* upstream_proofs() when it last carried a message; 0: never */
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */

@@ -140,9 +140,10 @@ static void on_attempt_done(void *arg, struct attempt *attempt)
 {
 	struct sender *s = arg;
 	struct upstream *upstream = s->upstreams[attempt->road];
+	bool is_all_mails = upstream_compare(upstream, attempt);
 	const struct failure *about_road = attempt_road_failure(attempt);
 
-	if (about_road != NULL)
+	if (about_road != NULL && !is_all_mails)
 		attempt->own_trouble = has_it_to_itself(upstream, attempt, about_road);
 	if (about_road != NULL && !attempt->own_trouble)
 		upstream_hold(upstream, attempt, about_road);

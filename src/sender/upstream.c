@@ -16,6 +16,7 @@
 #include "sender/token.h"
 #include "sender/windows.h"
 #include "smtp/reply.h"
+#include "spool/spool.h"
 
 /* So many parts stand ready before no more are read from the disk: what is not read has no share yet. Each takes some 200
  * bytes. */
@@ -85,6 +86,25 @@ static int64_t hold(struct upstream *u, struct lane *only, const struct failure 
 		log_hold(u, only, why, ms);
 	u->owner->changed(u->owner->arg);
 	return ms;
+}
+
+bool upstream_compare(struct upstream *u, struct attempt *attempt)
+{
+	const struct envelope *envelope = spool_envelope(attempt->message);
+	struct lane *lane = &u->lanes[attempt->lane];
+	const struct cause *cause = attempt_shareable(attempt);
+
+	if (attempt_delivered(attempt))
+		lane->streak = (struct streak){.cause = NULL};
+	if (attempt_delivered(attempt) || cause == NULL)
+		return false;
+	/* What may pass once the DNS is right: the domain's mail may have moved. */
+	if (cause->outcome == OUTCOME_T)
+		u->settings.mx.until_ms = 0;
+	if (!streak_add(&lane->streak, cause, envelope->device, envelope->sender, clock_mono_ms()))
+		return false;
+	attempt_share(attempt, cause);
+	return true;
 }
 
 /* A connection that was lost says nothing of the mailbox; an answer within a transaction does. */
@@ -176,13 +196,20 @@ static void on_client_ended(struct upstream *u, struct client *client)
 	upstream_pump(u);
 }
 
+/* Connected to a mail host of the domain before that had to be looked up again. */
+static bool is_at_old_host(const struct upstream *u)
+{
+	return u->config->host == NULL && u->settings.mx.until_ms == 0;
+}
+
 static void use_connection(struct upstream *u, struct connection *connection)
 {
 	struct lane *lane = connection->lane;
 	struct attempt *attempt = NULL;
 	unsigned recipients = 0;
 
-	if (u->draining || client_is_stale(connection->client) || lane_has_one_too_many(lane)) {
+	if (u->draining || client_is_stale(connection->client) || is_at_old_host(u) ||
+	    lane_has_one_too_many(lane)) {
 		client_quit(connection->client);
 		return;
 	}

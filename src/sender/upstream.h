@@ -47,6 +47,10 @@ void upstream_pump(struct upstream *upstream);
 /* Whether it could take another part now: the road is open and its line is short. */
 bool upstream_hungry(struct upstream *upstream);
 
+/* An attempt has come back: see what it has in common with those before it on its lane (streak.h). Where that is the road's
+ * trouble, its failures become such, and true is returned. Before anything else is made of it. */
+bool upstream_compare(struct upstream *upstream, struct attempt *attempt);
+
 /* Hold the road, or the lane that the attempt went by, because of what it brought back. Returns for how long, in ms. */
 int64_t upstream_hold(struct upstream *upstream, const struct attempt *attempt, const struct failure *why);
 

@@ -51,6 +51,12 @@ def test_explain_says_cause_remedy_and_class_without_a_config():
     assert json.loads(run("explain", "--json", "nothing arrives").stdout)[0]["class"] is None
 
 
+def test_explain_says_what_it_is_where_all_mail_meets_it():
+    said = run("explain", "550 5.7.60 SMTP; Client does not have permissions to send as this sender").stdout
+    assert re.search(r"Class: +P, ", said) and "send-as-denied-to-all" in said
+    assert "Becomes:" not in run("explain", "550 5.1.10 RESOLVER.ADR.RecipientNotFound").stdout
+
+
 def test_explain_reads_a_whole_report_and_says_what_it_does_not_know():
     report = "Delivery has failed.\n\nRemote server returned '550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found'\n\nFrom: a@b.c\n"
     assert [f["name"] for f in json.loads(run("explain", "--json", input=report).stdout)] == ["recipient-not-found"]

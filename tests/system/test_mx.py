@@ -137,3 +137,38 @@ def test_after_trouble_the_mx_is_looked_up_again_whatever_its_time_to_live(lane)
     harness.wait_open(lane.sim.mx_port)
     lane.heal(61)
     assert lane.dns.asked[("contoso.com", "MX")] == 2
+
+
+WRONG_REGION = "rcpt reply 451 4.4.62 Mail sent to the wrong Office 365 region. ATTR35"
+
+
+def test_after_a_wrong_region_the_mx_is_looked_up_again(lane):
+    lane.dns.ttl = 7 * harness.DAY
+    lane.sim.faults(WRONG_REGION)
+    lane.relay.send(make_mail())
+    first = wait_until(lambda: lane.relay.events("deferred", since=lane.log_before), 15, "the deferral")[0]
+    assert (first["class"], first["reason"]) == ("T", "wrong-region") and lane.dns.asked[("contoso.com", "MX")] == 1
+    lane.dns.records[("contoso.com", "MX")] = [(10, SECOND)]
+    lane.sim.clear()
+    lane.clock.forward(61)  # the idle connection has not reached its end
+    lane.relay.wait_empty()
+    assert lane.dns.asked[("contoso.com", "MX")] == 2 and lane.dns.asked[(SECOND, "A")]
+    assert not lane.relay.events("upstream-held", since=lane.log_before)
+
+
+def test_a_wrong_region_that_lasts_for_an_hour_holds_the_road(lane):
+    def deferrals():
+        return len(lane.relay.events("deferred", since=lane.log_before))
+    lane.sim.faults(WRONG_REGION)
+    lane.relay.send(make_mail())
+    begin = lane.clock.now()
+    for tries in range(1, 7):  # after 1, 2, 4, 8, 16 and 32 minutes, less some jitter
+        wait_until(lambda: deferrals() == tries, 15, f"deferral {tries}")
+        assert not lane.relay.events("upstream-held", since=lane.log_before)
+        lane.clock.forward(60 * 2 ** (tries - 1) + 1)
+    assert lane.clock.now() - begin > 3600
+    held = lane.held()
+    assert (held["class"], held["reason"]) == ("C", "wrong-region-for-long") and 540000 <= int(held["for_ms"]) <= 600000, held
+    assert deferrals() == 6
+    lane.sim.clear()
+    lane.heal(610)

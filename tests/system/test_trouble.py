@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import harness
-from harness import expect, make_mail
+from harness import expect, make_mail, wait_until
 
 NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient nobody@contoso.com not found by SMTP address lookup"
 
@@ -227,6 +227,40 @@ def test_a_poisoned_message_does_not_stop_the_others(sim, relay):
     sim.wait_messages(2)
     relay.wait_empty()
     assert relay.queue_ids("failed") == [refused]
+
+
+def test_what_every_message_is_refused_for_holds_the_mailbox(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1m", "max": "1h"})
+    sim.faults("mail reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender")
+    sent = [relay.send(make_mail(subject=f"number {i}"), sender=f"floor-{i % 2}@contoso.com") for i in range(20)]
+    held = relay.wait_event("upstream-held")[0]
+    assert (held["class"], held["reason"], held["mailbox"]) == ("C", "send-as-denied-to-all", ""), held
+    relay.wait_event("put-off")
+    assert len(relay.events("failed")) == 4, "the fifth shows it, and is kept"
+    shown = status(relay)
+    assert shown["upstreams"][0]["health"] == "held" and shown["upstreams"][0]["next_try_s"] > 500
+    assert any("Every message of late was refused" in alarm for alarm in shown["alarms"]), shown["alarms"]
+    failed = relay.queue_ids("failed")
+    relay.cli("queue", "retry", "all", check=True)
+    relay.wait_event("put-off", 2)
+    assert relay.queue_ids("failed") == failed, "a probe uses up no message either"
+    sim.clear()
+    relay.cli("queue", "retry", "all", check=True)
+    relay.wait_empty()
+    subjects = {m.content.split(b"Subject: ")[1].split(b"\r\n")[0].decode() for m in sim.messages()}
+    assert {f"number {i}" for i, one in enumerate(sent) if one not in failed} <= subjects
+    assert status(relay)["alarms"] == []
+
+
+def test_one_device_that_is_refused_each_time_holds_the_mailbox_for_nobody(sim, make_relay):
+    relay = make_relay(sim, report_to=None)
+    sim.faults("mail=wrong@contoso.com reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender")
+    wrong = [relay.send(make_mail(subject=f"number {i}"), sender="wrong@contoso.com") for i in range(7)]
+    relay.wait_event("failed", 7)
+    relay.send(make_mail(), sender="right@contoso.com")
+    wait_until(lambda: relay.events("delivered"), 10, "the other's message")
+    wait_until(lambda: set(wrong) <= set(relay.queue_ids("failed")), 10, "all of the first device's in failed/")
+    assert not relay.events("upstream-held")
 
 
 def test_cut_after_the_dot_sends_again(sim, relay):

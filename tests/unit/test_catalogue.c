@@ -39,6 +39,8 @@ static int list_all(void **state)
 		list(&login_rows[i].cause);
 	for (size_t i = 0; i < trouble_row_count; i++)
 		list(&trouble_rows[i].cause);
+	for (size_t i = 0; i < shared_row_count; i++)
+		list(&shared_rows[i].cause);
 	print_message("%zu rows\n", all_count);
 	return 0;
 }
@@ -183,6 +185,29 @@ static void troubles_have_their_meaning(void **state)
 		assert_string_equal(failure.text, "");
 		assert_non_null(failure.cause);
 	}
+}
+
+static const struct cause *cause_named(const char *name)
+{
+	for (size_t i = 0; i < all_count; i++)
+		if (strcmp(all[i].cause->name, name) == 0)
+			return all[i].cause;
+	fail_msg("no row is called %s", name);
+	return NULL;
+}
+
+static void what_all_mail_meets_is_the_configurations(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < shared_row_count; i++) {
+		const struct cause *one = cause_named(shared_rows[i].name), *all_of_it = cause_of_all(one);
+		assert_ptr_equal(all_of_it, &shared_rows[i].cause);
+		assert_true(one->outcome == OUTCOME_P || one->outcome == OUTCOME_T);
+		assert_int_equal(all_of_it->outcome, OUTCOME_C);
+		assert_null(cause_of_all(all_of_it));
+		meet(all_of_it);
+	}
+	assert_null(cause_of_all(cause_named("recipient-not-found")));
 }
 
 /* After those that read the files. */
@@ -405,6 +430,7 @@ int main(void)
 	    cmocka_unit_test(replies_have_their_meaning),
 	    cmocka_unit_test(login_errors_have_their_meaning),
 	    cmocka_unit_test(troubles_have_their_meaning),
+	    cmocka_unit_test(what_all_mail_meets_is_the_configurations),
 	    cmocka_unit_test(every_row_is_met_by_a_text),
 	    cmocka_unit_test(every_form_of_a_row_reaches_it),
 	    cmocka_unit_test(every_row_says_cause_and_remedy),

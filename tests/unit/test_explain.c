@@ -149,7 +149,8 @@ static void see(void *arg, const char *subject, const struct cause *cause, const
 static void the_list_has_every_cause_and_how_it_is_told(void **state)
 {
 	struct seen seen = {0, true};
-	size_t rows = login_row_count + trouble_row_count + own_row_count + topic_taken_count;
+	size_t rows =
+	    login_row_count + trouble_row_count + shared_row_count + own_row_count + topic_taken_count;
 
 	(void)state;
 	for (size_t t = 0; t < REPLY_TABLES; t++)
