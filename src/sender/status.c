@@ -9,7 +9,7 @@
 #include "sender/expiries.h"
 #include "sender/detour.h"
 #include "sender/lane.h"
-#include "sender/queue.h"
+#include "sender/queue_count.h"
 #include "sender/scheduler.h"
 #include "sender/upstream.h"
 #include "spool/spool.h"
