@@ -94,6 +94,8 @@ enum road_trouble {
 	ROAD_SECRET,		/* a secret's file can't be used */
 	ROAD_IDENTITY,		/* the machine's identity service gives no token: C */
 	ROAD_IDENTITY_BUSY,	/* it asks to come again later */
+	ROAD_IDENTITY_SILENT,	/* it gave no answer, or there is none */
+	ROAD_IDENTITY_ANSWER,	/* it answered what is not a token answer: C */
 	ROAD_SIGN_IN,		/* nobody has signed in by device code: C */
 	ROAD_LOGIN_HOST,	/* the login host gave no answer, 429 or 5xx */
 	ROAD_LOGIN_CERTIFICATE,	/* its chain or name not verified: C */

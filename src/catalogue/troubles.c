@@ -185,6 +185,17 @@ const struct trouble_row trouble_rows[] = {
 	    "The identity service of this machine asks to come again "
 	    "later.",
 	    "Nothing, it is asked again; if it lasts, see that service's own log."}},
+    {AT(ROAD_IDENTITY_SILENT), NULL,
+	{"identity-silent", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
+	    "The identity service of this machine gave no answer, or the machine has none.",
+	    "Nothing, it is asked again; if it lasts: grant = \"managed_identity\" needs a VM in Azure, and "
+	    "\"azure_arc\" the agent of Azure Arc (azcmagent show); elsewhere use another grant."}},
+    {AT(ROAD_IDENTITY_ANSWER), NULL,
+	{"identity-answer-unusable", OUTCOME_C, ACTOR_RELAY, FIVE_MINUTES,
+	    "What answered in place of this machine's identity service gave no token.",
+	    "Leave out oauth.authority; see whether something else listens there (with \"azure_arc\" ss "
+	    "-tlnp "
+	    "names it, port 40342)."}},
     {AT(ROAD_SIGN_IN), NULL,
 	{"sign-in-missing", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "Nobody has signed in for this upstream, or the refresh token can't be read.",

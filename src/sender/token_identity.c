@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "net/http.h"
 #include "sender/form.h"
+#include "sender/token_answer.h"
 #include "sender/token_request_private.h"
 
 #define VM_VERSION  "2018-02-01"
@@ -55,22 +56,37 @@ static bool is_passing(int status)
 	return status == 404 || status == 410 || status == 429 || status >= 500;
 }
 
+static void read_token(struct token_outcome *outcome, struct str body)
+{
+	struct failure wrong;
+
+	if (token_read_answer(200, body, &outcome->token, &outcome->lifetime_s, &wrong) < 0)
+		failure_from_trouble(&outcome->why, ROAD_IDENTITY_ANSWER, wrong.text);
+}
+
+static void read_refusal(struct token_outcome *outcome, const struct http_answer *answer)
+{
+	char text[200];
+
+	snprintf(text, sizeof text, "HTTP %d: %.*s", answer->status,
+	    answer->body.n < 150 ? (int)answer->body.n : 150, answer->body.p);
+	failure_from_trouble(
+	    &outcome->why, is_passing(answer->status) ? ROAD_IDENTITY_BUSY : ROAD_IDENTITY, text);
+	outcome->why.retry_after_s = token_request_wait_s(answer);
+}
+
 /* What comes is a token, or the service's own errors, which are not the login host's. */
 static void on_token(void *arg, const struct http_answer *answer)
 {
 	struct token_request *request = arg;
-	struct failure *why = &request->outcome.why;
-	char text[200];
 
-	if (answer->status == 0 || answer->status == 200) {
-		token_request_on_answer(arg, answer);
-		return;
-	}
 	request->http = NULL;
-	snprintf(text, sizeof text, "HTTP %d: %.*s", answer->status,
-	    answer->body.n < 150 ? (int)answer->body.n : 150, answer->body.p);
-	failure_from_trouble(why, is_passing(answer->status) ? ROAD_IDENTITY_BUSY : ROAD_IDENTITY, text);
-	why->retry_after_s = answer->retry_after_s;
+	if (answer->status == 0)
+		failure_from_trouble(&request->outcome.why, ROAD_IDENTITY_SILENT, answer->why);
+	else if (answer->status == 200)
+		read_token(&request->outcome, answer->body);
+	else
+		read_refusal(&request->outcome, answer);
 	token_request_end(request);
 }
 
@@ -79,12 +95,13 @@ static void on_token(void *arg, const struct http_answer *answer)
 int arc_read_challenge(struct secret *out, const char *challenge, struct err *err)
 {
 	static const char scheme[] = "Basic realm=";
-	const char *path = challenge + sizeof scheme - 1;
+	const char *path;
 	size_t folder_n = strlen(arc_token_folder), n;
 
 	*out = (struct secret){NULL, 0};
 	if (challenge == NULL || strncmp(challenge, scheme, sizeof scheme - 1) != 0)
 		return err_set(err, "the identity service names no file to prove oneself by");
+	path = challenge + sizeof scheme - 1;
 	n = strlen(path);
 	if (strncmp(path, arc_token_folder, folder_n) != 0 || path[folder_n] != '/' ||
 	    strchr(path + folder_n + 1, '/') != NULL || n < 5 || strcmp(path + n - 4, ".key") != 0)

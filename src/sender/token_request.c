@@ -46,10 +46,14 @@ void token_request_fail(struct token_request *request, enum road_trouble trouble
 	event_active(request->end, EV_TIMEOUT, 0);
 }
 
+long token_request_wait_s(const struct http_answer *answer)
+{
+	return answer->retry_after_s < RETRY_AFTER_MAX_S ? answer->retry_after_s : RETRY_AFTER_MAX_S;
+}
+
 static void read_refusal(struct token_outcome *outcome, const struct http_answer *answer)
 {
-	outcome->why.retry_after_s =
-	    answer->retry_after_s < RETRY_AFTER_MAX_S ? answer->retry_after_s : RETRY_AFTER_MAX_S;
+	outcome->why.retry_after_s = token_request_wait_s(answer);
 	if (answer->status == 429 && outcome->why.retry_after_s == 0)
 		outcome->why.retry_after_s = THROTTLED_S;
 	outcome->is_refusal = outcome->why.cause->outcome == OUTCOME_C;

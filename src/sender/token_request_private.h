@@ -32,6 +32,9 @@ void token_request_end(struct token_request *request);
 /* It has failed before anybody was asked; that is told soon. */
 void token_request_fail(struct token_request *request, enum road_trouble trouble, const char *why);
 
+/* How long an answer asks to wait, in seconds: as it says, but at most a day; 0: it does not say. */
+long token_request_wait_s(const struct http_answer *answer);
+
 /* POST form, which is taken over, to the login host; and an answer's way to the end (an http_fn). */
 void token_request_post(struct token_request *request, struct secret *form);
 void token_request_on_answer(void *arg, const struct http_answer *answer);

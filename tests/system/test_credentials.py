@@ -223,6 +223,23 @@ def test_a_proof_that_azure_arc_cannot_have_holds_the_road_and_says_why(sim, arc
     sim.wait_messages(1)
 
 
+@pytest.mark.parametrize("rule, reason, event_class", [
+    ("identity html", "identity-answer-unusable", "C"),
+    ("identity huge-body", "identity-silent", "T"),
+    ("identity refuse", "identity-silent", "T"),
+])
+@pytest.mark.parametrize("front, grant", [("imds", "managed_identity"), ("arc", "azure_arc")])
+def test_what_is_no_identity_service_is_not_taken_for_the_login_host(sim, make_relay, rule, reason, event_class, front, grant):
+    sim.faults(rule)
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(sim.ports[front], grant))]
+    relay.start()
+    relay.send(make_mail())
+    held = relay.wait_event("upstream-held")[0]
+    assert (held["reason"], held["class"]) == (reason, event_class) and "azure_arc" in held["remedy"]
+    assert "login" not in held["cause"] + held["remedy"]
+
+
 def free_pair_of_ports():
     """A port that is free, and so is the one above it."""
     while True:

@@ -869,6 +869,18 @@ static void a_managed_identity_is_asked_for_on_this_machine(void **state)
 	pass_seconds(1);
 	ask(f, &a);
 	run_loop(f);
+	answer(429, "", 30 * 86400);
+	run_loop(f);
+	assert_int_equal(token_trouble(f->source)->retry_after_s, 86400);
+	pass_seconds(86400);
+	ask(f, &a);
+	run_loop(f);
+	answer(200, "<html>", 0);
+	run_loop(f);
+	assert_string_equal(a.cause, "identity-answer-unusable");
+	pass_seconds(300);
+	ask(f, &a);
+	run_loop(f);
 	answer(400, "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}", 0);
 	run_loop(f);
 	assert_string_equal(a.cause, "identity-refused");
