@@ -1,8 +1,10 @@
 /* Repair of a message. The first four bytes of the input say under which facts and in which pieces; the rest is what a
  * device sent, made into stored content: its line ends become CRLF, and it ends with one. */
+#include <iconv.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "check_body.h"
 #include "fuzz.h"
 #include "smtp/header.h"
 #include "smtp/repair.h"
@@ -33,10 +35,27 @@ static const char *from(void *arg, const char *address)
 	return address[0] == 'k' ? address : address[0] == 'n' ? "" : "scanner@contoso.com";
 }
 
+static size_t to_utf8(void *arg, const char *charset, const char *in, size_t n, char *out, size_t room)
+{
+	iconv_t converter = iconv_open("UTF-8", charset);
+	char *rest = (char *)(uintptr_t)in, *end = out;
+
+	(void)arg;
+	if (converter == (iconv_t)-1)
+		return 0;
+	size_t failed = iconv(converter, &rest, &n, &end, &room);
+	iconv_close(converter);
+	return failed == (size_t)-1 ? 0 : (size_t)(end - out);
+}
+
 static struct repair_facts facts_of(const uint8_t *bytes)
 {
-	struct repair_facts facts = {
-	    .id = "01AB", .hostname = "relay", .accepted_ms = INT64_C(1795786200000)};
+	static const char *const charsets[] = {NULL, "iso-8859-15", "x-none", "shift_jis"};
+	struct repair_facts facts = {.id = "01AB",
+	    .hostname = "relay",
+	    .accepted_ms = INT64_C(1795786200000),
+	    .charset = charsets[(bytes[1] >> 6 & 2) | (bytes[1] >> 5 & 1)],
+	    .to_utf8 = to_utf8};
 
 	facts.repairs = (bytes[0] & 3) != 3;
 	facts.from = bytes[0] & 4 ? from : NULL;
@@ -45,7 +64,6 @@ static struct repair_facts facts_of(const uint8_t *bytes)
 	facts.sender = bytes[0] & 32 ? NULL : "mfd@contoso.com";
 	facts.recipient = bytes[0] & 64 ? NULL : "bob@contoso.com";
 	facts.subject = bytes[0] & 128 ? "S\xc3\xa4mtliche" : NULL;
-	facts.charset = bytes[1] & 128 ? "x-none" : NULL;
 	return facts;
 }
 
@@ -71,6 +89,10 @@ static struct repair_plan *scan(const struct repair_facts *facts, struct str in,
 
 	for (size_t at = 0; at < in.n; at += piece) {
 		size_t n = in.n - at < piece ? in.n - at : piece;
+		if (at > 0 && repair_scan_is_decided(s)) {
+			repair_scan_skip(s, in.n - at);
+			break;
+		}
 		char *copy = malloc(n); /* of its own, so that a byte too much is seen */
 		memcpy(copy, in.p + at, n);
 		repair_scan_feed(s, copy, n);
@@ -87,6 +109,8 @@ static struct buf carry_out(const struct repair_plan *plan, struct str in, size_
 	char bytes[300];
 	ssize_t n;
 
+	repair_reader_read(reader, bytes, piece);
+	repair_reader_rewind(reader);
 	while ((n = repair_reader_read(reader, bytes, piece)) > 0)
 		buf_add(&out, bytes, (size_t)n);
 	PROMISE(n == 0 && out.n == repair_plan_bytes(plan));
@@ -97,6 +121,13 @@ static struct buf carry_out(const struct repair_plan *plan, struct str in, size_
 static bool is_same(struct str a, struct str b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static struct str without_trace(const struct buf *content, bool with_trace)
+{
+	size_t n = with_trace ? strlen(TRACE) : 0;
+
+	return (struct str){content->p + n, content->n - n};
 }
 
 static void check_lines(struct str out, bool may_be_long)
@@ -129,7 +160,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	PROMISE(repair_plan_is_empty(whole) == (repair_plan_names(whole)[0] == '\0'));
 	PROMISE(!with_trace || strncmp(out.p, TRACE, strlen(TRACE)) == 0 || in.n == 0);
 	check_lines(buf_str(&out), left || !facts.repairs);
-	PROMISE(out.n <= 64 * in.n + 4096);
+	if (in.n > 0)
+		check_body(without_trace(&in, with_trace), without_trace(&out, with_trace),
+		    repair_plan_names(whole));
 
 	struct repair_plan *again = scan(&facts, buf_str(&out), out.n + 1);
 	PROMISE(repair_plan_is_empty(again) || strstr(repair_plan_left(whole), "limit") != NULL);
