@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness  # noqa: E402
+import office as offices  # noqa: E402
 
 
 @pytest.fixture
@@ -58,3 +59,11 @@ def make_relay(tmp_path):
 @pytest.fixture
 def relay(make_relay, sim):
     return make_relay(sim)
+
+
+@pytest.fixture(scope="module")
+def office(request, tmp_path_factory):
+    """A server of every kind, and a relay with an upstream for each of the module's PAIRS (office.py)."""
+    made = offices.Office(tmp_path_factory.mktemp("office"), request.module.PAIRS)
+    yield made
+    made.close()

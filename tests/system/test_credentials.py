@@ -8,19 +8,8 @@ import subprocess
 import pytest
 
 import harness
+from certificates import make_pair, openssl
 from harness import CLIENT_ID, DAY, free_port, is_sanitized, make_mail, wait_until
-
-
-def openssl(*arguments, **options):
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, **options)
-
-
-def make_pair(folder, name="app", days=365, *, bits=2048):
-    """A key and its certificate: (certificate's path, key's path)."""
-    crt, key = folder / f"{name}.crt", folder / f"{name}.key"
-    openssl("req", "-x509", "-newkey", f"rsa:{bits}", "-nodes", "-days", days, "-subj", "/CN=mfdrelay", "-keyout", key, "-out", crt)
-    key.chmod(0o600)
-    return crt, key
 
 
 def upload(sim, crt):
