@@ -17,6 +17,11 @@ void detours_note(struct detours *detours, unsigned index, const struct road *ro
 		detours->probing |= ROAD_BIT(index);
 }
 
+bool detours_equal(const struct detours *a, const struct detours *b)
+{
+	return a->down == b->down && a->lost == b->lost && a->probing == b->probing;
+}
+
 static bool is_in(uint64_t roads, size_t road)
 {
 	return (roads & ROAD_BIT(road)) != 0;

@@ -19,6 +19,8 @@ struct detours {
 };
 #define ROAD_BIT(road) (UINT64_C(1) << (road))
 
+bool detours_equal(const struct detours *a, const struct detours *b);
+
 /* Add a road to the sets it belongs to now (monotonic). */
 void detours_note(struct detours *detours, unsigned index, const struct road *road, int64_t now_ms);
 

@@ -94,7 +94,7 @@ static void make_parts(struct queue *queue, struct message *message, int64_t now
 			due_ms = now_ms + queue->config->retry.max_ms;
 		} else if (detour_has_other(queue->config, queue_route_of(queue, message, i),
 			       &state->recipients[i], road)) {
-			part->may_move = true;
+			part->seen = &message->detours;
 		}
 		if (due_ms < part->timer.key)
 			part->timer.key = due_ms;

@@ -56,6 +56,15 @@ bool queue_limit_recipients(struct queue *queue, unsigned road, size_t limit)
 	return true;
 }
 
+/* While something of it is under way it keeps its view of the roads. */
+static void pin_parts(struct queue *queue, struct message *message)
+{
+	struct part *part;
+
+	SLIST_FOREACH(part, &message->parts, of_message)
+		scheduler_pin(queue->scheduler, part);
+}
+
 /* The part is used up: the message is planned again when its attempts have come back. */
 static struct attempt *take_part(struct queue *queue, struct part *part, size_t recipients)
 {
@@ -80,6 +89,7 @@ static struct attempt *take_part(struct queue *queue, struct part *part, size_t 
 	struct attempt *attempt = make_attempt(queue, message, road, recipients);
 	if (attempt->count > 0) {
 		message->under_way++;
+		pin_parts(queue, message);
 		return attempt;
 	}
 	attempt_free(attempt);

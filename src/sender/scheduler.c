@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "sender/movable.h"
 
 TAILQ_HEAD(part_line, part);
 
@@ -18,6 +19,7 @@ struct share {
 struct road_line {
 	TAILQ_HEAD(, share) turns; /* whose turn was longest ago stands first */
 	struct share **of_device;
+	struct movable movable;
 	size_t ready, waiting;
 };
 
@@ -59,6 +61,7 @@ static void make_ready(struct scheduler *scheduler, struct part *part)
 	}
 	part->is_ready = true;
 	TAILQ_INSERT_TAIL(&(*share)->parts, part, ready);
+	movable_add(&line->movable, part);
 	line->ready++;
 }
 
@@ -66,6 +69,7 @@ static void leave_line(struct road_line *line, struct part *part)
 {
 	struct share **share = &line->of_device[part->device];
 
+	movable_remove(&line->movable, part);
 	TAILQ_REMOVE(&(*share)->parts, part, ready);
 	line->ready--;
 	part->is_ready = false;
@@ -135,6 +139,17 @@ struct part *scheduler_take(struct scheduler *scheduler, unsigned road)
 	return part;
 }
 
+struct part *scheduler_outdated(const struct scheduler *scheduler, unsigned road, const struct detours *now)
+{
+	return movable_outdated(&scheduler->roads[road].movable, now);
+}
+
+void scheduler_pin(struct scheduler *scheduler, struct part *part)
+{
+	movable_remove(&line_of(scheduler, part)->movable, part);
+	part->seen = NULL;
+}
+
 bool scheduler_advance(struct scheduler *scheduler, int64_t now_ms)
 {
 	struct heap_item *item;
@@ -174,6 +189,7 @@ static void free_line(struct road_line *line)
 		TAILQ_REMOVE(&line->turns, share, turn);
 		free(share);
 	}
+	movable_free(&line->movable);
 	free(line->of_device);
 }
 

@@ -16,8 +16,10 @@
 #include <sys/queue.h>
 #include "base/heap.h"
 
+struct detours;
 struct message;
 struct scheduler;
+struct view;
 
 struct part {
 	struct heap_item timer;		/* the scheduler's own; first, so that an item is its part */
@@ -28,7 +30,10 @@ struct part {
 	unsigned device;		/* who shares */
 	unsigned recipients;		/* that it takes from the share */
 	bool is_ready;
-	bool may_move;			/* the queue's: some of it could go by another road */
+	const struct detours *seen;	/* the roads in trouble as it was planned by, if it could go by another too; NULL: it stays.
+					   Borrowed, and not changed while it is in the scheduler */
+	struct view *view;		/* the scheduler's own, as the next */
+	TAILQ_ENTRY(part) of_view;
 };
 
 /* One line for each road, shared by devices 0 to devices - 1. The caller frees with scheduler_free. */
@@ -43,6 +48,13 @@ void scheduler_remove(struct scheduler *scheduler, struct part *part);
 /* The part that is next on a road, taken out; NULL when none is ready. The time it takes grows with the number of devices that
  * have one. */
 struct part *scheduler_take(struct scheduler *scheduler, unsigned road);
+
+/* Of the parts ready on a road that could go by another and were planned by another view of the roads than now's, one; NULL: there
+ * is none. It stays in. However many others are ready, the time it takes is the same. */
+struct part *scheduler_outdated(const struct scheduler *scheduler, unsigned road, const struct detours *now);
+
+/* The part stays on its road from now on. */
+void scheduler_pin(struct scheduler *scheduler, struct part *part);
 
 /* Move what has become due to its line. Returns whether any part was. */
 bool scheduler_advance(struct scheduler *scheduler, int64_t now_ms);

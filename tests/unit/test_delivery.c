@@ -391,6 +391,79 @@ static void a_persons_wish_outlives_a_connection_that_came_to_nothing(void **unu
 	assert_null(take_after(0));
 }
 
+/* One recipient goes by the first upstream, one by the second; each could go by the other. The second is down then. */
+static void set_up_detour(bool take_first, struct attempt **attempt)
+{
+	static struct upstream_config upstreams[] = {{.name = "first"}, {.name = "second"}};
+	static char *firsts[] = {"u0@x.test"}, *seconds[] = {"u1@x.test"};
+	static size_t via[] = {0, 1, 0};
+	static struct route routes[] = {
+	    {.recipients = firsts, .recipient_count = 1, .via = &via[0], .via_count = 2},
+	    {.recipients = seconds, .recipient_count = 1, .via = &via[1], .via_count = 2}};
+
+	set_up(2);
+	queue_free(queue);
+	scheduler_free(scheduler);
+	delivery_free(delivery);
+	config = (struct config){.upstreams = upstreams,
+	    .upstream_count = 2,
+	    .routes = routes,
+	    .route_count = 2,
+	    .retry = config.retry};
+	scheduler = scheduler_new(3, 1);
+	queue = queue_new(&config, NULL, scheduler);
+	delivery = delivery_new(NULL, &config, NULL, queue, &counters, on_changed, NULL);
+	learn();
+	assert_int_equal(scheduler_ready(scheduler, 0), 1);
+	assert_int_equal(scheduler_ready(scheduler, 1), 1);
+	*attempt = take_first ? take_after(0) : NULL;
+	queue_set_detours(queue, &(struct detours){.down = ROAD_BIT(1)});
+	queue_reroute(queue, 1);
+}
+
+static int tear_down_detour(void **unused)
+{
+	tear_down(unused);
+	config = (struct config){.upstreams = &upstream,
+	    .upstream_count = 1,
+	    .routes = &route,
+	    .route_count = 1,
+	    .retry = config.retry};
+	return 0;
+}
+
+static void what_stands_ready_for_a_road_that_is_down_goes_by_another(void **unused)
+{
+	struct attempt *attempt;
+
+	(void)unused;
+	set_up_detour(false, &attempt);
+	assert_int_equal(scheduler_ready(scheduler, 1), 0);
+	assert_true(queue_read_one(queue));
+	attempt = take_after(0);
+	assert_int_equal(attempt->count, 2);
+	delivery_judge(delivery, attempt);
+	assert_int_equal(retired, 1);
+}
+
+static void what_is_under_way_keeps_the_rest_of_its_message_where_it_is(void **unused)
+{
+	struct attempt *attempt;
+
+	(void)unused;
+	set_up_detour(true, &attempt);
+	assert_int_equal(attempt->count, 1);
+	assert_int_equal(scheduler_ready(scheduler, 1), 1);
+	assert_false(queue_read_one(queue));
+	delivery_judge(delivery, attempt);
+	assert_int_equal(scheduler_ready(scheduler, 1), 0);
+	attempt = take_after(0);
+	assert_int_equal(attempt->count, 1);
+	assert_int_equal(attempt->recipients[0].index, 1);
+	delivery_judge(delivery, attempt);
+	assert_int_equal(retired, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +482,10 @@ int main(void)
 		outside_mail_beyond_the_tenants_limit_waits_while_inside_mail_flows, tear_down),
 	    cmocka_unit_test_teardown(a_persons_wish_outlives_a_connection_that_came_to_nothing, tear_down),
 	    cmocka_unit_test_teardown(a_message_whose_trouble_is_its_own_is_charged_with_it, tear_down),
+	    cmocka_unit_test_teardown(
+		what_stands_ready_for_a_road_that_is_down_goes_by_another, tear_down_detour),
+	    cmocka_unit_test_teardown(
+		what_is_under_way_keeps_the_rest_of_its_message_where_it_is, tear_down_detour),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
