@@ -19,7 +19,6 @@
 
 #include "base/secret.h"
 #include "config/config.h"
-#include "config/load.h"
 #include "config/source.h"
 #include "net/key.h"
 #include "net/tls.h"

@@ -14,7 +14,7 @@
 
 #include "base/mem.h"
 #include "config/drop_ins.h"
-#include "config/load.h"
+#include "config/problems.h"
 
 /* libconfig 1.5 loses the text it was reading at a syntax error: some octets, which `make asan` need not hear
  * of. */
