@@ -19,6 +19,7 @@
 
 #include "base/secret.h"
 #include "config/config.h"
+#include "config/problems.h"
 #include "config/source.h"
 #include "net/key.h"
 #include "net/tls.h"
