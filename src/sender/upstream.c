@@ -313,6 +313,15 @@ static struct lane *next_lane(struct upstream *u)
 	return best;
 }
 
+/* Whether a connection is wanted that another upstream of the mailbox has. */
+static bool has_wish(const struct upstream *u)
+{
+	for (size_t i = 0; i < u->lane_count; i++)
+		if (u->lanes[i].window->wanted_by == &u->lanes[i])
+			return true;
+	return false;
+}
+
 /* A connection is wanted as long as there is use for it. */
 static void forget_wishes(struct upstream *u)
 {
@@ -325,6 +334,7 @@ void upstream_pump(struct upstream *u)
 {
 	struct connection *connection, *following;
 	struct lane *lane;
+	bool had_wish = has_wish(u);
 
 	forget_wishes(u);
 	if (u->draining)
@@ -338,6 +348,9 @@ void upstream_pump(struct upstream *u)
 	while (
 	    u->owner->ready(u->owner->arg, u->index) > connections_to_be(u) && (lane = next_lane(u)) != NULL)
 		open_connection(u, lane);
+	/* Upstreams that have been pumped before may have an idle one. */
+	if (!had_wish && has_wish(u))
+		u->owner->open(u->owner->arg);
 }
 
 bool upstream_hungry(struct upstream *u)

@@ -315,3 +315,15 @@ def test_upstreams_of_one_mailbox_share_its_window(sim, make_relay):
     relay.wait_empty()
     assert sum(m["rcpt"] == ["boss@contoso.com"] for m in messages) == 4
     assert sim.stats()["authenticated_peak"] == 1
+
+
+def test_an_idle_connection_makes_room_for_another_upstream_of_its_mailbox(sim, make_relay):
+    relay = make_relay(sim, start=False)
+    window = {"connections": 1, "messages_per_minute": 0}
+    relay.settings["upstreams"] = [relay.upstream(window=window), relay.upstream(window=window, name="other")]
+    relay.settings["routes"] = [{"recipients": ["other@*"], "via": ["other"]}, {"recipients": ["*"], "via": ["submission"]}]
+    relay.start()
+    for n, recipient in enumerate(["boss@contoso.com", "other@contoso.com", "boss@contoso.com"], 1):
+        relay.send(make_mail(), recipients=[recipient])
+        sim.wait_messages(n, timeout=5)
+    assert sim.stats()["authenticated_peak"] == 1
