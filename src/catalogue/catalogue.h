@@ -30,13 +30,15 @@ enum actor {
 };
 
 /* How long to wait before the next look: first_s, then growth times as long from look to look as long as the cause is the same,
- * up to max_s. retry.max of the config caps all of it. For S, C and A it is the road that is held; for T each recipient waits
+ * up to max_s. retry.max of the config caps it, unless own_max says that this is no retry of ours. For S, C and A it is the road that is held; for T each recipient waits
  * first_s at least. */
 struct hold {
 	unsigned first_s;	/* 0: the retry schedule. REST_AT_ONCE, IN_HALVES: below */
 	unsigned growth;
 	unsigned max_s;
 	bool of_recipient;	/* S: the recipient waits, not the road: others are not concerned */
+	bool own_max;		/* S: max_s counts, whatever retry.max is: Microsoft has blocked the mailbox for errors that went
+				   on (its page "Continuous error throttling"), for a time that it picks */
 };
 
 /* T: recipients that found no room in a transaction which others did follow in the next, without a wait. */

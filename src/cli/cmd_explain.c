@@ -64,9 +64,10 @@ static const char *wait_words(char *dst, size_t size, const struct cause *cause)
 	else if (hold->first_s == IN_HALVES)
 		snprintf(dst, size, "none: it goes out again in halves");
 	else if (hold->first_s > 0 && hold->growth > 1)
-		snprintf(dst, size, "%s, then %u times as long each time, at most %s (and retry.max)",
+		snprintf(dst, size, "%s, then %u times as long each time, at most %s%s",
 		    value_duration_text(first, sizeof first, hold->first_s * UINT64_C(1000)), hold->growth,
-		    value_duration_text(most, sizeof most, hold->max_s * UINT64_C(1000)));
+		    value_duration_text(most, sizeof most, hold->max_s * UINT64_C(1000)),
+		    hold->own_max ? ", whatever retry.max is" : " (and retry.max)");
 	else if (hold->first_s > 0)
 		snprintf(dst, size, "%s each time%s (at most retry.max)",
 		    value_duration_text(first, sizeof first, hold->first_s * UINT64_C(1000)), whom);

@@ -16,7 +16,7 @@ static int64_t asked_ms(const struct hold *hold, unsigned again, int64_t max_ms,
 		wait_s *= hold->growth;
 	if (wait_s > hold->max_s)
 		wait_s = hold->max_s;
-	if (wait_s * 1000 > max_ms)
+	if (wait_s * 1000 > max_ms && !hold->own_max)
 		return max_ms;
 	return wait_s * 1000 - wait_s * 100 * (int64_t)(random % 1000) / 1000;
 }

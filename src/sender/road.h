@@ -19,7 +19,7 @@ struct road {
 };
 
 /* Hold the road because of why. The wait is the server's Retry-After, or as the cause's struct hold says, or else first_ms
- * doubling from hold to hold; max_ms caps all but Retry-After. Further trouble while it is held changes only the reason. Returns how long it
+ * doubling from hold to hold; max_ms caps all but Retry-After and what has a limit of its own (own_max). Further trouble while it is held changes only the reason. Returns how long it
  * is held, in ms from now. */
 int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms, int64_t now_ms,
     unsigned random);

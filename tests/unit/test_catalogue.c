@@ -304,6 +304,7 @@ static void check_hold(const struct cause *cause)
 	case OUTCOME_C:
 		assert_in_range(hold->first_s, 30, 3600);
 		assert_true(hold->growth >= 1 && hold->max_s >= hold->first_s);
+		assert_true(!hold->own_max || (cause->outcome == OUTCOME_S && hold->max_s <= 21600));
 		break;
 	case OUTCOME_T:
 		assert_true(hold->first_s <= 3600 || hold->first_s == REST_AT_ONCE);

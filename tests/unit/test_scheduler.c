@@ -308,6 +308,27 @@ static void a_hold_grows_as_its_cause_says_while_the_cause_stays(void **state)
 	assert_int_equal(road_hold(&road, &other, 1000, 7200000, now + 60000, 999), 120000 - 11988);
 }
 
+static void a_blocked_mailbox_is_asked_as_seldom_as_its_cause_says(void **state)
+{
+	static const struct cause blocked = {.name = "b",
+	    .outcome = OUTCOME_S,
+	    .hold = {3600, 2, 21600, false, true},
+	    .cause = "",
+	    .remedy = ""};
+	static const int64_t want_h[] = {1, 2, 4, 6, 6};
+	struct road road = {0};
+	struct failure why = {.cause = &blocked};
+	int64_t now = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof want_h / sizeof want_h[0]; i++) {
+		int64_t held = road_hold(&road, &why, 1000, 3600000, now, 0);
+		assert_int_equal(held, want_h[i] * 3600000);
+		now += held;
+		assert_true(road_usable(&road, now));
+	}
+}
+
 static void configuration_raises_the_alarm_at_once_and_trouble_after_a_while(void **state)
 {
 	struct road road = {0};
@@ -378,6 +399,7 @@ int main(void)
 	    cmocka_unit_test(trouble_while_it_is_held_makes_the_hold_no_longer),
 	    cmocka_unit_test(the_cause_asks_for_its_hold_and_the_config_caps_it),
 	    cmocka_unit_test(a_hold_grows_as_its_cause_says_while_the_cause_stays),
+	    cmocka_unit_test(a_blocked_mailbox_is_asked_as_seldom_as_its_cause_says),
 	    cmocka_unit_test(configuration_raises_the_alarm_at_once_and_trouble_after_a_while),
 	    cmocka_unit_test(a_success_that_was_under_way_does_not_end_a_hold),
 	    cmocka_unit_test(a_broken_connection_does_not_hide_a_wrong_configuration),
