@@ -16,6 +16,7 @@
 #include "config/drop_ins.h"
 #include "config/files.h"
 #include "config/kinds.h"
+#include "config/load.h"
 #include "config/source.h"
 #include "config/values.h"
 #include "smtp/address.h"
@@ -342,6 +343,16 @@ static void check_mode(const struct source *source)
 		    source->file);
 }
 
+/* What is no error can wait until those are mended. */
+static void check_somebody_is_told(const struct config *config, const struct source *source)
+{
+	if (config->report_to == NULL && source->problems->errors == 0)
+		source_warn(source, NULL,
+		    "report_to is missing: nobody is told of mail that could not be delivered, where its "
+		    "sender "
+		    "cannot be; add it: report_to = \"it@contoso.com\"");
+}
+
 void config_check(const struct config *config, const struct source *source)
 {
 	const config_setting_t *upstreams = source_at(source, "upstreams");
@@ -364,4 +375,5 @@ void config_check(const struct config *config, const struct source *source)
 	check_retry(config, source);
 	check_limits(config, source);
 	check_charset(source, "charset", config->charset);
+	check_somebody_is_told(config, source);
 }

@@ -116,7 +116,7 @@ const struct key schema[] = {
 {"upstreams.kind", KEY_WORD, .required = true, .words = upstream_kind_names,
 	AT(struct upstream_config, kind), .help = "which of Microsoft's ways in it is"},
 {"upstreams.cloud", KEY_WORD, .fallback = "worldwide", .words = cloud_names, AT(struct upstream_config, cloud),
-	.help = "the cloud that the tenant lives in"},
+	.help = "the cloud that the tenant lives in", .hint = "GCC is in \"worldwide\""},
 {"upstreams.host", KEY_TEXT, .fallback = "(by kind)", .max = 253, AT(struct upstream_config, host),
 	.help = "the server's name, which its certificate must hold"},
 {"upstreams.domain", KEY_TEXT, .max = 253, AT(struct upstream_config, domain),

@@ -34,6 +34,7 @@ struct key {
 	size_t offset, size;		/* in the struct of the group around it */
 	size_t count_offset;		/* of the size_t that holds how many */
 	const char *help;
+	const char *hint;		/* of a KEY_WORD: what a wrong word may have been meant to be; NULL: nothing to say */
 };
 
 extern const struct key schema[];

@@ -198,11 +198,14 @@ static int find_word(const struct source *source, const struct key *key, const c
 	for (size_t i = 0; key->words[i] != NULL; i++)
 		snprintf(all + strlen(all), sizeof all - strlen(all), "%s\"%s\"", i == 0 ? "" : ", ",
 		    key->words[i]);
+	const char *between = key->hint != NULL ? "; " : "", *hint = key->hint != NULL ? key->hint : "";
 	if (nearest.best != NULL)
-		source_error(source, setting, "%s = \"%s\": no such word; did you mean \"%s\"? It takes %s",
-		    key->path, text, nearest.best, all);
+		source_error(source, setting,
+		    "%s = \"%s\": no such word; did you mean \"%s\"? It takes %s%s%s", key->path, text,
+		    nearest.best, all, between, hint);
 	else
-		source_error(source, setting, "%s = \"%s\": no such word; it takes %s", key->path, text, all);
+		source_error(source, setting, "%s = \"%s\": no such word; it takes %s%s%s", key->path, text,
+		    all, between, hint);
 	return -1;
 }
 

@@ -31,7 +31,8 @@
 #define SAMPLE "conf/mfdrelay.conf"
 #define MANUAL "man/mfdrelay.conf.5"
 
-#define HOSTNAME  "hostname = \"relay.example.net\";\n"
+#define REPORT_TO "report_to = \"it@contoso.com\";"
+#define HOSTNAME  "hostname = \"relay.example.net\"; " REPORT_TO "\n"
 #define DEVICES	  "devices = ( { name = \"mfd\"; address = \"10.0.0.1\"; } );\n"
 #define UPSTREAMS "upstreams = ( { name = \"road\"; kind = \"smtp\"; host = \"mail.example.net\"; } );\n"
 #define ROUTES	  "routes = ( { recipients = \"*\"; via = \"road\"; } );\n"
@@ -197,7 +198,6 @@ static void test_defaults(void **state)
 	assert_non_null(config);
 	assert_string_equal(config->spool, "/var/spool/mfdrelay");
 	assert_null(config->user);
-	assert_null(config->report_to);
 	assert_int_equal(config->listen_count, 1);
 	assert_string_equal(config->listen[0].address, "*");
 	assert_int_equal(config->listen[0].port, 25);
@@ -216,7 +216,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config->devices[0].tls_min, TLS_MIN_UNSET);
 	assert_false(config_makes_certificate(config));
 	config_free(config);
-	config = load_text("no hostname is the machine's", DEVICES UPSTREAMS ROUTES, "");
+	config = load_text("no hostname is the machine's", REPORT_TO DEVICES UPSTREAMS ROUTES, "");
 	assert_non_null(config);
 	assert_true(config->hostname[0] != '\0');
 	config_free(config);
@@ -945,7 +945,9 @@ static void test_odd_files(void **state)
 	expect_file("more than 1M", write_bytes("large", large, 1024 * 1024 + 1, 0600),
 	    "error: larger than 1M; is this the config? Name it with -c FILE\n");
 	expect_file("a byte order mark and the line ends of Windows",
-	    write_file("dos", "\xef\xbb\xbfhostname = \"a\";\r\n" DEVICES "\r\n" UPSTREAMS ROUTES, 0600), "");
+	    write_file(
+		"dos", "\xef\xbb\xbfhostname = \"a\";\r\n" REPORT_TO DEVICES "\r\n" UPSTREAMS ROUTES, 0600),
+	    "");
 	free(large);
 }
 

@@ -15,7 +15,7 @@
 #include "config/load.h"
 
 #define MAIN                                                                                                 \
-	"hostname = \"relay.example.net\";\n"                                                                \
+	"hostname = \"relay.example.net\"; report_to = \"it@x.test\";\n"                                     \
 	"upstreams = ( { name = \"road\"; kind = \"smtp\"; host = \"mail.example.net\"; } );\n"              \
 	"routes = ( { recipients = \"*\"; via = \"road\"; } );\n"
 #define HASH "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7"
