@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,9 +28,11 @@ static const char usage[] =
     "waits "
     "until that\n"
     "is done, and keeps the refresh token in the spool, where only the relay's user can read it. The daemon "
+    "must\n"
+    "have been started once; one that runs uses it at once. Sign in as the mailbox, or as an account that "
     "may "
-    "run or\n"
-    "not; one that runs uses it at once. Sign in as the mailbox, or as an account that may send as it.\n"
+    "send\n"
+    "as it.\n"
     "exit status: 0 signed in; 1 not; 77 run as somebody who can't write to the spool; 78 the config has "
     "errors\n";
 
@@ -139,12 +142,15 @@ static const struct upstream_config *find(const struct config *config, const cha
 static int become_writer(const struct config *config, const struct upstream_config *upstream)
 {
 	struct err err = {""};
+	int status = 0;
 
-	if (become_relay_user(config, &err) < 0 || refresh_check(config->spool, upstream->name, &err) < 0) {
+	if (become_relay_user(config, &err) < 0)
+		status = EX_NOPERM;
+	else if (refresh_check(config->spool, upstream->name, &err) < 0)
+		status = errno == ENOENT ? 1 : EX_NOPERM;
+	if (status != 0)
 		fprintf(stderr, "mfdrelay: %s\n", err.text);
-		return EX_NOPERM;
-	}
-	return 0;
+	return status;
 }
 
 static int login_to(const struct config *config, const char *name)

@@ -21,7 +21,11 @@ static int open_var(const char *spool, struct err *err)
 	int fd = open(path, FOLDER_FLAGS);
 
 	if (fd < 0 && errno == ENOENT)
-		err_set(err, "%s is not there; start the daemon once, it makes the spool", path);
+		err_set(err,
+		    "%s is not there, as the daemon has never run: start it, which makes the spool, and sign "
+		    "in "
+		    "then: systemctl start mfdrelay",
+		    path);
 	else if (fd < 0)
 		err_sys(err, "%s: run this as root or as the daemon's user", path);
 	free(path);

@@ -11,7 +11,7 @@
  * run where nobody has signed in yet. */
 int refresh_read(struct secret *out, int64_t *stored_s, const char *spool, const char *upstream, struct err *err);
 
-/* Whether this process could write one. Returns 0, or -1 with err. */
+/* Whether this process could write one. Returns 0, or -1 with err; errno is ENOENT where there is no spool yet. */
 int refresh_check(const char *spool, const char *upstream, struct err *err);
 
 /* Replace it durably by token, unless it is no longer old (NULL: whatever it is): then somebody has signed in anew meanwhile,

@@ -128,7 +128,7 @@ static void a_newer_sign_in_is_not_written_over(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	assert_int_equal(refresh_check(folder, "road", &err), -1);
-	assert_non_null(strstr(err.text, "start the daemon once"));
+	assert_non_null(strstr(err.text, "the daemon has never run"));
 	snprintf(path, sizeof path, "%s/var", folder);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(refresh_check(folder, "road", &err), 0);
