@@ -7,6 +7,7 @@
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "cli/ask.h"
 #include "cli/become.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -15,7 +16,6 @@
 #include "config/load.h"
 #include "net/http.h"
 #include "net/resolver.h"
-#include "sender/control.h"
 #include "sender/device_answer.h"
 #include "sender/device_login.h"
 #include "sender/refresh_store.h"
@@ -72,7 +72,7 @@ static void tell_daemon(const struct login *login)
 		puts("The daemon does not run; it will use this once it is started.");
 		return;
 	}
-	json_t *answer = control_ask(login->config->spool,
+	json_t *answer = ask_daemon(login->config,
 	    json_pack("{s:s, s:s}", "command", "release", "upstream", login->upstream->name), &err);
 	if (!json_is_true(json_object_get(answer, "ok")))
 		puts("The daemon does not know this upstream yet: reload it.");

@@ -14,7 +14,6 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "config/config.h"
-#include "sender/control.h"
 #include "spool/spool.h"
 
 #define HEAD_SHOWN 8192 /* bytes of content that `show` looks for the header in */
@@ -147,7 +146,7 @@ static void print_windows(const struct config *config)
 	size_t i, j;
 
 	if (spool_is_locked(config->spool))
-		status = control_ask(config->spool, json_pack("{s:s}", "command", "status"), &err);
+		status = ask_daemon(config, json_pack("{s:s}", "command", "status"), &err);
 	json_array_foreach(json_object_get(status, "upstreams"), i, upstream) {
 		print_window(json_string_value(json_object_get(upstream, "name")),
 		    json_object_get(upstream, "window"));
@@ -308,8 +307,7 @@ static int retry(const struct config *config, const char *id)
 
 	if (strcmp(id, "all") != 0 && !is_id(id))
 		return EX_USAGE;
-	json_t *answer =
-	    control_ask(config->spool, json_pack("{s:s, s:s}", "command", "retry", "id", id), &err);
+	json_t *answer = ask_daemon(config, json_pack("{s:s, s:s}", "command", "retry", "id", id), &err);
 	int status = 1;
 
 	if (answer == NULL) {

@@ -4,6 +4,8 @@
 #include <sysexits.h>
 #include <time.h>
 
+#include <jansson.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/ask.h"
@@ -19,13 +21,15 @@
 #define TIMEOUT_MS 120000
 
 static const char usage[] =
-    "usage: mfdrelay test --to ADDRESS [--from ADDRESS] [--device NAME] [--timeout DURATION] [-c FILE]\n"
+    "usage: mfdrelay test --to ADDRESS [--from ADDRESS] [--device NAME] [--timeout DURATION]\n"
+    "                     [--json] [-c FILE]\n"
     "\n"
     "Put one real, small message into the queue of the running daemon, and follow it to the upstream's 250.\n"
     "  --to ADDRESS         who gets it\n"
     "  --from ADDRESS       its sender (default: mailbox of the upstream, else report_to)\n"
     "  --device NAME        as if that entry of devices had sent it\n"
     "  --timeout DURATION   how long it is followed (default 2m); it stays in the queue after that\n"
+    "  --json               one JSON object at its end, for programs\n"
     "exit status: 0 the upstream has taken it; 1 it was refused, or could not be queued; 2 it waits still\n";
 
 static const char *default_sender(const struct config *config, const struct test_message *message)
@@ -47,25 +51,24 @@ static bool has_device(const struct config *config, const char *name)
 	return false;
 }
 
-/* What is wrong with the question, before anything is written: EX_USAGE, 1, or 0. */
-static int look_at(const struct config *config, const struct test_message *message)
+/* What is wrong with the question, before anything is written: EX_USAGE or 1 with err; or 0. */
+static int look_at(const struct config *config, const struct test_message *message, struct err *err)
 {
+	int status = EX_USAGE;
+
 	if (message->device != NULL && !has_device(config, message->device)) {
-		fprintf(stderr, "mfdrelay: no entry of devices has the name \"%s\"; see: mfdrelay check\n",
-		    message->device);
-		return EX_USAGE;
+		err_set(err, "no entry of devices has the name \"%s\"; see: mfdrelay check", message->device);
+	} else if (message->from == NULL) {
+		err_set(err, "no sender is known for it: give --from ADDRESS, or report_to in the config");
+	} else if (config_route(config, test_message_device(message), message->to) < 0) {
+		err_set(err, "no route of the config is for %s: add one to routes, then reload", message->to);
+		status = 1;
+	} else {
+		status = 0;
 	}
-	if (message->from == NULL) {
-		fputs(
-		    "mfdrelay: no sender is known for it: give --from ADDRESS, or report_to in the config\n",
-		    stderr);
-		return EX_USAGE;
-	}
-	if (config_route(config, test_message_device(message), message->to) >= 0)
-		return 0;
-	fprintf(stderr, "mfdrelay: no route of the config is for %s: add one to routes, then reload\n",
-	    message->to);
-	return 1;
+	if (status != 0)
+		fprintf(stderr, "mfdrelay: %s\n", err->text);
+	return status;
 }
 
 /* Once it is watched, nothing that becomes of it is missed. */
@@ -91,30 +94,53 @@ static int refuse(const struct config *config, const struct err *err)
 	return status;
 }
 
-static int test(const struct config *config, const struct options *options)
+/* Queue it and follow it; report is NULL, or gets what is known of it. Returns the exit status, with err where it was not
+ * queued. */
+static int run(const struct config *config, const struct options *options, json_t *report, struct err *err)
 {
 	struct test_message message = {.to = options->to, .from = options->from, .device = options->device};
 	int64_t begun_ms = clock_mono_ms();
-	struct err err = {""};
 
 	if (message.from == NULL)
 		message.from = default_sender(config, &message);
-	int status = look_at(config, &message);
+	int status = look_at(config, &message, err);
 	if (status != 0)
 		return status;
-	if (become_relay_user(config, &err) < 0 ||
-	    test_message_queue(&message, config, watch, (void *)(uintptr_t)config, &err) < 0)
-		return refuse(config, &err);
-	printf("queued      %s, from %s to %s\n", message.id, message.from, message.to);
+	if (become_relay_user(config, err) < 0 ||
+	    test_message_queue(&message, config, watch, (void *)(uintptr_t)config, err) < 0)
+		return refuse(config, err);
+	if (report != NULL)
+		json_object_update_new(report,
+		    json_pack("{s:s, s:s, s:s}", "id", message.id, "from", message.from, "to", message.to));
+	else
+		printf("queued      %s, from %s to %s\n", message.id, message.from, message.to);
 	fflush(stdout);
-	return journey_follow(
-	    config, &message, begun_ms, options->timeout_ms > 0 ? (int64_t)options->timeout_ms : TIMEOUT_MS);
+	return journey_follow(config, &message, begun_ms,
+	    options->timeout_ms > 0 ? (int64_t)options->timeout_ms : TIMEOUT_MS, report);
+}
+
+static int test(const struct config *config, const struct options *options)
+{
+	json_t *report = options->json ? json_object() : NULL;
+	struct err err = {""};
+	int status = run(config, options, report, &err);
+
+	if (report == NULL)
+		return status;
+	json_object_set_new(report, "ok", json_boolean(status == JOURNEY_DELIVERED));
+	if (json_object_get(report, "outcome") == NULL)
+		json_object_update_new(
+		    report, json_pack("{s:s, s:s}", "outcome", "not-queued", "error", err.text));
+	json_dumpf(report, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	putchar('\n');
+	json_decref(report);
+	return status;
 }
 
 int cmd_test(int argc, char **argv)
 {
 	struct options options;
-	int status = options_parse(argc, argv, "ctfnw", usage, &options);
+	int status = options_parse(argc, argv, "cjtfnw", usage, &options);
 
 	if (status >= 0)
 		return status;

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "cli/ask.h"
 #include "cli/open.h"
@@ -28,7 +26,13 @@ struct journey {
 	int64_t next_try_ms; /* monotonic: of the message or its upstream; 0: now */
 	bool shown_held;     /* that it waits for held upstreams */
 	int status;	     /* once it is over, else -1 */
+	json_t *report;	     /* NULL: it is printed */
 };
+
+static double seconds_since(int64_t begun_ms)
+{
+	return (double)(clock_mono_ms() - begun_ms) / 1000;
+}
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -64,25 +68,44 @@ static void print_cause(const json_t *object, const char *answer_key, int64_t ne
 
 /* --- results --- */
 
-static void show_result(struct journey *journey, const json_t *result)
+static void print_result(
+    const struct journey *journey, const json_t *result, const char *event, int64_t next_ms)
 {
-	const char *event = text_of(result, "event");
-	int64_t next_ms = json_integer_value(json_object_get(result, "next_ms"));
-	double seconds = (double)(clock_mono_ms() - journey->begun_ms) / 1000;
 	char reply[LINE_MAX_BYTES];
 
-	/* The upstream is held for that: show_held has more to say of it. */
-	if (strcmp(event, "put-off") == 0)
-		return;
-	printf("%-11s by %s after %.1f s", event, text_of(result, "upstream"), seconds);
+	printf(
+	    "%-11s by %s after %.1f s", event, text_of(result, "upstream"), seconds_since(journey->begun_ms));
 	if (strcmp(event, "delivered") == 0) {
 		printf(": %s\n", terminal_text(reply, sizeof reply, text_of(result, "reply"), sizeof reply));
-		journey->status = JOURNEY_DELIVERED;
 		return;
 	}
 	putchar('\n');
 	print_cause(result, "reply", next_ms);
+}
+
+static void report_result(const struct journey *journey, const json_t *result)
+{
+	json_t *copy = json_deep_copy(result);
+
+	json_object_set_new(copy, "after_s", json_real(seconds_since(journey->begun_ms)));
+	json_array_append_new(json_object_get(journey->report, "results"), copy);
+}
+
+static void show_result(struct journey *journey, const json_t *result)
+{
+	const char *event = text_of(result, "event");
+	int64_t next_ms = json_integer_value(json_object_get(result, "next_ms"));
+
+	/* The upstream is held for that: show_held has more to say of it. */
+	if (strcmp(event, "put-off") == 0)
+		return;
+	if (journey->report != NULL)
+		report_result(journey, result);
+	else
+		print_result(journey, result, event, next_ms);
 	journey->next_try_ms = next_ms > 0 ? clock_mono_ms() + next_ms : 0;
+	if (strcmp(event, "delivered") == 0)
+		journey->status = JOURNEY_DELIVERED;
 	if (strcmp(event, "failed") == 0)
 		journey->status = JOURNEY_FAILED;
 }
@@ -143,6 +166,17 @@ static const json_t *first_to_be_tried(
 	return first;
 }
 
+static void report_held(const struct journey *journey, const json_t *upstream)
+{
+	static const char *const keys[] = {
+	    "name", "class", "reason", "cause", "who_acts", "remedy", "text", "next_try_s"};
+	json_t *held = json_object();
+
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+		json_object_set(held, keys[i], json_object_get(upstream, keys[i]));
+	json_object_set_new(journey->report, "held", held);
+}
+
 static void show_held(struct journey *journey, const json_t *upstream)
 {
 	int64_t next_ms = next_try_s(upstream) * 1000;
@@ -151,8 +185,12 @@ static void show_held(struct journey *journey, const json_t *upstream)
 	if (journey->shown_held)
 		return;
 	journey->shown_held = true;
+	if (journey->report != NULL) {
+		report_held(journey, upstream);
+		return;
+	}
 	printf("%-11s the upstream %s is held after %.1f s\n", "waits", text_of(upstream, "name"),
-	    (double)(clock_mono_ms() - journey->begun_ms) / 1000);
+	    seconds_since(journey->begun_ms));
 	print_cause(upstream, "text", next_ms);
 }
 
@@ -170,6 +208,8 @@ static void look_at_upstreams(struct journey *journey)
 	else if (journey->shown_held) {
 		journey->shown_held = false;
 		journey->next_try_ms = 0;
+		if (journey->report != NULL)
+			json_object_del(journey->report, "held");
 	}
 	json_decref(status);
 }
@@ -197,9 +237,10 @@ static void look_at_spool(struct journey *journey)
 	/* What had become of it before it left may have been told meanwhile. */
 	if (!is_in(journey, spool, SPOOL_QUEUE) && (!show_results(journey, false) || journey->status < 0)) {
 		bool failed = is_in(journey, spool, SPOOL_FAILED);
-		printf("%-11s %s\n", failed ? "failed" : "delivered",
-		    failed ? "see: mfdrelay queue show"
-			   : "it has left the queue; the log has the upstream's reply");
+		if (journey->report == NULL)
+			printf("%-11s %s\n", failed ? "failed" : "delivered",
+			    failed ? "see: mfdrelay queue show"
+				   : "it has left the queue; the log has the upstream's reply");
 		journey->status = failed ? JOURNEY_FAILED : JOURNEY_DELIVERED;
 	}
 	spool_close(spool);
@@ -226,6 +267,15 @@ static void print_end(const struct journey *journey, bool is_daemon_up)
 	}
 }
 
+static void report_end(const struct journey *journey, int status)
+{
+	static const char *const outcomes[] = {
+	    [JOURNEY_DELIVERED] = "delivered", [JOURNEY_FAILED] = "failed", [JOURNEY_WAITS] = "waits"};
+
+	json_object_set_new(journey->report, "outcome", json_string(outcomes[status]));
+	json_object_set_new(journey->report, "after_s", json_real(seconds_since(journey->begun_ms)));
+}
+
 static bool is_beyond(const struct journey *journey)
 {
 	int64_t now_ms = clock_mono_ms();
@@ -233,17 +283,20 @@ static bool is_beyond(const struct journey *journey)
 	return now_ms >= journey->end_ms || journey->next_try_ms >= journey->end_ms;
 }
 
-int journey_follow(
-    const struct config *config, const struct test_message *message, int64_t begun_ms, int64_t timeout_ms)
+int journey_follow(const struct config *config, const struct test_message *message, int64_t begun_ms,
+    int64_t timeout_ms, json_t *report)
 {
 	const struct timespec pause = {0, ASK_EVERY_MS * 1000000};
 	struct journey journey = {.config = config,
 	    .message = message,
 	    .begun_ms = begun_ms,
 	    .end_ms = begun_ms + timeout_ms,
-	    .status = -1};
+	    .status = -1,
+	    .report = report};
 	int64_t look_ms = clock_mono_ms() + LOOK_AFTER_MS;
 
+	if (report != NULL)
+		json_object_set_new(report, "results", json_array());
 	show_results(&journey, true);
 	while (journey.status < 0 && !is_beyond(&journey)) {
 		nanosleep(&pause, NULL);
@@ -255,6 +308,10 @@ int journey_follow(
 			look_at_spool(&journey);
 		fflush(stdout);
 	}
-	print_end(&journey, spool_is_locked(config->spool));
-	return journey.status >= 0 ? journey.status : JOURNEY_WAITS;
+	int status = journey.status >= 0 ? journey.status : JOURNEY_WAITS;
+	if (report != NULL)
+		report_end(&journey, status);
+	else
+		print_end(&journey, spool_is_locked(config->spool));
+	return status;
 }

@@ -3,15 +3,18 @@
 #define MFDRELAY_CLI_JOURNEY_H
 
 #include <stdint.h>
+#include <jansson.h>
 
 struct config;
 struct test_message;
 
 enum { JOURNEY_DELIVERED = 0, JOURNEY_FAILED = 1, JOURNEY_WAITS = 2 };
 
-/* Ask the running daemon what becomes of the message, and print each event with its time since begun_ms (monotonic), until the
- * upstream has taken it, it has failed, or its next try is beyond timeout_ms. Returns one of the above. */
-int journey_follow(
-    const struct config *config, const struct test_message *message, int64_t begun_ms, int64_t timeout_ms);
+/* Ask the running daemon what becomes of the message, and tell each event with its time since begun_ms (monotonic), until the
+ * upstream has taken it, it has failed, or its next try is beyond timeout_ms. It is told on stdout as it comes where report is
+ * NULL; else in that JSON object: "outcome", "after_s", "results" and, where it waits for a held upstream, "held". Returns one of
+ * the above. */
+int journey_follow(const struct config *config, const struct test_message *message, int64_t begun_ms, int64_t timeout_ms,
+    json_t *report);
 
 #endif

@@ -130,6 +130,14 @@ def test_retry_needs_the_daemon_and_says_so(sim, make_relay):
     assert result.returncode == 1 and "daemon" in result.stderr
 
 
+def test_retry_waits_for_a_sender_that_is_started_again(sim, relay):
+    for restarts in range(1, 3):
+        relay.kill("sender")
+        result = relay.cli("queue", "retry", "all")
+        assert result.returncode == 0, result.stderr
+        relay.wait_event("worker-died", restarts)
+
+
 def test_retry_does_not_wait(sim, make_relay):
     relay = make_relay(sim, retry={"first": "1h", "max": "1h"})
     sim.faults("rcpt reply 451 4.3.2 Temporary server error times=1")

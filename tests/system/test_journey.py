@@ -56,6 +56,34 @@ def test_a_refusal_a_deferral_and_a_held_upstream_are_told_in_the_catalogues_wor
     relay.wait_empty()
 
 
+def test_json_tells_the_same_for_programs(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1s", "max": "10m"})
+
+    def told(*arguments, status, to="boss@contoso.com"):
+        result = relay.cli("test", "--json", "--to", to, *arguments, timeout=60)
+        assert result.returncode == status, result.stdout + result.stderr
+        return json.loads(result.stdout)
+    sim.faults("rcpt=nobody@contoso.com reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found",
+               "rcpt=busy@contoso.com reply 451 4.3.2 Temporary server error times=1")
+    good = told(status=0)
+    assert good["ok"] and good["outcome"] == "delivered" and 0 < good["after_s"] < 60 and "held" not in good
+    assert (good["from"], good["to"]) == (harness.MAILBOX, "boss@contoso.com")
+    assert good["id"] == relay.events("delivered")[0]["id"] and good["results"][0]["reply"].startswith("250 2.0.0 ")
+    bad = told(to="nobody@contoso.com", status=1)
+    assert not bad["ok"] and bad["outcome"] == "failed" and bad["results"][0]["class"] == "P" and bad["results"][0]["remedy"]
+    assert [r["event"] for r in told(to="busy@contoso.com", status=0)["results"]] == ["deferred", "delivered"]
+    sim.faults("auth reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.")
+    relay.kill("sender")
+    waits = told("--timeout", "20s", status=2)
+    assert not waits["ok"] and waits["outcome"] == "waits" and waits["id"] in relay.queue_ids()
+    assert waits["held"]["name"] == "submission" and waits["held"]["class"] == "C" and waits["held"]["next_try_s"] > 0
+    wrong = told("--device", "nope", status=64)
+    assert not wrong["ok"] and wrong["outcome"] == "not-queued" and 'the name "nope"' in wrong["error"] and "id" not in wrong
+    relay.stop()
+    down = told(status=1)
+    assert down["outcome"] == "not-queued" and down["error"]
+
+
 def test_without_a_daemon_nothing_is_queued(sim, relay):
     relay.stop()
     text = send(relay, status=1)

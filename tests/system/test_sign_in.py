@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import harness
 from harness import DAY, binary, environment, make_mail, wait_until
 
 BY_DEVICE = {"client_secret": None, "grant": "device_code"}
@@ -133,9 +134,7 @@ def test_what_login_cannot_do_it_says_before_it_asks(sim, relay):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_root_signs_in_for_the_user_of_the_relay(sim, relay):
     relay.settings["user"] = "nobody"
-    relay.dir.chmod(0o755)
-    for folder in [relay.dir, *relay.dir.parents][:4]:
-        folder.chmod(0o755)
+    harness.let_others_enter(relay.dir)
     relay.start()
     sign_in(sim, relay)
     status = relay.token_file.stat()
