@@ -62,6 +62,15 @@ static void check_end(const struct result *result, const char *in, size_t n)
 	PROMISE(result->used == (is_empty ? 3 : length));
 }
 
+/* Of a device whose lines end in LF: a lone dot is the last line so far. */
+static void check_may_end(const struct result *result, const char *in, size_t n)
+{
+	bool is_dot = n >= 2 && memcmp(in + n - 2, ".\n", 2) == 0 && (n == 2 || in[n - 3] == '\n');
+	const struct data_reader *reader = &result->reader;
+
+	PROMISE(data_may_end(reader) == (is_dot && reader->lf_ends && !reader->ended));
+}
+
 static void check_line_ends(const struct result *result)
 {
 	for (size_t i = 0; i < result->n; i++) {
@@ -109,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	PROMISE(cut.reader.bare_lf == whole.reader.bare_lf && cut.reader.bare_cr == whole.reader.bare_cr &&
 		cut.reader.nul == whole.reader.nul);
 	check_end(&whole, in, n - 2 * CUTS);
+	check_may_end(&whole, in, n - 2 * CUTS);
 	check_line_ends(&whole);
 
 	struct result sent = send_and_read(whole.content, whole.n, bytes);
