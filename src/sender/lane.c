@@ -128,15 +128,14 @@ unsigned lane_room(struct lane *lane)
 
 /* --- connections --- */
 
-static bool is_for_another(const struct lane *lane)
+bool lane_makes_room(const struct lane *lane)
 {
 	return lane->window->wanted_by != NULL && lane->window->wanted_by != lane;
 }
 
 bool lane_has_one_too_many(const struct lane *lane)
 {
-	return lane->window->connections > send_window_connections(lane->window, clock_mono_ms()) ||
-	       is_for_another(lane);
+	return lane->window->connections > send_window_connections(lane->window, clock_mono_ms());
 }
 
 bool lane_may_open(struct lane *lane)
@@ -146,7 +145,7 @@ bool lane_may_open(struct lane *lane)
 	if (lane->road.health == ROAD_PROBING && lane->connections > 0)
 		return false;
 	bool is_free = window->connections < send_window_connections(window, clock_mono_ms()) &&
-		       lane->connections < lane->upstream->window.connections && !is_for_another(lane);
+		       lane->connections < lane->upstream->window.connections && !lane_makes_room(lane);
 	if (!is_free && lane->connections == 0 && window->wanted_by == NULL)
 		window->wanted_by = lane;
 	return is_free;
@@ -163,7 +162,7 @@ void lane_closed(struct lane *lane)
 {
 	lane->connections--;
 	lane->window->connections--;
-	if (is_for_another(lane))
+	if (lane_makes_room(lane))
 		lane->open(lane->arg);
 }
 

@@ -48,8 +48,12 @@ void lane_release(struct lane *lane);
  * follows. */
 unsigned lane_room(struct lane *lane);
 
-/* Whether one of its connections has to go: it is one too many, or another upstream of this mailbox has none. */
+/* Whether one of its connections has to go: there are more than the mailbox takes now. */
 bool lane_has_one_too_many(const struct lane *lane);
+
+/* Whether one of its connections is wanted by another upstream of this mailbox, which has none: it goes as soon as it has carried a
+ * message. */
+bool lane_makes_room(const struct lane *lane);
 
 /* Whether a connection may be opened. Where the mailbox has none left, the next one that ends is for the lane that has none. */
 bool lane_may_open(struct lane *lane);

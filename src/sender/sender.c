@@ -30,6 +30,7 @@
 #include "sender/scheduler.h"
 #include "sender/sizes.h"
 #include "sender/status.h"
+#include "sender/turns.h"
 #include "sender/unknown.h"
 #include "sender/upstream.h"
 #include "sender/windows.h"
@@ -66,6 +67,7 @@ struct sender {
 	struct upstream_owner owner;
 	struct windows *windows;
 	struct upstream **upstreams;
+	struct turns *turns;
 	struct control *control;
 	struct event *wake, *rescan, *pump, *due, *daily;
 	bool draining, done;
@@ -112,10 +114,12 @@ static struct attempt *take_for(void *arg, unsigned road, size_t recipients)
 
 	/* The line has become shorter, so more may be read; or a part was put off, and is due before any
 	 * other. */
-	if (attempt != NULL)
+	if (attempt != NULL) {
+		turns_used(s->turns, road);
 		pump_soon(s);
-	else
+	} else {
 		set_due_timer(s);
+	}
 	return attempt;
 }
 
@@ -197,6 +201,19 @@ static bool any_hungry(struct sender *s)
 	return false;
 }
 
+static void pump_upstreams(struct sender *s)
+{
+	size_t place = 0;
+
+	for (size_t i = 0; i < s->config->upstream_count; i++) {
+		unsigned road = turns_at(s->turns, place);
+		upstream_pump(s->upstreams[road]);
+		/* One that has begun a message stands last now, and the next has moved up. */
+		if (turns_at(s->turns, place) == road)
+			place++;
+	}
+}
+
 /* Bring due parts to their lines, read from the disk what the roads can take, give it to them. */
 static void on_pump(evutil_socket_t fd, short what, void *cookie)
 {
@@ -212,8 +229,7 @@ static void on_pump(evutil_socket_t fd, short what, void *cookie)
 	queue_revisit(s->queue);
 	for (int i = 0; i < READ_PER_ROUND && more && any_hungry(s); i++)
 		more = queue_read_one(s->queue);
-	for (size_t i = 0; i < s->config->upstream_count; i++)
-		upstream_pump(s->upstreams[i]);
+	pump_upstreams(s);
 	if (more && any_hungry(s))
 		pump_soon(s);
 	set_due_timer(s);
@@ -438,6 +454,7 @@ static int start_parts(struct sender *s, struct err *err)
 	s->scheduler =
 	    scheduler_new((unsigned)s->config->upstream_count + 1, (unsigned)s->config->device_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
+	s->turns = turns_new(s->config->upstream_count);
 	s->failover = failover_new(s->config, s->queue, s->upstreams);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
 	s->follow = follow_new();
@@ -540,6 +557,7 @@ static void stop(void *state)
 		windows_finish(s->windows);
 	}
 	failover_free(s->failover);
+	turns_free(s->turns);
 	delivery_free(s->delivery);
 	follow_free(s->follow);
 	queue_free(s->queue);

@@ -25,8 +25,8 @@
 struct connection {
 	struct client *client;
 	struct lane *lane;
-	unsigned recipients; /* of what it carries now */
-	bool has_logged_in;
+	unsigned recipients;		 /* of what it carries now */
+	bool has_logged_in, has_carried; /* a message */
 	LIST_ENTRY(connection) next;
 };
 
@@ -209,7 +209,7 @@ static void use_connection(struct upstream *u, struct connection *connection)
 	unsigned recipients = 0;
 
 	if (u->draining || client_is_stale(connection->client) || is_at_old_host(u) ||
-	    lane_has_one_too_many(lane)) {
+	    lane_has_one_too_many(lane) || (connection->has_carried && lane_makes_room(lane))) {
 		client_quit(connection->client);
 		return;
 	}
@@ -217,8 +217,12 @@ static void use_connection(struct upstream *u, struct connection *connection)
 		recipients = lane_room(lane);
 	if (recipients > 0)
 		attempt = u->owner->take(u->owner->arg, u->index, recipients);
-	if (attempt == NULL)
+	if (attempt == NULL) {
+		if (lane_makes_room(lane))
+			client_quit(connection->client);
 		return;
+	}
+	connection->has_carried = true;
 	lane->busy++;
 	attempt->lane = (size_t)(lane - u->lanes);
 	connection->recipients = (unsigned)attempt->count;

@@ -327,3 +327,26 @@ def test_an_idle_connection_makes_room_for_another_upstream_of_its_mailbox(sim, 
         relay.send(make_mail(), recipients=[recipient])
         sim.wait_messages(n, timeout=5)
     assert sim.stats()["authenticated_peak"] == 1
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_upstream_of_one_mailbox_is_not_starved_by_the_backlog_of_another(sim, make_relay, connections):
+    """A window that opens for one message at a time: the upstream that has waited takes it."""
+    relay = make_relay(sim, start=False, clock=sim.clock)
+    one = relay.upstream(window={"messages_per_minute": 1, "connections": connections})
+    relay.settings["upstreams"] = [one, {**one, "name": "other"}]
+    relay.settings["routes"] = [{"recipients": ["boss@contoso.com"], "via": ["submission"]},
+                                {"recipients": ["*"], "via": ["other"]}]
+    relay.start()
+    send_many(relay, 8)
+    sim.wait_messages(1)
+    wait_full(relay)
+    with relay.smtp() as client:
+        client.sendmail("printer@contoso.com", ["other@contoso.com"], make_mail())
+    for sent in range(2, 5):
+        sim.clock.forward(WINDOW_OPENS_S)
+        messages = sim.wait_messages(sent)
+        if ["other@contoso.com"] in [m["rcpt"] for m in messages]:
+            return
+        wait_full(relay)
+    pytest.fail(f"{sent} of the first upstream's went before the only one of the second's")
