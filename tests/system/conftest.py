@@ -62,6 +62,20 @@ def relay(make_relay, sim):
 
 
 @pytest.fixture(scope="module")
+def shared_lane(request, tmp_path_factory):
+    made = request.module.Lane(tmp_path_factory.mktemp("lane"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lane(shared_lane):
+    """The module's Lane (lane.py), made fresh."""
+    shared_lane.fresh()
+    return shared_lane
+
+
+@pytest.fixture(scope="module")
 def office(request, tmp_path_factory):
     """A server of every kind, and a relay with an upstream for each of the module's PAIRS (office.py)."""
     made = offices.Office(tmp_path_factory.mktemp("office"), request.module.PAIRS)

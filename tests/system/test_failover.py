@@ -7,19 +7,15 @@ import pytest
 
 import harness
 from harness import make_mail, wait_until
+from lane import SharedLane
 
 NAMES = ("first", "second", "third")
-RETRY = {"first": "1m", "max": "1h", "give_up": "5d"}
 ALIKE = "SMTP; Unable to relay recipient in non-accepted domain"
 
 
-class Lane:
+class Lane(SharedLane):
     def __init__(self, folder):
-        self.sims = {name: harness.Sim(folder / name) for name in NAMES}
-        for sim in self.sims.values():
-            sim.options["mailbox"] = "*@contoso.com"
-            sim.start()
-        self.relay = harness.Relay(folder / "relay", self.sims["first"], clock=True, retry=RETRY)
+        super().__init__(folder, **{name: harness.Sim(folder / name, mailbox="*@contoso.com").start() for name in NAMES})
         self.relay.settings["upstreams"] = [self.upstream(name) for name in NAMES]
         self.relay.settings["devices"].append({"name": "erp", "address": ["127.0.0.2"]})
         self.relay.settings["routes"] = [{"recipients": ["*@three.com"], "via": list(NAMES)},
@@ -27,21 +23,12 @@ class Lane:
                                          {"recipients": ["*@second.com"], "via": ["second"]},
                                          {"recipients": ["*"], "via": ["first", "second"]}]
         self.relay.start()
-        self.clock, self.cases = self.relay.clock, 0
 
     def upstream(self, name):
         sim = self.sims[name]
         sim.serves_daemon = True
         return self.relay.upstream(name=name, mailbox=f"{name}@contoso.com", port=sim.smtp_port, ca=sim.ca,
                                    oauth={"authority": f"https://localhost:{sim.login_port}", "ca": sim.ca})
-
-    def close(self):
-        self.relay.stop()
-        for sim in self.sims.values():
-            sim.stop()
-        self.relay.check_clean()
-        for sim in self.sims.values():
-            sim.check_clean()
 
     def fresh(self):
         """No fault, no connection, no token, every road open; what happened so far is forgotten."""
@@ -56,18 +43,13 @@ class Lane:
         self.clock.forward(3600)
         self.wait_idle()
         self.before = {name: len(sim.messages()) for name, sim in self.sims.items()}
-        self.log_before = len(self.relay.log())
-        self.cases += 1
+        self.begin_case()
 
     def mend(self, name):
         """The fault is lifted, and the ports are open again."""
         self.sims[name].clear()
         for port in (self.sims[name].smtp_port, self.sims[name].login_port):
             harness.wait_open(port)
-
-    def wait_idle(self):
-        wait_until(lambda: all(sim.stats()["connections"]["smtp"]["now"] == 0 for sim in self.sims.values()), 10,
-                   "the idle connections to end")
 
     def status(self):
         return json.loads(self.relay.cli("status", "--json").stdout)
@@ -89,26 +71,7 @@ class Lane:
         return self.got()
 
     def switches(self):
-        return [(e["from"], e["to"]) for e in self.relay.events("upstream-switched", since=self.log_before)]
-
-    def wait_events(self, name, n=1):
-        def there():
-            found = self.relay.events(name, since=self.log_before)
-            return found if len(found) >= n else None
-        return wait_until(there, 15, lambda: f"{n} x {name} in:\n{self.relay.log()[self.log_before:][-4000:]}")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    lane = Lane(tmp_path_factory.mktemp("failover"))
-    yield lane
-    lane.close()
-
-
-@pytest.fixture
-def lane(shared):
-    shared.fresh()
-    return shared
+        return [(e["from"], e["to"]) for e in self.events("upstream-switched")]
 
 
 # fault: (rules, class, seconds until the road is looked at again)
@@ -144,7 +107,7 @@ def test_fault_of_the_first(lane, fault):
     lane.send()
     assert lane.wait_sent()["first"] == [["boss@contoso.com"]]
     assert lane.switches() == [("first", "second"), ("second", "first")] and lane.now() == "first"
-    assert lane.relay.events("deferred", since=lane.log_before) == []
+    assert lane.events("deferred") == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -152,7 +115,7 @@ def test_fault_of_the_second_is_not_even_noticed(lane, fault):
     lane.sims["second"].faults(*FAULTS[fault][0])
     lane.send()
     assert lane.wait_sent() == {"first": [["boss@contoso.com"]]}
-    assert lane.switches() == [] and lane.relay.events("upstream-held", since=lane.log_before) == []
+    assert lane.switches() == [] and lane.events("upstream-held") == []
 
 
 @pytest.mark.parametrize("healing", ["first", "second"])
@@ -216,7 +179,7 @@ def test_a_slow_down_of_more_than_ten_minutes_is_not(lane):
     lane.send()
     wait_until(lambda: not lane.relay.queue_ids() or lane.clock.forward(60), 20, "the message to leave", step=0.1)
     assert lane.got() == {"second": [["boss@contoso.com"]]} and lane.switches() == [("first", "second")]
-    held = lane.relay.events("upstream-held", since=lane.log_before)
+    held = lane.events("upstream-held")
     assert sum(int(e["for_ms"]) for e in held) > 600_000
 
 
@@ -239,7 +202,7 @@ def test_all_that_stands_ready_goes_round_beside_what_can_not(lane):
     for _ in range(7):
         lane.send()
     wait_until(lambda: len(lane.relay.queue_ids()) == 1, 15,
-               lambda: f"all but one to leave, {lane.got()}:\n{lane.relay.log()[lane.log_before:][-3000:]}")
+               lambda: f"all but one to leave, {lane.got()}:\n{lane.log()}")
     assert lane.got() == {"second": [["boss@contoso.com"]] * 7}
 
 
@@ -303,7 +266,7 @@ def test_what_the_first_perhaps_has_stays_with_it_for_an_hour_of_trouble(lane):
     wait_until((lane.relay.spool / "state" / queue_id).exists, 10, "the message's state")
     assert "perhaps taken, its answer was lost: first" in lane.relay.cli("queue", "show", queue_id, check=True).stdout
     lane.clock.forward(61)
-    wait_until(lambda: lane.relay.events("upstream-held", since=lane.log_before), 10, "the hold")
+    wait_until(lambda: lane.events("upstream-held"), 10, "the hold")
     lane.send("other@contoso.com")
     wait_until(lambda: lane.got() == {"second": [["other@contoso.com"]]}, 15, "the other message")
     for _ in range(5):
@@ -333,7 +296,7 @@ def test_a_message_under_way_is_not_begun_elsewhere(lane):
     for _ in range(3):
         lane.send("other@contoso.com")
     wait_until(lambda: lane.got().get("second") == [["other@contoso.com"]] * 3, 15,
-               lambda: f"the others by the second, got {lane.got()}:\n{lane.relay.log()[lane.log_before:][-3000:]}")
+               lambda: f"the others by the second, got {lane.got()}:\n{lane.log()}")
     assert lane.switches() == [("first", "second")]
     lane.clock.forward(290)
     assert lane.wait_sent() == {"first": [["boss@contoso.com"]], "second": [["other@contoso.com"]] * 3}

@@ -5,42 +5,43 @@ import pytest
 
 import harness
 from harness import make_mail, wait_until
+from lane import SharedLane
 from nameserver import NameServer
 
 GOOD = "contoso-com.mail.protection.outlook.com"
 SECOND = "second.mail.protection.outlook.com"
 
 
-class Lane:
+class Lane(SharedLane):
     def __init__(self, folder):
         self.sim = harness.Sim(folder / "sim").start()
         self.dns = NameServer({})
-        self.relay = harness.Relay(folder / "relay", self.sim, clock=True, retry={"first": "1m", "max": "1h", "give_up": "5d"})
+        super().__init__(folder, sim=self.sim)
         self.relay.settings.update(
             name_servers=[self.dns.address], routes=[{"recipients": ["*@contoso.com"], "via": ["direct"]}],
             upstreams=[{"name": "direct", "kind": "direct-send", "domain": "contoso.com", "port": self.sim.mx_port,
                         "ca": self.sim.ca}])
-        self.fresh()
+        self.mend()
         self.relay.start()
-        self.clock = self.relay.clock
 
-    def fresh(self):
+    def mend(self):
+        """The records are as they should be."""
         self.dns.records.clear()
         self.dns.records.update({("contoso.com", "MX"): [(10, GOOD)], (GOOD, "A"): ["127.0.0.1"], (SECOND, "A"): ["127.0.0.1"]})
         self.dns.ttl = 300
 
-    def idle(self):
+    def fresh(self):
         """No connection, no MX known, no trouble noted."""
-        self.fresh()
+        self.mend()
         self.sim.clear()
         self.pass_time(7 * harness.DAY)
-        self.log_before = len(self.relay.log())
+        self.begin_case()
         self.dns.asked.clear()
 
     def pass_time(self, seconds):
         """More than a connection stays open without work."""
         self.clock.forward(seconds)
-        wait_until(lambda: self.sim.stats()["connections"]["mx"]["now"] == 0, 10, "the idle connections to end")
+        self.wait_idle("mx")
 
     def send(self):
         before = len(self.sim.messages())
@@ -50,33 +51,16 @@ class Lane:
         return message
 
     def held(self):
-        return wait_until(lambda: self.relay.events("upstream-held", since=self.log_before), 15,
-                          lambda: "the hold:\n" + self.relay.log()[-3000:])[0]
+        return self.wait_events("upstream-held")[0]
 
     def heal(self, seconds):
-        self.fresh()
+        self.mend()
         self.clock.forward(seconds)
         wait_until(lambda: not self.relay.queue_ids(), 20, lambda: "the message to leave:\n" + self.relay.log()[-3000:])
 
     def close(self):
-        self.relay.stop()
-        self.sim.stop()
+        super().close()
         self.dns.close()
-        self.relay.check_clean()
-        self.sim.check_clean()
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    made = Lane(tmp_path_factory.mktemp("mx"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def lane(shared):
-    shared.idle()
-    return shared
 
 
 def test_the_mx_is_looked_up_once_for_its_time_to_live(lane):
@@ -96,7 +80,7 @@ def test_hosts_are_tried_by_preference_until_one_can_be_reached(lane):
     lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]  # nobody listens there
     lane.dns.records[(GOOD, "A")] = "nxdomain"
     lane.send()
-    assert lane.relay.events("upstream-held", since=lane.log_before) == []
+    assert lane.events("upstream-held") == []
     assert lane.dns.asked[("first.mx.microsoft", "A")] and lane.dns.asked[(GOOD, "A")] and lane.dns.asked[(SECOND, "A")]
 
 
@@ -146,25 +130,25 @@ def test_after_a_wrong_region_the_mx_is_looked_up_again(lane):
     lane.dns.ttl = 7 * harness.DAY
     lane.sim.faults(WRONG_REGION)
     lane.relay.send(make_mail())
-    first = wait_until(lambda: lane.relay.events("deferred", since=lane.log_before), 15, "the deferral")[0]
+    first = wait_until(lambda: lane.events("deferred"), 15, "the deferral")[0]
     assert (first["class"], first["reason"]) == ("T", "wrong-region") and lane.dns.asked[("contoso.com", "MX")] == 1
     lane.dns.records[("contoso.com", "MX")] = [(10, SECOND)]
     lane.sim.clear()
     lane.clock.forward(61)  # the idle connection has not reached its end
     lane.relay.wait_empty()
     assert lane.dns.asked[("contoso.com", "MX")] == 2 and lane.dns.asked[(SECOND, "A")]
-    assert not lane.relay.events("upstream-held", since=lane.log_before)
+    assert not lane.events("upstream-held")
 
 
 def test_a_wrong_region_that_lasts_for_an_hour_holds_the_road(lane):
     def deferrals():
-        return len(lane.relay.events("deferred", since=lane.log_before))
+        return len(lane.events("deferred"))
     lane.sim.faults(WRONG_REGION)
     lane.relay.send(make_mail())
     begin = lane.clock.now()
     for tries in range(1, 7):  # after 1, 2, 4, 8, 16 and 32 minutes, less some jitter
         wait_until(lambda: deferrals() == tries, 15, f"deferral {tries}")
-        assert not lane.relay.events("upstream-held", since=lane.log_before)
+        assert not lane.events("upstream-held")
         lane.clock.forward(60 * 2 ** (tries - 1) + 1)
     assert lane.clock.now() - begin > 3600
     held = lane.held()

@@ -11,6 +11,7 @@ import pytest
 
 import harness
 from harness import HarnessError, make_mail, wait_until
+from lane import SharedLane
 
 LOST = "The connection to the upstream was lost."
 SILENT = "The upstream did not answer in time."
@@ -27,26 +28,22 @@ TOKEN_LIFE_S = 3600
 PROBE_S = 610
 
 
-class Lane:
+class Lane(SharedLane):
     """The daemon, the simulator, and between them wires on which all that the daemon sends is kept."""
 
     def __init__(self, folder):
         self.sim = harness.Sim(folder / "sim").start()
         self.smtp, self.login = harness.Wire(self.sim.smtp_port), harness.Wire(self.sim.login_port)
-        self.relay = harness.Relay(folder / "relay", self.sim, clock=True, retry={"first": "1m", "max": "1h", "give_up": "5d"})
+        super().__init__(folder, sim=self.sim)
         upstream = self.relay.settings["upstreams"][0]
         upstream["port"] = self.smtp.port
         upstream["oauth"]["authority"] = f"https://localhost:{self.login.port}"
         self.relay.start()
-        self.clock, self.cases = self.relay.clock, 0
 
     def close(self):
         self.smtp.close()
         self.login.close()
-        self.relay.stop()
-        self.sim.stop()
-        self.relay.check_clean()
-        self.sim.check_clean()
+        super().close()
 
     def fresh(self):
         """No fault, no connection, an empty queue; what happened so far is forgotten."""
@@ -57,10 +54,10 @@ class Lane:
                 path.unlink()
             self.relay.start()
         self.clock.forward(25)
-        wait_until(lambda: self.sim.stats()["connections"]["smtp"]["now"] == 0, 10, "the idle connections to end")
+        self.wait_idle()
         self.before = self.sim.stats()
-        self.log_before, self.sim_log_before = len(self.relay.log()), len(self.sim.log())
-        self.cases += 1
+        self.sim_log_before = len(self.sim.log())
+        self.begin_case()
 
     def send(self, size=1000):
         self.content = make_mail(subject=f"case {self.cases}", body=("x" * 70 + "\r\n") * (size // 72))
@@ -73,7 +70,7 @@ class Lane:
         """The events of this case that tell of trouble."""
         found = []
         for name in ("upstream-held", "deferred", "put-off", "failed", "token-refused", "worker-died", "worker-hangs", "reported"):
-            found += [dict(e, event=name) for e in self.relay.events(name, since=self.log_before)]
+            found += [dict(e, event=name) for e in self.events(name)]
         return found
 
     def wait_trouble(self):
@@ -107,7 +104,7 @@ class Lane:
     def heal(self, seconds, copies=1):
         """The fault is lifted, and seconds later all has gone out by itself, whole, so many times at most."""
         self.sim.clear()
-        if self.relay.events("deferred", since=self.log_before):
+        if self.events("deferred"):
             wait_until(lambda: self.relay.waiting() == 1, 10, "the message to be planned")
         self.clock.forward(seconds)
         wait_until(lambda: not self.relay.queue_ids(), 20,
@@ -124,19 +121,6 @@ class Lane:
             assert IN_CLEAR.fullmatch(in_clear), in_clear
         assert all(harness.before_tls(sent) == b"" for sent in self.login.sent)
         assert self.sim.stats()["auth_plaintext"] == 0
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    lane = Lane(tmp_path_factory.mktemp("faults"))
-    yield lane
-    lane.close()
-
-
-@pytest.fixture
-def lane(shared):
-    shared.fresh()
-    return shared
 
 
 # --- the upstream ------------------------------------------------------------------------------------------------------
