@@ -6,14 +6,15 @@
 #include "sender/road.h"
 #include "spool/state.h"
 
-void detours_note(struct detours *detours, unsigned index, const struct road *road, int64_t now_ms)
+void detours_note(
+    struct detours *detours, unsigned index, const struct road *road, bool is_full, int64_t now_ms)
 {
-	if (!road_is_down(road, now_ms))
+	if (!road_is_down(road, now_ms) && !is_full)
 		return;
 	detours->down |= ROAD_BIT(index);
 	if (road_is_lost(road, now_ms))
 		detours->lost |= ROAD_BIT(index);
-	if (road->health == ROAD_PROBING)
+	if (road->health == ROAD_PROBING && !is_full)
 		detours->probing |= ROAD_BIT(index);
 }
 

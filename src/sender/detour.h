@@ -13,7 +13,7 @@ struct route;
 
 /* Sets of roads, a bit for each upstream by its index (the config has 64 at most). */
 struct detours {
-	uint64_t down;		/* mail goes round them where its route has another */
+	uint64_t down;		/* in trouble, or full for long: mail goes round them where its route has another */
 	uint64_t lost;		/* those that have been down for an hour */
 	uint64_t probing;	/* those down whose hold is over: a message is to show whether they are in order */
 };
@@ -21,8 +21,9 @@ struct detours {
 
 bool detours_equal(const struct detours *a, const struct detours *b);
 
-/* Add a road to the sets it belongs to now (monotonic). */
-void detours_note(struct detours *detours, unsigned index, const struct road *road, int64_t now_ms);
+/* Add a road to the sets it belongs to now (monotonic). is_full: its send windows have no room for longer than ROAD_SLOW_MS, as if
+ * the server had asked for such a pause; it then carries no message that could show anything. */
+void detours_note(struct detours *detours, unsigned index, const struct road *road, bool is_full, int64_t now_ms);
 
 /* The road for a recipient of a route; recipient NULL: for one of which nothing is known. Where all that could take it are
  * down, it waits for the first of them. A recipient that an upstream perhaps has, all of its content sent and the answer lost,

@@ -38,12 +38,14 @@ struct failover *failover_new(
 static void log_switch(const struct failover *f, size_t index, unsigned from, unsigned to)
 {
 	const struct road *left = upstream_road(f->upstreams[from]);
-	bool in_trouble = (f->detours.down & ROAD_BIT(from)) != 0;
+	bool is_full = upstream_is_full(f->upstreams[from]);
+	bool in_trouble = !is_full && (f->detours.down & ROAD_BIT(from)) != 0;
 
 	log_event(in_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, "upstream-switched",
 	    kv_str("from", f->config->upstreams[from].name), kv_str("to", f->config->upstreams[to].name),
 	    kv_str("route", route_title(&f->config->routes[index])),
 	    kv_str("why", in_trouble ? left->why.cause->cause
+			  : is_full  ? "Its send window is full for more than ten minutes."
 				     : "An upstream that stands before it in via is in order again."),
 	    kv_str("text", in_trouble ? left->why.text : ""));
 }
@@ -72,7 +74,8 @@ void failover_note(struct failover *f)
 	f->detours = (struct detours){0, 0, 0};
 	for (unsigned i = 0; i < f->config->upstream_count; i++)
 		if ((f->shared & ROAD_BIT(i)) != 0)
-			detours_note(&f->detours, i, upstream_road(f->upstreams[i]), now_ms);
+			detours_note(&f->detours, i, upstream_road(f->upstreams[i]),
+			    upstream_is_full(f->upstreams[i]), now_ms);
 	f->changed = true;
 	if (f->detours.down != before.down)
 		log_switches(f, &before);

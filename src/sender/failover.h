@@ -1,5 +1,5 @@
-/* Keeps in view which upstreams are in trouble, has mail go round them by its routes' other upstreams and back, and says each
- * switch in the log with its reason. */
+/* Keeps in view which upstreams are in trouble, or have used up their send windows for longer than ROAD_SLOW_MS, has mail go round
+ * them by its routes' other upstreams and back, and says each switch in the log with its reason. */
 #ifndef MFDRELAY_SENDER_FAILOVER_H
 #define MFDRELAY_SENDER_FAILOVER_H
 

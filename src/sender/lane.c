@@ -22,7 +22,7 @@ static void on_hold_end(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	/* libevent counts from the time its round began: a timer may fire some ms before its time by the clock. */
 	if (road_usable(&lane->road, clock_mono_ms()))
-		lane->open(lane->arg);
+		lane->owner->open(lane->arg);
 	else
 		timer_set(lane->hold_end, lane->road.held_until_ms - clock_mono_ms() + 1);
 }
@@ -33,18 +33,19 @@ static void on_window_opens(evutil_socket_t fd, short what, void *cookie)
 
 	(void)fd;
 	(void)what;
-	lane->open(lane->arg);
+	lane->is_full_for_long = false;
+	lane->owner->open(lane->arg);
 }
 
 void lane_init(struct lane *lane, struct event_base *base, const struct config *config,
     const struct upstream_config *upstream, const char *mailbox, struct send_window *window,
-    void (*open)(void *arg), void *arg)
+    const struct lane_owner *owner, void *arg)
 {
 	lane->config = config;
 	lane->upstream = upstream;
 	lane->mailbox = mailbox;
 	lane->window = window;
-	lane->open = open;
+	lane->owner = owner;
 	lane->arg = arg;
 	lane->hold_end = evtimer_new(base, on_hold_end, lane);
 	lane->window_opens = evtimer_new(base, on_window_opens, lane);
@@ -92,6 +93,14 @@ void lane_release(struct lane *lane)
 
 /* --- the window --- */
 
+static void set_full_for_long(struct lane *lane, bool is_full)
+{
+	if (lane->is_full_for_long == is_full)
+		return;
+	lane->is_full_for_long = is_full;
+	lane->owner->changed(lane->arg);
+}
+
 /* Nothing is tried meanwhile, and nothing fails. In the log at most once an hour. */
 static void wait_for_window(struct lane *lane, int64_t now_ms)
 {
@@ -102,6 +111,8 @@ static void wait_for_window(struct lane *lane, int64_t now_ms)
 	enum quota_span span = window_full(&lane->window->window, now_ms, &wait_ms);
 
 	timer_set(lane->window_opens, wait_ms);
+	if (wait_ms > ROAD_SLOW_MS)
+		set_full_for_long(lane, true);
 	if (lane->told_full_ms[span] != 0 && now_ms - lane->told_full_ms[span] < TELL_EVERY_MS)
 		return;
 	lane->told_full_ms[span] = now_ms;
@@ -123,7 +134,15 @@ unsigned lane_room(struct lane *lane)
 	unsigned recipients = window_room(&lane->window->window, now_ms);
 	if (recipients == 0)
 		wait_for_window(lane, now_ms);
+	else
+		set_full_for_long(lane, false);
 	return recipients;
+}
+
+bool lane_is_shut(const struct lane *lane, int64_t now_ms)
+{
+	return lane->is_full_for_long ||
+	       (lane->road.health == ROAD_HELD && road_is_down(&lane->road, now_ms));
 }
 
 /* --- connections --- */
@@ -163,7 +182,7 @@ void lane_closed(struct lane *lane)
 	lane->connections--;
 	lane->window->connections--;
 	if (lane_makes_room(lane))
-		lane->open(lane->arg);
+		lane->owner->open(lane->arg);
 }
 
 void lane_stop(struct lane *lane)

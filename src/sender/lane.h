@@ -25,15 +25,23 @@ struct lane {
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */
 	bool token_retried;		/* a refused token has been replaced once; the next refusal is the configuration's */
+	bool is_full_for_long;		/* its window had no room for more than ROAD_SLOW_MS, and has none yet */
 	int64_t told_full_ms[QUOTA_SPANS];	/* when the log was told of each limit, monotonic; 0: never */
 	struct event *hold_end, *window_opens;
-	void (*open)(void *arg);
+	const struct lane_owner *owner;
 	void *arg;
 };
 
-/* A zeroed one. open(arg) is called from the loop when a hold is over, or the window has room again. */
+/* Whose lane it is. */
+struct lane_owner {
+	void (*open)(void *arg);	/* from the loop: a hold is over, or the window has room again */
+	void (*changed)(void *arg);	/* from within lane_room: its window is full for long, or no longer */
+};
+
+/* A zeroed one. */
 void lane_init(struct lane *lane, struct event_base *base, const struct config *config,
-    const struct upstream_config *upstream, const char *mailbox, struct send_window *window, void (*open)(void *arg), void *arg);
+    const struct upstream_config *upstream, const char *mailbox, struct send_window *window, const struct lane_owner *owner,
+    void *arg);
 
 /* Hold it because of why. Returns for how long, in ms. */
 int64_t lane_hold(struct lane *lane, const struct failure *why);
@@ -44,9 +52,12 @@ bool lane_proved(struct lane *lane);
 /* End a hold now. */
 void lane_release(struct lane *lane);
 
-/* Mail is ready: how many recipients a message may have that is taken now; 0: the lane is held or the window is full, open(arg)
- * follows. */
+/* Mail is ready: how many recipients a message may have that is taken now; 0: the lane is held or the window is full, and the
+ * owner's open() follows. */
 unsigned lane_room(struct lane *lane);
+
+/* Whether nothing can go by it for long: its window is full, or its road is held and down. */
+bool lane_is_shut(const struct lane *lane, int64_t now_ms);
 
 /* Whether one of its connections has to go: there are more than the mailbox takes now. */
 bool lane_has_one_too_many(const struct lane *lane);

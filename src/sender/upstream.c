@@ -53,6 +53,15 @@ static void on_lane_open(void *arg)
 	u->owner->open(u->owner->arg);
 }
 
+static void on_lane_changed(void *arg)
+{
+	const struct upstream *u = arg;
+
+	u->owner->changed(u->owner->arg);
+}
+
+static const struct lane_owner lane_owner = {.open = on_lane_open, .changed = on_lane_changed};
+
 /* The alarm is raised once for a trouble: at error level, and shown by status until a message has gone
  * through. */
 static void log_hold(const struct upstream *u, const struct lane *lane, const struct failure *why, int64_t ms)
@@ -394,7 +403,7 @@ static void make_lanes(struct upstream *u)
 	for (size_t i = 0; i < u->lane_count; i++) {
 		const char *mailbox = u->config->mailbox_count > 0 ? u->config->mailboxes[i] : NULL;
 		lane_init(&u->lanes[i], u->owner->base, u->owner->config, u->config, mailbox,
-		    windows_of(u->owner->windows, u->config, mailbox), on_lane_open, u);
+		    windows_of(u->owner->windows, u->config, mailbox), &lane_owner, u);
 	}
 }
 
@@ -447,6 +456,18 @@ const struct road *upstream_road(const struct upstream *u)
 		if (badness(&u->lanes[i].road) < badness(best))
 			best = &u->lanes[i].road;
 	return best;
+}
+
+bool upstream_is_full(const struct upstream *u)
+{
+	bool any_full = false;
+
+	for (size_t i = 0; i < u->lane_count; i++) {
+		if (!lane_is_shut(&u->lanes[i], clock_mono_ms()))
+			return false;
+		any_full = any_full || u->lanes[i].is_full_for_long;
+	}
+	return any_full;
 }
 
 void upstream_keep_alive(struct upstream *u)

@@ -72,6 +72,9 @@ void upstream_drain(struct upstream *upstream, bool abort);
 size_t upstream_connections(const struct upstream *upstream);
 struct lane *upstream_lane(const struct upstream *upstream, size_t i);	/* from 0 on; NULL behind the last. Borrowed */
 const struct road *upstream_road(const struct upstream *upstream);	/* of the lane that is open, or will be first */
+/* Whether mail had better go another way for want of room: no mailbox can take any for long, and not all of them are held. */
+bool upstream_is_full(const struct upstream *upstream);
+
 void upstream_keep_alive(struct upstream *upstream);	/* once a day: token_keep_alive */
 const struct failure *upstream_first_refused(const struct upstream *upstream);	/* token_first_refused */
 const struct upstream_config *upstream_config_of(const struct upstream *upstream);

@@ -350,3 +350,39 @@ def test_upstream_of_one_mailbox_is_not_starved_by_the_backlog_of_another(sim, m
             return
         wait_full(relay)
     pytest.fail(f"{sent} of the first upstream's went before the only one of the second's")
+
+
+def test_a_day_that_is_used_up_sends_mail_the_next_way_until_it_slides(sim, make_relay):
+    relay = make_relay(sim, start=False, clock=sim.clock)
+    relay.settings["upstreams"] = [
+        relay.upstream(name="first", mailbox="scan1@contoso.com", window=PACED | {"recipients_per_day": 3}),
+        relay.upstream(name="second", mailbox="scan2@contoso.com", window=PACED | {"messages_per_minute": 4})]
+    relay.settings["routes"] = [{"recipients": ["*@alone.com"], "via": ["first"]},
+                                {"recipients": ["*"], "via": ["first", "second"]}]
+    relay.start()
+
+    def now():
+        return json.loads(relay.cli("status", "--json").stdout)["routes"][1]["now"]
+
+    send_many(relay, 3)
+    sim.wait_messages(3)
+    assert now() == "first"
+    send_many(relay, 6)
+    sim.wait_messages(7)
+    switch = relay.wait_event("upstream-switched")[0]
+    assert (switch["from"], switch["to"], switch["why"]) == ("first", "second", "Its send window is full for more than ten minutes.")
+    assert now() == "second"
+    # The second's minute is soon over, and what has no other way waits.
+    relay.send(make_mail(), recipients=["boss@alone.com"])
+    sim.clock.forward(WINDOW_OPENS_S)
+    sim.wait_messages(9)
+    assert now() == "second" and len(relay.events("upstream-switched")) == 1
+    assert users(sim.messages()).count("scan1@contoso.com") == 3
+    assert not relay.events("upstream-held")
+    sim.clock.forward(DAY + 3600)
+    sim.wait_messages(10)
+    relay.wait_empty()
+    wait_until(lambda: now() == "first", 10, "the first's window to be open")
+    send_many(relay, 1)
+    sim.wait_messages(11)
+    assert users(sim.messages()).count("scan1@contoso.com") == 5

@@ -121,12 +121,30 @@ static void sets_of_roads(void **state)
 	road_hold(&held, &why, 60000, 60000, 0, 0);
 	road_hold(&probing, &why, 60000, 60000, 0, 0);
 	road_release(&probing);
-	detours_note(&detours, 0, &open, 1000);
-	detours_note(&detours, 1, &held, 1000);
-	detours_note(&detours, 63, &probing, ROAD_LOST_MS);
+	detours_note(&detours, 0, &open, false, 1000);
+	detours_note(&detours, 1, &held, false, 1000);
+	detours_note(&detours, 63, &probing, false, ROAD_LOST_MS);
 	assert_true(detours.down == (UINT64_C(2) | UINT64_C(1) << 63));
 	assert_true(detours.probing == UINT64_C(1) << 63);
 	assert_true(detours.lost == UINT64_C(1) << 63);
+}
+
+static void a_road_whose_window_is_full_for_long_is_down_and_nothing_else(void **state)
+{
+	struct failure why = {.cause = &unreachable};
+	struct road open = {.health = ROAD_OPEN}, probing = {.health = ROAD_OPEN};
+	struct detours detours = {0, 0, 0};
+
+	(void)state;
+	road_hold(&probing, &why, 60000, 60000, 0, 0);
+	road_release(&probing);
+	detours_note(&detours, FIRST, &open, true, 10 * (int64_t)ROAD_LOST_MS);
+	assert_true(detours.down == BIT(FIRST) && detours.lost == 0 && detours.probing == 0);
+	assert_int_equal(detour_road(&config, &route, NULL, &detours), SECOND);
+	/* No message could go there as a probe. */
+	detours_note(&detours, SECOND, &probing, true, 1000);
+	assert_true(detours.down == (BIT(FIRST) | BIT(SECOND)) && detours.probing == 0);
+	assert_int_equal(detour_road(&config, &route, NULL, &detours), THIRD);
 }
 
 int main(void)
@@ -136,6 +154,7 @@ int main(void)
 	    cmocka_unit_test(what_is_left_to_try),
 	    cmocka_unit_test(a_road_is_down_when_it_is_more_than_slow),
 	    cmocka_unit_test(sets_of_roads),
+	    cmocka_unit_test(a_road_whose_window_is_full_for_long_is_down_and_nothing_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
