@@ -2,6 +2,7 @@
  * their last act, in settle(). Everything below them only sets S_ENDED. */
 #include "listener/session.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,31 +18,18 @@
 #include "base/timer.h"
 #include "config/config.h"
 #include "listener/auth.h"
+#include "listener/auth_dialog.h"
 #include "listener/commands.h"
 #include "listener/pace.h"
-#include "listener/auth_dialog.h"
-#include "listener/policy.h"
-#include "listener/say.h"
 #include "listener/session_inside.h"
 #include "listener/session_tls.h"
-#include "listener/storm.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "net/listen.h"
-#include "smtp/sasl.h"
 
-#define FIRST_COMMAND_MS 60000 /* scanners connect first and talk later; RFC 5321 would give 5 minutes */
-#define HANDSHAKE_MS	 30000 /* an old processor takes seconds for RSA */
-#define TLS_FIRST_MS	 500   /* for a device that is known to begin with TLS to do so again */
-#define CROWDED_IDLE_MS	 30000 /* where most sessions are taken ... */
-#define CROWDED_FROM	 80    /* per cent of limits.sessions */
-#define CROWDED_UNTIL	 70
-#define LEAVE_MS	 2000	       /* for QUIT, while draining */
-#define COMMAND_MAX	 4096	       /* octets of a command line; RFC 5321 4.5.3.1.4 says 512 */
-#define OVERLONG_MAX	 (1024 * 1024) /* octets dropped of a line that is longer */
-#define OUTPUT_MAX	 8192	       /* octets of replies that wait before nothing more is read */
-#define ERRORS_MAX	 20
-#define DEFERRALS_MAX	 1000 /* a long list of recipients meets many 452 */
+#define OUTPUT_MAX    8192 /* octets of replies that wait before nothing more is read */
+#define ERRORS_MAX    20
+#define DEFERRALS_MAX 1000 /* a long list of recipients meets many 452 */
 
 /* --- state and answers --- */
 
@@ -50,49 +38,9 @@ bool session_is_leaving(const struct session *s)
 	return s->mail == NULL && (s->env->draining || s->last_message);
 }
 
-/* Whether it makes room when it is idle. */
-static bool is_hurried(const struct session *s)
-{
-	bool crowded = s->env->crowded || (s->env->strangers_crowded && s->place == NULL && s->login == NULL);
-
-	return crowded && s->env->config->limits.idle_ms > CROWDED_IDLE_MS;
-}
-
 struct session_quiet *session_quiet(const struct session *s)
 {
 	return s->place != NULL || s->login != NULL ? &s->env->of_listed : &s->env->of_strangers;
-}
-
-/* When the wait for what the state is about ends (monotonic ms); 0: never. */
-static int64_t deadline_of(const struct session *s)
-{
-	unsigned idle_ms = s->env->config->limits.idle_ms;
-
-	if (s->state == S_DATA)
-		return transaction_look_ms(s->mail);
-	if (s->state >= S_CHECK)
-		return 0;
-	if (s->state == S_FIRST)
-		return s->since_ms + TLS_FIRST_MS;
-	if (s->state == S_TLS)
-		return s->since_ms + HANDSHAKE_MS;
-	if (session_is_leaving(s))
-		return s->since_ms + LEAVE_MS;
-	if (is_hurried(s))
-		return s->since_ms + CROWDED_IDLE_MS;
-	if (s->commands == 0 && idle_ms > FIRST_COMMAND_MS)
-		return s->since_ms + FIRST_COMMAND_MS;
-	return s->since_ms + idle_ms;
-}
-
-static void set_timer(struct session *s, int64_t now_ms)
-{
-	int64_t deadline_ms = deadline_of(s);
-
-	if (deadline_ms == 0)
-		conn_set_timeout(s->conn, 0);
-	else
-		conn_set_timeout(s->conn, deadline_ms > now_ms ? (unsigned)(deadline_ms - now_ms) : 1);
 }
 
 static void set_reading(struct session *s, bool on)
@@ -129,9 +77,7 @@ static enum session_state begin_tls(struct session *s)
 	return turn_ms == 0 && session_tls_begin(s) ? S_TLS : S_ENDED;
 }
 
-/* The state with all that it implies. A handler only names the next state; this follows before anything is
- * read. */
-static void enter(struct session *s, enum session_state state)
+void session_enter(struct session *s, enum session_state state)
 {
 	s->state = state;
 	if (state == S_PENALTY)
@@ -142,7 +88,7 @@ static void enter(struct session *s, enum session_state state)
 		s->state = state = begin_tls(s);
 	set_reading(s, state < S_CHECK && !s->choked);
 	s->since_ms = clock_mono_ms();
-	set_timer(s, s->since_ms);
+	session_set_timer(s, s->since_ms);
 }
 
 static void write_reply(struct session *s, const char *reply)
@@ -171,8 +117,7 @@ static void log_closed(struct session *s, enum log_level level, const char *repl
 		    kv_str("reply", reply), kv_u64("withheld", withheld));
 }
 
-/* The one place where a reply is counted and sent, and where the session ends after it. */
-static void answer(struct session *s, const char *reply)
+void session_answer(struct session *s, const char *reply)
 {
 	if ((reply[0] == '5' && ++s->errors > ERRORS_MAX) ||
 	    (reply[0] == '4' && ++s->deferrals > DEFERRALS_MAX))
@@ -181,7 +126,7 @@ static void answer(struct session *s, const char *reply)
 	if (strncmp(reply, "421 4.7", 7) == 0)
 		log_closed(s, LOG_LEVEL_NOTICE, reply);
 	write_reply(s, reply);
-	enter(s, is_last(reply) || s->closes || s->env->closing ? S_ENDED : s->state);
+	session_enter(s, is_last(reply) || s->closes || s->env->closing ? S_ENDED : s->state);
 }
 
 const char *session_goodbye(const struct session *s, char *dst, size_t size)
@@ -195,11 +140,10 @@ static void answer_shutdown(struct session *s)
 {
 	char reply[SESSION_REPLY_MAX];
 
-	answer(s, session_goodbye(s, reply, sizeof reply));
+	session_answer(s, session_goodbye(s, reply, sizeof reply));
 }
 
-/* The session ends without a message that was begun. */
-static void lost(struct session *s, const char *reason)
+void session_lost(struct session *s, const char *reason)
 {
 	if (s->state == S_DATA)
 		transaction_log_lost(s->mail, reason);
@@ -210,213 +154,33 @@ static void lost(struct session *s, const char *reason)
 
 /* --- reading --- */
 
-static void greet(struct session *s)
+void session_greet(struct session *s)
 {
 	char banner[SESSION_REPLY_MAX];
 
 	snprintf(banner, sizeof banner, "220 %s ESMTP mfdrelay", s->env->config->hostname);
 	s->state = S_COMMAND;
-	answer(s, banner);
+	session_answer(s, banner);
 }
 
-static void begin_implicit(struct session *s)
+void session_begin_implicit(struct session *s)
 {
 	s->greets = true;
 	if (session_tls_context(s) == NULL)
 		session_tls_log_unexpected(s);
-	enter(s, session_tls_context(s) == NULL ? S_ENDED : S_TLS);
-}
-
-/* Some devices begin with TLS on a port that is not for it (HP 477dw). */
-static bool take_first(struct session *s)
-{
-	struct str in = conn_peek(s->conn);
-
-	if (in.n == 0)
-		return false;
-	s->begun = true;
-	if ((unsigned char)in.p[0] == CONN_TLS_FIRST && !s->tls) {
-		session_tls_remember_first(s);
-		begin_implicit(s);
-	} else if (s->state == S_FIRST) {
-		greet(s);
-	}
-	return true;
-}
-
-static void begin_overlong(struct session *s)
-{
-	auth_dialog_reset(s);
-	s->dropped = 0;
-	s->state = S_OVERLONG;
-	answer(s, "500 5.5.2 Line too long");
-}
-
-static bool take_line(struct session *s)
-{
-	size_t max = s->state == S_COMMAND ? COMMAND_MAX : SASL_LINE_MAX;
-	struct str line;
-	const char *reply;
-
-	switch (conn_read_line(s->conn, max, &line)) {
-	case CONN_NO_LINE:
-		return false;
-	case CONN_LINE_TOO_LONG:
-		begin_overlong(s);
-		return true;
-	case CONN_LINE:
-		break;
-	}
-	reply = s->state == S_COMMAND ? commands_run(s, line) : auth_dialog_line(s, line);
-	if (reply != NULL)
-		answer(s, reply);
-	else
-		enter(s, s->state);
-	return true;
-}
-
-static bool drop_overlong(struct session *s)
-{
-	struct str in = conn_peek(s->conn);
-	const char *lf = in.n > 0 ? memchr(in.p, '\n', in.n) : NULL;
-	size_t n = lf != NULL ? (size_t)(lf - in.p) + 1 : in.n;
-
-	if (n == 0)
-		return false;
-	conn_consume(s->conn, n);
-	s->dropped += n;
-	if (lf != NULL)
-		enter(s, S_COMMAND);
-	else if (s->dropped > OVERLONG_MAX)
-		answer(s, "421 4.7.0 A line without end, closing");
-	return true;
-}
-
-static void on_stored(void *arg, const char *reply, const char *id)
-{
-	struct session *s = arg;
-
-	s->mail = NULL;
-	s->state = S_COMMAND;
-	if (id != NULL) {
-		s->errors = s->deferrals = s->unknown = s->chatter = s->repeats = 0;
-		str_copy(s->stored, sizeof s->stored, str_of(id));
-	}
-	session_resume(s, reply);
-}
-
-static void end_message(struct session *s)
-{
-	struct transaction *mail = s->mail;
-	const char *refusal = transaction_end(mail, on_stored, s);
-
-	if (refusal == NULL) {
-		storm_count(s->env->storms, policy_device(s), clock_mono_ms());
-		enter(s, S_COMMIT);
-		return;
-	}
-	s->mail = NULL;
-	s->state = S_COMMAND;
-	answer(s, refusal);
-	transaction_drop(mail);
-}
-
-static bool take_content(struct session *s)
-{
-	struct str in = conn_peek(s->conn);
-	enum feed feed;
-	size_t used;
-
-	if (in.n == 0)
-		return false;
-	feed = transaction_feed(s->mail, in, &used);
-	conn_consume(s->conn, used);
-	if (feed == FEED_ENDED) {
-		end_message(s);
-	} else if (feed == FEED_HOPELESS) {
-		struct size_limit limit = transaction_limit(s->mail);
-		lost(s, "more than twice as large as it may be");
-		answer(s, say("421 4.3.4 Message is far larger than %s%s, closing", limit.key, limit.of));
-	}
-	return true;
-}
-
-/* One line or one piece of content. Returns false when there is none, or nothing is to be read now. */
-static bool step(struct session *s)
-{
-	if (!s->begun && s->state <= S_COMMAND && s->state != S_TLS)
-		return take_first(s);
-	switch (s->state) {
-	case S_COMMAND:
-	case S_AUTH_PLAIN:
-	case S_AUTH_USER:
-	case S_AUTH_PASSWORD:
-		return take_line(s);
-	case S_OVERLONG:
-		return drop_overlong(s);
-	case S_DATA:
-		return take_content(s);
-	case S_FIRST:
-	case S_TLS:
-	case S_CHECK:
-	case S_TURN:
-	case S_COMMIT:
-	case S_PENALTY:
-	case S_ENDED:
-		return false;
-	}
-	return false;
+	session_enter(s, session_tls_context(s) == NULL ? S_ENDED : S_TLS);
 }
 
 /* Once the peer has closed, no CONN_DRAINED comes: then the little input that is left is answered all the
  * same. */
 static void run(struct session *s)
 {
-	while ((!s->choked || s->peer_closed) && step(s))
+	while ((!s->choked || s->peer_closed) && session_step(s))
 		;
 	if (s->peer_closed && s->state < S_CHECK) {
-		lost(s, "closed by the device before its end");
-		enter(s, S_ENDED);
+		session_lost(s, "closed by the device before its end");
+		session_enter(s, S_ENDED);
 	}
-}
-
-static bool is_crowd(size_t sessions, unsigned places, bool is_one)
-{
-	return sessions * 100 / places > (is_one ? CROWDED_UNTIL : CROWDED_FROM);
-}
-
-static void log_crowded(struct session_env *env, unsigned places, const char *consequence)
-{
-	uint64_t withheld;
-
-	if (quiet_lets(&env->crowd, &withheld, clock_mono_ms()))
-		log_event(LOG_LEVEL_WARNING, "crowded", kv_u64("sessions", env->session_count),
-		    kv_str("limit", "limits.sessions"), kv_u64("of", places),
-		    kv_str("consequence", consequence), kv_u64("withheld", withheld));
-}
-
-/* Near the limit idle sessions make room: they are told sooner, also those that wait already. */
-static void look_for_crowd(struct session_env *env)
-{
-	unsigned all = env->config->limits.sessions, some = env->stranger_places;
-	bool crowded = is_crowd(env->session_count, all, env->crowded);
-	bool strangers = env->stranger_count > 0 && some > 0 && some < all &&
-			 is_crowd(env->session_count, some, env->strangers_crowded);
-	int64_t now_ms = clock_mono_ms();
-	struct session *s;
-
-	if (crowded == env->crowded && strangers == env->strangers_crowded)
-		return;
-	if (crowded && !env->crowded)
-		log_crowded(env, all, "who is idle for 30 s is closed");
-	else if (strangers && !env->strangers_crowded)
-		log_crowded(env, some,
-		    "who is not listed in devices, has not logged in and is idle for 30 s is closed");
-	env->crowded = crowded;
-	env->strangers_crowded = strangers;
-	LIST_FOREACH(s, &env->sessions, entry)
-		if (s->state < S_CHECK && s->state != S_DATA && !s->broken)
-			set_timer(s, now_ms);
 }
 
 static void session_free(struct session *s)
@@ -442,7 +206,7 @@ static void session_free(struct session *s)
 		conn_finish(s->conn);
 	free(s->helo);
 	free(s);
-	look_for_crowd(env);
+	session_look_for_crowd(env);
 	env->ended(env->arg, &peer);
 }
 
@@ -457,9 +221,9 @@ void session_resume(struct session *s, const char *reply)
 	if (s->broken && s->state != S_PENALTY)
 		s->state = S_ENDED;
 	else if (reply != NULL)
-		answer(s, reply);
+		session_answer(s, reply);
 	else
-		enter(s, s->state);
+		session_enter(s, s->state);
 	run(s);
 	settle(s);
 }
@@ -491,7 +255,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *cookie)
 static void handshake_failed(struct session *s, const char *why)
 {
 	if (!session_tls_failed(s, why))
-		lost(s, why != NULL ? why : conn_error(s->conn));
+		session_lost(s, why != NULL ? why : conn_error(s->conn));
 }
 
 /* RFC 3207 section 4.2: what was said before was said by anybody. Faults are counted on. */
@@ -506,30 +270,18 @@ static void on_tls_ready(struct session *s)
 	s->stored[0] = '\0';
 	commands_forget(s);
 	if (s->greets)
-		greet(s);
+		session_greet(s);
 	else
-		enter(s, S_COMMAND);
-}
-
-/* Which limit it was: as deadline_of has it. */
-static const char *idle_reply(const struct session *s)
-{
-	unsigned idle_ms = s->env->config->limits.idle_ms;
-
-	if (is_hurried(s))
-		return "421 4.4.2 Idle for 30 seconds while limits.sessions are nearly used up, closing";
-	if (s->commands == 0 && idle_ms > FIRST_COMMAND_MS)
-		return "421 4.4.2 No command for 60 seconds, closing";
-	return "421 4.4.2 Idle for too long (limits.idle), closing";
+		session_enter(s, S_COMMAND);
 }
 
 static void end_idle(struct session *s)
 {
-	const char *reply = idle_reply(s);
+	const char *reply = session_idle_reply(s);
 
-	lost(s, "idle");
+	session_lost(s, "idle");
 	log_closed(s, LOG_LEVEL_INFO, reply);
-	answer(s, reply);
+	session_answer(s, reply);
 }
 
 /* Unless it is fast enough, or has come to its end. */
@@ -549,15 +301,16 @@ static void look_at_content(struct session *s)
 	/* One message a connection: whatever follows was not meant as commands. */
 	if (conn_available(s->conn) == 0 && transaction_ended_silently(s->mail)) {
 		s->closes = true;
-		end_message(s);
+		session_end_message(s);
 		return;
 	}
 	if (fault == PACE_FINE) {
-		enter(s, S_DATA);
+		session_enter(s, S_DATA);
 		return;
 	}
-	lost(s, faults[fault].key);
-	answer(s, faults[fault].reply);
+	assert(faults[fault].reply != NULL);
+	session_lost(s, faults[fault].key);
+	session_answer(s, faults[fault].reply);
 }
 
 static void on_timeout(struct session *s)
@@ -567,12 +320,12 @@ static void on_timeout(struct session *s)
 		return;
 	}
 	if (s->state == S_FIRST) {
-		greet(s);
+		session_greet(s);
 		return;
 	}
 	if (s->state == S_TLS) {
 		handshake_failed(s, "the handshake took too long");
-		enter(s, S_ENDED);
+		session_enter(s, S_ENDED);
 		return;
 	}
 	if (s->state == S_DATA)
@@ -599,10 +352,10 @@ static void on_event(void *arg, enum conn_event event)
 		break;
 	case CONN_DRAINED:
 		if (s->state == S_TLS)
-			enter(s, S_TLS);
+			session_enter(s, S_TLS);
 		if (s->choked) {
 			s->choked = false;
-			enter(s, s->state);
+			session_enter(s, s->state);
 			on_data(s);
 		}
 		break;
@@ -620,7 +373,7 @@ static void on_event(void *arg, enum conn_event event)
 		if (s->state == S_TLS)
 			handshake_failed(s, NULL);
 		else
-			lost(s, conn_error(s->conn));
+			session_lost(s, conn_error(s->conn));
 		s->broken = true;
 		/* What it waits for goes on without it. So its place stays taken until then: else one address
 		 * could have any number of checks and commits under way, and guess without a penalty. */
@@ -667,13 +420,13 @@ bool session_new(
 	count(&env->counters->sessions, 1);
 	count(&env->counters->sessions_now, 1);
 	log_event(LOG_LEVEL_DEBUG, "connect", kv_str("peer", s->peer_text));
-	look_for_crowd(env);
+	session_look_for_crowd(env);
 	if (listen->tls == LISTEN_TLS_IMPLICIT)
-		begin_implicit(s);
+		session_begin_implicit(s);
 	else if (listen_has_tls(listen) && session_tls_comes_first(s))
-		enter(s, S_FIRST);
+		session_enter(s, S_FIRST);
 	else
-		greet(s);
+		session_greet(s);
 	settle(s);
 	return true;
 }
@@ -701,7 +454,7 @@ static void expire_one(struct session *s)
 {
 	if (s->state == S_COMMIT)
 		return;
-	lost(s, "shutting down");
+	session_lost(s, "shutting down");
 	answer_shutdown(s);
 }
 
@@ -709,8 +462,8 @@ static void close_one(struct session *s)
 {
 	if (s->state == S_COMMIT)
 		return;
-	lost(s, "shutting down");
-	enter(s, S_ENDED);
+	session_lost(s, "shutting down");
+	session_enter(s, S_ENDED);
 }
 
 void sessions_retire(struct session_env *env)

@@ -1,4 +1,5 @@
-/* The inside of a session, for session.c and those that carry out its commands: commands.c, auth_dialog.c. */
+/* The inside of a session: session.c has its states and events, session_input.c what is read, session_idle.c how long each wait may
+ * last, session_tls.c the handshake; commands.c and auth_dialog.c carry out its commands. */
 #ifndef MFDRELAY_LISTENER_SESSION_INSIDE_H
 #define MFDRELAY_LISTENER_SESSION_INSIDE_H
 
@@ -93,5 +94,39 @@ struct session_quiet *session_quiet(const struct session *session);
  * callback that brings the answer which S_CHECK or S_COMMIT waited for: the session may be gone
  * afterwards. */
 void session_resume(struct session *session, const char *reply);
+
+/* --- session.c, for the other files of session_: none of these frees it --- */
+
+/* Enter the state, with all that it implies. A handler of commands only names the next state; this follows before anything is
+ * read. */
+void session_enter(struct session *session, enum session_state state);
+
+/* The one place where a reply is counted and sent, and where the session ends after it. */
+void session_answer(struct session *session, const char *reply);
+
+/* Note that it ends without a message that was begun. */
+void session_lost(struct session *session, const char *reason);
+
+void session_greet(struct session *session);		/* the banner; a command is waited for then */
+void session_begin_implicit(struct session *session);	/* TLS, and the banner behind it */
+
+/* --- session_input.c --- */
+
+/* Take one line or one piece of content of what has come. Returns false when there is none, or nothing is to be read now. */
+bool session_step(struct session *session);
+
+/* The content is whole: have it committed, or answer why not. */
+void session_end_message(struct session *session);
+
+/* --- session_idle.c --- */
+
+/* Have its connection tell when the wait for what its state is about is over; 0: never. */
+void session_set_timer(struct session *session, int64_t now_ms);
+
+/* The reply to one that has been idle for too long: it names the limit. */
+const char *session_idle_reply(const struct session *session);
+
+/* The number of sessions has changed. Near the limit idle ones make room: they are told sooner, also those that wait already. */
+void session_look_for_crowd(struct session_env *env);
 
 #endif
