@@ -64,6 +64,11 @@ void log_set_level(enum log_level level)
 	settings.level = level;
 }
 
+bool log_lets(enum log_level level)
+{
+	return level <= settings.level;
+}
+
 /* Room for the newline is always kept. */
 static void put(struct line *line, const char *p, size_t n)
 {
@@ -164,10 +169,9 @@ static void put_prefix(struct line *line, enum log_level level, const char *even
 void log_emit(enum log_level level, const char *event, const struct kv *values)
 {
 	int saved_errno = errno;
-	struct line line = {.n = 0};
+	struct line line;
 
-	if (level > settings.level)
-		return;
+	line.n = 0; /* the text needs no zeros */
 	put_prefix(&line, level, event);
 	for (; values->key != NULL; values++)
 		put_value(&line, values);
@@ -180,8 +184,9 @@ void log_emit(enum log_level level, const char *event, const struct kv *values)
 
 const char *log_quote(char *dst, size_t size, struct str value)
 {
-	struct line line = {.n = 0};
+	struct line line;
 
+	line.n = 0;
 	put_text(&line, value, LOG_VALUE_MAX);
 	if (!str_copy(dst, size, (struct str){line.text, line.n}))
 		str_copy(dst, size, (struct str){line.text, size - 1});

@@ -5,8 +5,9 @@
 #ifndef MFDRELAY_BASE_LOG_H
 #define MFDRELAY_BASE_LOG_H
 
-#include <stdint.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/str.h"
 
 #define LOG_VALUE_MAX 400
@@ -35,11 +36,13 @@ void log_init(const char *component);
 
 /* Leave out what is less urgent than level. The start is LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
+bool log_lets(enum log_level level);
 
 /* log_event(LOG_LEVEL_INFO, "accepted", kv_str("id", id), kv_u64("bytes", n)): one line, one write(2). Leaves
- * errno as it was. event is a literal. */
+ * errno as it was. event is a literal. The values are not looked at where the line is left out. */
 #define log_event(level, ...) LOG_EVENT_(level, __VA_ARGS__, {0})
-#define LOG_EVENT_(level, event, ...) log_emit((level), (event), (const struct kv[]){__VA_ARGS__})
+#define LOG_EVENT_(level, event, ...) \
+	(log_lets(level) ? log_emit((level), (event), (const struct kv[]){__VA_ARGS__}) : (void)0)
 void log_emit(enum log_level level, const char *event, const struct kv *values);
 
 /* Write value as the log would (quoted and escaped where it must be) into dst. Returns dst. */
