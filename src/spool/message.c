@@ -45,6 +45,7 @@ struct spool_message {
 	struct state state;
 	uint64_t content_offset;
 	uint64_t state_hash;	   /* of the text that is durable; 0: none known */
+	bool has_state;		   /* there is, or may be, a file in state/ */
 	STAILQ_HEAD(, task) tasks; /* the first one runs when is_running */
 	bool is_running;
 	enum { END_NONE, END_RELEASE, END_RETIRE, END_FAIL } end; /* after the last task */
@@ -80,7 +81,7 @@ static ssize_t read_head(int fd, char *bytes, size_t n)
 }
 
 /* Returns as message_read; *size is the envelope's. */
-static int read_envelope(int fd, struct envelope *out, size_t *size, struct err *err)
+static int read_envelope(int fd, uint64_t file_bytes, struct envelope *out, size_t *size, struct err *err)
 {
 	struct err why = {"it is cut off"};
 	char *bytes = NULL;
@@ -88,7 +89,7 @@ static int read_envelope(int fd, struct envelope *out, size_t *size, struct err 
 
 	for (size_t n = FIRST_READ; result == 1 && n <= ENVELOPE_MAX; n *= 4) {
 		bytes = xrealloc(bytes, n);
-		ssize_t got = read_head(fd, bytes, n);
+		ssize_t got = read_head(fd, bytes, n < file_bytes ? n : (size_t)file_bytes);
 		if (got < 0) {
 			err_sys(err, "reading it");
 			free(bytes);
@@ -113,7 +114,7 @@ int message_read(int fd, const char *id, struct envelope *out, uint64_t *offset,
 	*out = (struct envelope){.id = ""};
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "looking at it");
-	int result = read_envelope(fd, out, &size, err);
+	int result = read_envelope(fd, (uint64_t)st.st_size, out, &size, err);
 	if (result != 0)
 		return result;
 	*offset = size;
@@ -130,7 +131,7 @@ int message_read(int fd, const char *id, struct envelope *out, uint64_t *offset,
 }
 
 int message_read_state(const struct spool *spool, enum spool_dir dir, const char *suffix,
-    const struct envelope *envelope, struct state *out, struct err *err)
+    const struct envelope *envelope, struct state *out, bool *exists, struct err *err)
 {
 	char name[NAME_MAX_BYTES];
 	char *text = NULL;
@@ -149,7 +150,8 @@ int message_read_state(const struct spool *spool, enum spool_dir dir, const char
 		errno = ENOENT;
 	if (text == NULL && errno == ENOENT)
 		text = fs_read_file(spool->dirs[dir], name_of(name, "", envelope->id, suffix), STATE_MAX, &n);
-	if (text == NULL && errno == ENOENT) {
+	*exists = text != NULL || errno != ENOENT;
+	if (!*exists) {
 		state_init(out, envelope->recipient_count);
 		return 0;
 	}
@@ -187,10 +189,6 @@ static enum spool_take open_message(struct spool *spool, const char *id, int *fd
 		err_sys(err, "%s/queue/%s", spool->path, id);
 		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? SPOOL_GONE : SPOOL_TROUBLE;
 	}
-	if (fstat(*fd, &opened) == 0 && !S_ISREG(opened.st_mode)) {
-		err_set(err, "%s/queue/%s: not a plain file, left alone", spool->path, id);
-		return SPOOL_GONE;
-	}
 	if (flock(*fd, LOCK_EX | LOCK_NB) < 0) {
 		err_sys(err, "%s/queue/%s: locking it", spool->path, id);
 		return errno == EWOULDBLOCK ? SPOOL_BUSY : SPOOL_TROUBLE;
@@ -198,6 +196,10 @@ static enum spool_take open_message(struct spool *spool, const char *id, int *fd
 	if (fstat(*fd, &opened) < 0 || fstatat(queue, id, &named, AT_SYMLINK_NOFOLLOW) < 0) {
 		err_sys(err, "%s/queue/%s", spool->path, id);
 		return errno == ENOENT ? SPOOL_GONE : SPOOL_TROUBLE;
+	}
+	if (!S_ISREG(opened.st_mode)) {
+		err_set(err, "%s/queue/%s: not a plain file, left alone", spool->path, id);
+		return SPOOL_GONE;
 	}
 	if (opened.st_dev != named.st_dev || opened.st_ino != named.st_ino) {
 		err_set(err, "%s/queue/%s: replaced in the meantime", spool->path, id);
@@ -256,8 +258,8 @@ static enum spool_take read_message(struct spool_message *message, const char *i
 	int result = message_read(message->fd, id, &message->envelope, &message->content_offset, &why);
 
 	if (result == 0)
-		result = message_read_state(
-		    message->spool, DIR_STATE, "", &message->envelope, &message->state, &why);
+		result = message_read_state(message->spool, DIR_STATE, "", &message->envelope,
+		    &message->state, &message->has_state, &why);
 	if (result < 0) {
 		err_set(err, "%s/queue/%s: %.400s", message->spool->path, id, why.text);
 		return SPOOL_TROUBLE;
@@ -391,10 +393,10 @@ static int remove_files(const struct spool_message *message)
 	if (unlinkat(dirs[DIR_QUEUE], id, 0) < 0 && errno != ENOENT)
 		return -1;
 	/* A state without a message is removed at start-up. */
-	if (unlinkat(dirs[DIR_STATE], id, 0) < 0 && errno != ENOENT)
+	if (message->has_state && unlinkat(dirs[DIR_STATE], id, 0) < 0 && errno != ENOENT)
 		log_event(LOG_LEVEL_WARNING, "spool-remove-failed", kv_str("id", id), kv_str("name", "state"),
 		    kv_errno());
-	spool_tidy(message->spool, DIR_BIT(DIR_QUEUE) | DIR_BIT(DIR_STATE));
+	spool_tidy(message->spool, DIR_BIT(DIR_QUEUE) | (message->has_state ? DIR_BIT(DIR_STATE) : 0));
 	return 0;
 }
 
@@ -528,6 +530,7 @@ static struct task *new_task(struct spool_message *message, enum task_kind kind,
 	task->job.folders = DIR_BIT(DIR_STATE);
 	task->kind = kind;
 	task->message = message;
+	message->has_state = true;
 	task->text = state_format(&message->state, &message->envelope, &task->text_bytes);
 	task->text_hash = hash_of(task->text, task->text_bytes);
 	task->fn = fn;

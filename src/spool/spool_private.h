@@ -85,9 +85,10 @@ bool id_is_report(const char *id);
  * (the caller frees) and *offset, the content's; 1 with err when the file is damaged; -1 with err and errno. */
 int message_read(int fd, const char *id, struct envelope *out, uint64_t *offset, struct err *err);
 
-/* Read the state of a message from dir (its name is id + suffix); none gives one with all pending. Returns as message_read. */
+/* Read the state of a message from dir (its name is id + suffix); none gives one with all pending, and *exists says so. Returns
+ * as message_read. */
 int message_read_state(const struct spool *spool, enum spool_dir dir, const char *suffix,
-    const struct envelope *envelope, struct state *out, struct err *err);
+    const struct envelope *envelope, struct state *out, bool *exists, struct err *err);
 
 /* Write prefix + id + suffix into a buffer of NAME_MAX_BYTES. Returns it. */
 const char *name_of(char *out, const char *prefix, const char *id, const char *suffix);
