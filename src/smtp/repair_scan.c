@@ -324,16 +324,20 @@ static void end_line(struct repair_scan *scan)
 	scan->flushed = false;
 }
 
-/* A whole line that is neither a boundary nor long, of a part whose lines are not counted byte by byte: what most of a
- * scan consists of. */
+/* A whole line that is neither a boundary nor long, and whose length when it is broken is told without a look at each byte: what
+ * most mail consists of. */
 static bool take_plain_line(struct repair_scan *scan, const char *bytes, size_t n)
 {
 	struct part *part = &scan->part;
+	bool is_text = part->lines == LINES_QUOTED || part->lines == LINES_TEXT;
+	size_t out = 0;
 
-	if (scan->line_n > 0 || n > BASE64_LINE + 2 || n < 2 || bytes[n - 2] != '\r' ||
-	    bytes[n - 1] != '\n' || bytes[0] == '-' || part->lines > LINES_BASE64)
+	if (scan->line_n > 0 || n > (is_text ? HEADER_LINE_MAX : BASE64_LINE) + 2 || n < 2 ||
+	    bytes[n - 2] != '\r' || bytes[n - 1] != '\n' || bytes[0] == '-')
 		return false;
-	part->out += part->lines == LINES_BASE64 ? n : 0;
+	if (is_text && (out = wrap_plain_line(&part->wrap, bytes, n)) == 0)
+		return false;
+	part->out += part->lines == LINES_BASE64 ? n : out;
 	scan->offset += n;
 	scan->before_last = '\r';
 	scan->last = '\n';

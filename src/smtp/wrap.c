@@ -55,18 +55,42 @@ static bool is_plain(char c)
 	return (c >= '!' && c <= '~' && c != '=') || c == ' ' || c == '\t';
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Its high bits tell which of eight bytes are not plain, or tabs: below a blank, above '~', an '='. A byte next to such a
+ * one may be told wrongly. */
+static uint64_t not_plain(const char *bytes)
+{
+	uint64_t word, equals;
+
+	memcpy(&word, bytes, sizeof word);
+	equals = word ^ EACH('=');
+	return word | (word + EACH(1)) | ~(word + EACH(0x80 - ' ')) | ((equals - EACH(1)) & ~equals);
+}
+
+static bool are_plain(const char *bytes, size_t n)
+{
+	uint64_t found = 0;
+	size_t i = 0;
+
+	for (; n - i >= sizeof found; i += sizeof found)
+		found |= not_plain(bytes + i);
+	if ((found & EACH(0x80)) != 0)
+		i = 0;
+	while (i < n && is_plain(bytes[i]))
+		i++;
+	return i == n;
+}
+
 size_t wrap_plain_line(const struct wrap *wrap, const char *line, size_t n)
 {
-	bool plain = true;
-
 	if (wrap->kind != WRAP_TEXT || wrap->column > 0 || wrap->held_n > 0 || n < 3 || line[n - 2] != '\r' ||
-	    line[n - 1] != '\n' || line[n - 3] == ' ' || line[n - 3] == '\t')
+	    line[n - 1] != '\n' || line[n - 3] == ' ' || line[n - 3] == '\t' || !are_plain(line, n - 2))
 		return 0;
-	for (size_t i = 0; i < n - 2; i++)
-		plain &= is_plain(line[i]);
 	for (size_t i = QUOTED_MAX; i < n - 2; i += QUOTED_MAX)
-		plain &= line[i] != '-';
-	return plain ? n + (n - 3) / QUOTED_MAX * strlen("=\r\n") : 0;
+		if (line[i] == '-')
+			return 0;
+	return n + (n - 3) / QUOTED_MAX * strlen("=\r\n");
 }
 
 /* One byte of a line of text. At the start of a line that a soft break made a '-' could make a boundary. */
