@@ -30,8 +30,10 @@
 #include "base/timer.h"
 #include "net/tls.h"
 
-#define INPUT_STOP (40 * 1024)
-#define FLUSH_MS   8000
+#define INPUT_STOP    (40 * 1024)
+#define LIBEVENT_READ 4096
+#define READ_MORE     32000 /* fits a piece of 32 KiB with libevent's own words before it */
+#define FLUSH_MS      8000
 #define LINGER_MS                                                                                            \
 	2000 /* for the peer's end after ours, so that unread input does not reset our last reply            \
 	      */
@@ -151,19 +153,37 @@ static void settle(struct conn *conn)
 	}
 }
 
+/* libevent takes LIBEVENT_READ bytes at a time; where there were as many, there are more. What this meets but bytes, libevent
+ * meets again. */
+static void read_more(struct conn *conn)
+{
+	struct evbuffer *input = input_of(conn);
+	struct evbuffer_iovec piece;
+
+	evbuffer_unfreeze(input, 0);
+	if (evbuffer_reserve_space(input, READ_MORE, &piece, 1) == 1) {
+		ssize_t n = recv(conn->fd, piece.iov_base, piece.iov_len, MSG_DONTWAIT);
+		piece.iov_len = n > 0 ? (size_t)n : 0;
+		evbuffer_commit_space(input, &piece, 1);
+	}
+	evbuffer_freeze(input, 0);
+}
+
 static void on_readable(struct bufferevent *bev, void *cookie)
 {
 	struct conn *conn = cookie;
-	size_t n = evbuffer_get_length(bufferevent_get_input(bev));
 
+	(void)bev;
+	if (conn->ssl == NULL && conn->reading && evbuffer_get_length(input_of(conn)) == LIBEVENT_READ)
+		read_more(conn);
+	size_t n = evbuffer_get_length(input_of(conn));
 	if (conn->finishing) {
 		evbuffer_drain(input_of(conn), n);
 		return;
 	}
-	if (n >= INPUT_STOP) {
+	if (n >= INPUT_STOP)
 		conn->full = true;
-		adjust_reading(conn);
-	}
+	adjust_reading(conn);
 	raise_event(conn, DUE_DATA);
 }
 
@@ -424,6 +444,7 @@ static void begin_tls(struct conn *conn, enum bufferevent_ssl_state side)
 	take_bufferevent(conn, bev);
 	/* The protocol above has its own end marks. libevent's word for this would hide resets too. */
 	SSL_set_options(conn->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_set_mode(conn->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	conn->due &= ~(unsigned)DUE_DATA;
 	conn->state = STATE_HANDSHAKE;
 }
@@ -470,7 +491,7 @@ bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host)
 }
 
 /* What the kernel takes at once. */
-static size_t send_now(struct conn *conn, const char *bytes, size_t n)
+static size_t send_plain(struct conn *conn, const char *bytes, size_t n)
 {
 	ssize_t sent;
 
@@ -484,12 +505,37 @@ static size_t send_now(struct conn *conn, const char *bytes, size_t n)
 	return 0;
 }
 
+/* The same over TLS. A record that the kernel has not taken whole is OpenSSL's to repeat: libevent does, with the rest
+ * of the bytes, which begin with that record's. */
+static size_t send_tls(struct conn *conn, const char *bytes, size_t n)
+{
+	size_t sent = 0, part;
+	int result = 1;
+
+	ERR_clear_error();
+	while (sent < n && (result = SSL_write_ex(conn->ssl, bytes + sent, n - sent, &part)) == 1)
+		sent += part;
+	if (result == 1)
+		return sent;
+	switch (SSL_get_error(conn->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		break;
+	case SSL_ERROR_SSL:
+		fail_tls(conn, ERR_get_error());
+		break;
+	default:
+		fail_errno(conn, errno);
+	}
+	return sent;
+}
+
 size_t conn_write(struct conn *conn, const void *bytes, size_t n)
 {
 	const char *rest = bytes;
 
-	if (conn->state == STATE_OPEN && conn->ssl == NULL && conn_pending(conn) == 0 && n > 0) {
-		size_t sent = send_now(conn, rest, n);
+	if (conn->state == STATE_OPEN && conn_pending(conn) == 0 && n > 0) {
+		size_t sent = conn->ssl != NULL ? send_tls(conn, rest, n) : send_plain(conn, rest, n);
 		rest += sent;
 		n -= sent;
 	}
@@ -552,7 +598,9 @@ void conn_set_reading(struct conn *conn, bool on)
 	if (conn->reading == on)
 		return;
 	conn->reading = on;
-	adjust_reading(conn);
+	/* Off: when the first input comes, which it hardly does before the answer that the peer waits for. */
+	if (on)
+		adjust_reading(conn);
 	if (on && conn_available(conn) > 0)
 		raise_event(conn, DUE_DATA);
 	else if (on && conn->due != 0)

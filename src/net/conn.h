@@ -52,7 +52,7 @@ struct conn *conn_connect(struct event_base *base, const struct sockaddr *addres
 bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version);
 bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host);
 
-/* Queue bytes for sending; they are copied. A short answer on an idle plain connection goes out at once, in one
+/* Queue bytes for sending; they are copied. A short answer on an idle connection goes out at once, in one
  * segment. Returns the number of bytes that wait in user space after it (for back-pressure: stop at some 64 KiB
  * and go on at CONN_DRAINED). Nothing happens after CONN_ERROR. */
 size_t conn_write(struct conn *conn, const void *bytes, size_t n);
@@ -72,7 +72,7 @@ void conn_consume(struct conn *conn, size_t n);
 /* Bytes of input that wait. */
 size_t conn_available(const struct conn *conn);
 
-/* Stop or go on reading from the network. Input in the buffer can be read all the same, and when reading goes on
+/* Stop or go on reading from the network; what comes first after a stop may still be read, and is held. Input in the buffer can be read all the same, and when reading goes on
  * with input there, CONN_DATA comes from the loop. At most 64 KiB of input are held in any case. */
 void conn_set_reading(struct conn *conn, bool on);
 
