@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -134,17 +135,35 @@ void client_fail_reply(struct client *c, enum smtp_phase phase)
 	client_fail(c, &why);
 }
 
-void client_send_line(struct client *c, const char *format, ...)
+static void add_line(struct buf *lines, const char *format, va_list args)
 {
 	char line[1200];
+	int n = vsnprintf(line, sizeof line - 2, format, args);
+
+	assert(n >= 0 && (size_t)n < sizeof line - 2);
+	memcpy(line + n, "\r\n", 2);
+	buf_add(lines, line, (size_t)n + 2);
+}
+
+void client_add_line(struct buf *lines, const char *format, ...)
+{
 	va_list args;
 
 	va_start(args, format);
-	int n = vsnprintf(line, sizeof line - 2, format, args);
+	add_line(lines, format, args);
 	va_end(args);
-	assert(n >= 0 && (size_t)n < sizeof line - 2);
-	memcpy(line + n, "\r\n", 2);
-	conn_write(c->conn, line, (size_t)n + 2);
+}
+
+void client_send_line(struct client *c, const char *format, ...)
+{
+	struct buf lines = {0};
+	va_list args;
+
+	va_start(args, format);
+	add_line(&lines, format, args);
+	va_end(args);
+	conn_write(c->conn, lines.p, lines.n);
+	buf_free(&lines);
 }
 
 /* --- the states --- */

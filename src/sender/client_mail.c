@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "sender/attempt.h"
 #include "sender/outgoing.h"
@@ -14,6 +15,7 @@
 #define BLOCK_TIMEOUT_MS 180000
 
 #define CHUNK_BYTES	  32768
+#define PIECE_EDGE	  40 /* BDAT's line before it, or the dot's behind it */
 #define OUTPUT_HIGH_WATER 65536
 
 static const struct upstream_config *upstream_of(const struct client *c)
@@ -50,7 +52,7 @@ static uint64_t bytes_of(const struct client *c)
 	return is_rehearsal(c) ? envelope_of(c)->content_bytes : outgoing_bytes(c->outgoing);
 }
 
-static void send_mail(struct client *c)
+static void add_mail(struct client *c, struct buf *lines)
 {
 	const struct envelope *envelope = envelope_of(c);
 	const struct ehlo *ehlo = &c->ehlo;
@@ -58,29 +60,33 @@ static void send_mail(struct client *c)
 
 	if (ehlo->has_size && !is_rehearsal(c))
 		snprintf(size, sizeof size, " SIZE=%" PRIu64, bytes_of(c));
-	client_send_line(c, "MAIL FROM:<%s>%s%s", sender_of(c), size,
+	client_add_line(lines, "MAIL FROM:<%s>%s%s", sender_of(c), size,
 	    envelope->has_8bit && ehlo->eightbitmime ? " BODY=8BITMIME" : "");
 }
 
-static void send_envelope_command(struct client *c, size_t i)
+static void add_envelope_command(struct client *c, size_t i, struct buf *lines)
 {
 	const struct attempt *t = c->attempt;
 
 	if (i == 0)
-		send_mail(c);
+		add_mail(c, lines);
 	else if (i <= t->count)
-		client_send_line(c, "RCPT TO:<%s>", envelope_of(c)->recipients[t->recipients[i - 1].index]);
+		client_add_line(
+		    lines, "RCPT TO:<%s>", envelope_of(c)->recipients[t->recipients[i - 1].index]);
 	else
-		client_send_line(c, "DATA");
+		client_add_line(lines, "DATA");
 }
 
-/* With PIPELINING everything at once (RFC 2920), else one after the other. */
+/* With PIPELINING everything at once (RFC 2920), in one write; else one after the other. */
 static void send_envelope(struct client *c)
 {
 	size_t until = c->ehlo.pipelining ? envelope_commands(c) : c->answered + 1;
+	struct buf lines = {0};
 
 	while (c->sent < until)
-		send_envelope_command(c, c->sent++);
+		add_envelope_command(c, c->sent++, &lines);
+	conn_write(c->conn, lines.p, lines.n);
+	buf_free(&lines);
 	conn_set_timeout(c->conn, COMMAND_TIMEOUT_MS);
 }
 
@@ -233,40 +239,68 @@ void client_on_envelope_reply(struct client *c)
 
 /* --- the content --- */
 
-static void finish_content(struct client *c)
+/* The next bytes of the content: how many, 0 only where there is none at all, -1 with errno. What is sent must be what
+ * MAIL and BDAT have announced. */
+static ssize_t read_content(struct client *c, char *bytes)
 {
-	if (!c->bdat) {
-		const char *tail = data_stuff_end(&c->stuffer);
-		conn_write(c->conn, tail, strlen(tail));
+	if (c->content_left == 0)
+		return 0;
+	ssize_t n = outgoing_read(c->outgoing, bytes, CHUNK_BYTES);
+	if (n == 0 || (n > 0 && (uint64_t)n > c->content_left)) {
+		errno = EIO;
+		return -1;
 	}
-	client_enter(c, ST_FINAL);
+	if (n > 0)
+		c->content_left -= (uint64_t)n;
+	return n;
 }
 
-/* One process, one loop, one chunk at a time: the buffers are shared by all clients. */
-static size_t send_chunk(struct client *c, const char *bytes, size_t n)
-{
-	static char stuffed[2 * CHUNK_BYTES];
+/* A piece is a chunk of the content with the command before the first and the end behind the last: a small message goes out in
+ * one write. One process, one loop, one piece at a time: the buffers are shared by all clients. Both return how long the piece
+ * is, or -1 with errno. */
+static char piece[PIECE_EDGE + 2 * CHUNK_BYTES + PIECE_EDGE];
 
-	if (c->bdat)
-		return conn_write(c->conn, bytes, n);
-	return conn_write(c->conn, stuffed, data_stuff(&c->stuffer, bytes, n, stuffed));
+static ssize_t make_chunked_piece(struct client *c)
+{
+	int head = 0;
+
+	if (c->content_left == bytes_of(c))
+		head = snprintf(piece, PIECE_EDGE, "BDAT %" PRIu64 " LAST\r\n", c->content_left);
+	ssize_t n = read_content(c, piece + head);
+	return n < 0 ? -1 : head + n;
+}
+
+static ssize_t make_stuffed_piece(struct client *c)
+{
+	static char chunk[CHUNK_BYTES];
+	ssize_t n = read_content(c, chunk);
+
+	if (n < 0)
+		return -1;
+	size_t used = data_stuff(&c->stuffer, chunk, (size_t)n, piece);
+	if (c->content_left > 0)
+		return (ssize_t)used;
+	const char *end = data_stuff_end(&c->stuffer);
+	memcpy(piece + used, end, strlen(end));
+	return (ssize_t)(used + strlen(end));
 }
 
 void client_go_on_with_content(struct client *c)
 {
-	static char chunk[CHUNK_BYTES];
-	ssize_t n;
+	size_t waits;
 
-	while ((n = outgoing_read(c->outgoing, chunk, sizeof chunk)) > 0) {
-		conn_set_timeout(c->conn, BLOCK_TIMEOUT_MS);
-		if (send_chunk(c, chunk, (size_t)n) > OUTPUT_HIGH_WATER)
+	do {
+		ssize_t n = c->bdat ? make_chunked_piece(c) : make_stuffed_piece(c);
+		if (n < 0) {
+			/* A half-sent message must not end in order: the connection is cut. */
+			client_fail_trouble(c, ROAD_SPOOL, outgoing_trouble(errno));
 			return;
-	}
-	if (n < 0)
-		/* A half-sent message must not end in order: the connection is cut. */
-		client_fail_trouble(c, ROAD_SPOOL, outgoing_trouble(errno));
-	else
-		finish_content(c);
+		}
+		waits = conn_write(c->conn, piece, (size_t)n);
+		conn_set_timeout(c->conn, BLOCK_TIMEOUT_MS);
+	} while (c->content_left > 0 && waits <= OUTPUT_HIGH_WATER);
+	if (c->content_left == 0)
+		client_enter(c, ST_FINAL);
 }
 
 void client_begin_content(struct client *c)
@@ -276,8 +310,7 @@ void client_begin_content(struct client *c)
 		client_fail_trouble(c, ROAD_GARBAGE, "a reply came that nothing asked for");
 		return;
 	}
-	if (c->bdat)
-		client_send_line(c, "BDAT %" PRIu64 " LAST", bytes_of(c));
+	c->content_left = bytes_of(c);
 	client_go_on_with_content(c);
 }
 

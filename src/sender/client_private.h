@@ -16,6 +16,7 @@
 #include "smtp/data.h"
 #include "smtp/reply.h"
 
+struct buf;
 struct event;
 struct outgoing;
 struct token_wait;
@@ -84,6 +85,7 @@ struct client {
 	size_t sent, answered;		/* commands of the envelope: MAIL 0, RCPT 1..n, DATA n+1 */
 	size_t accepted;
 	bool bdat, mail_refused;
+	uint64_t content_left;		/* octets of the content that have not been sent */
 	struct data_stuffer stuffer;
 };
 
@@ -124,7 +126,9 @@ void client_break_off(struct client *c, const char *text);
 /* Hand the attempt back: it has its results. */
 void client_conclude(struct client *c);
 
+/* A command, now; and one to be sent with others in one write. CRLF is added; a line has 1,200 bytes at most. */
 void client_send_line(struct client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void client_add_line(struct buf *lines, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* client_login.c: from the EHLO that counts to ST_IDLE. */
 void client_begin_login(struct client *c);
