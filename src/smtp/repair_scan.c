@@ -56,7 +56,6 @@ struct repair_scan {
 	size_t line;	  /* where its last line begins */
 	size_t doubtful;  /* a line that is no field: where it begins, else NOWHERE */
 	size_t trace_end; /* behind our own field, 0 where there is none */
-	struct field fields[FIELDS_MAX];
 	size_t count;
 
 	/* A body. */
@@ -68,12 +67,15 @@ struct repair_scan {
 	char last, before_last; /* bytes of the line */
 	struct level levels[LEVELS_MAX];
 	size_t depth;
+
+	struct field fields[FIELDS_MAX]; /* of the header; not zeroed */
 };
 
 struct repair_scan *repair_scan_new(const struct repair_facts *facts)
 {
-	struct repair_scan *scan = xcalloc(1, sizeof *scan);
+	struct repair_scan *scan = xrealloc(NULL, sizeof *scan);
 
+	memset(scan, 0, offsetof(struct repair_scan, fields));
 	scan->facts = facts;
 	scan->plan = xcalloc(1, sizeof *scan->plan);
 	scan->doubtful = NOWHERE;
