@@ -14,10 +14,12 @@ runtime="ca-certificates libc-ares2 libconfig9 libcrypt1 libcurl4 libevent-2.1-7
 build="gcc libc6-dev make pkg-config libssl-dev libevent-dev libcurl4-openssl-dev libconfig-dev libjansson-dev
 	libc-ares-dev libcrypt-dev libseccomp-dev libsystemd-dev"
 
-# The tests: unit (cmocka), system (pytest and real clients; swaks does TLS by Net::SSLeay; a TPM in software), manual pages,
-# the unit file's score. The last four are what smtp-source needs, see below, and Postfix in `make bench`.
-tests="ca-certificates curl iproute2 libcmocka-dev libnet-ssleay-perl mandoc msmtp openssl procps python3 python3-pytest
-	python3-pytest-xdist strace swaks systemd libdb5.3 libicu72 libnsl2 libsasl2-modules"
+# The tests: unit (cmocka), system (pytest and real clients; swaks does TLS by Net::SSLeay; a TPM in software, swtpm, where
+# tpm2-tools make a key that tpm2-openssl uses), file systems of a test's own, manual pages, the unit file's score. The last
+# four are what smtp-source needs, see below, and Postfix in `make bench`.
+tests="ca-certificates curl e2fsprogs iproute2 libcmocka-dev libnet-ssleay-perl mandoc mount msmtp openssl procps python3
+	python3-pytest python3-pytest-xdist strace swaks swtpm systemd tpm2-openssl tpm2-tools libdb5.3 libicu72 libnsl2
+	libsasl2-modules"
 
 fuzz="clang clang-tidy libclang-rt-14-dev"
 

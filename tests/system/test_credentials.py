@@ -1,6 +1,8 @@
 """How the relay proves itself to the login host: each kind of credential against the simulator, which verifies it for real."""
 
 import os
+import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -166,7 +168,7 @@ def arc_relay(sim, make_relay):
     under = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "sh", "-c", 'mount --bind "$0" /var/opt && exec "$@"', str(sim.dir)]
     tried = subprocess.run([*under, "true"], capture_output=True, text=True)
     if tried.returncode != 0:
-        pytest.skip(f"a mount namespace is not permitted here: {tried.stderr.strip()}")
+        pytest.skip(f"a mount namespace is not permitted here; it takes root (sudo make check): {tried.stderr.strip()}")
     relay = make_relay(sim, start=False)
     relay.under = under
     relay.settings["upstreams"] = [relay.upstream(oauth=by_machine(sim.ports["arc"], "azure_arc"))]
@@ -242,11 +244,19 @@ def free_pair_of_ports():
                 pass
 
 
+def provider_file(name):
+    """Where OpenSSL looks for a provider."""
+    said = subprocess.run(["openssl", "version", "-m"], capture_output=True, text=True, check=True).stdout
+    return pathlib.Path(re.search('MODULESDIR: "(.*)"', said)[1]) / f"{name}.so"
+
+
 @pytest.fixture(scope="module")
 def tpm(tmp_path_factory):
     """A TPM in software with an RSA key at 0x81000001; its certificate's path. Both find it by the environment."""
-    if not shutil.which("swtpm") or not shutil.which("tpm2_create"):
-        pytest.skip("swtpm and tpm2-tools are missing; run: sh contrib/setup.sh")
+    needed = {"swtpm": shutil.which("swtpm"), "tpm2-tools": shutil.which("tpm2_create"), "tpm2-openssl": provider_file("tpm2").exists()}
+    missing = [package for package, there in needed.items() if not there]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} missing; run: sh contrib/setup.sh")
     folder = tmp_path_factory.mktemp("tpm")
     port = free_pair_of_ports()
     (folder / "state").mkdir()
