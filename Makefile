@@ -90,7 +90,7 @@ $(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -U_FORTIFY_SOURCE -fPIC -sha
 endef
 
 run_pytest = $(Q)command -v $(PYTEST) >/dev/null || { echo "$(PYTEST) is missing; run: sh contrib/setup.sh" >&2; exit 1; }; \
-	BUILD=$(abspath $(BUILD)) $(PYTEST) -q -p no:cacheprovider -n $(PYTEST_JOBS) $(PYTEST_ARGS) $(1)
+	BUILD=$(abspath $(BUILD)) $(PYTEST) -q -rs -p no:cacheprovider -n $(PYTEST_JOBS) $(PYTEST_ARGS) $(1)
 
 demo: $(BUILD)/mfdrelay $(BUILD)/m365sim
 	$(Q)BUILD=$(BUILD) python3 tests/demo.py

@@ -14,6 +14,12 @@ count()
 	sed -n "s/^\[  $1  \] \([0-9][0-9]*\) test.*/\1/p" "$output" | awk '{ n += $1 } END { print n + 0 }'
 }
 
+# What was skipped, each with the line that the test printed before.
+skipped()
+{
+	sed -n '/test(s) run\./q;/^\[  SKIPPED \] /{s///;G;s/^\([^\n]*\)\n\(.*\)/    skipped \1: \2/p;};h' "$output"
+}
+
 for program in "$@"; do
 	CMOCKA_MESSAGE_OUTPUT=stdout "$program" >"$output" 2>&1
 	status=$?
@@ -36,6 +42,7 @@ for program in "$@"; do
 		printf '%-24s %s passed, %s FAILED%s\n' "${program##*/}" "$good" "$bad" "$note"
 	else
 		printf '%-24s %s passed\n' "${program##*/}" "$good"
+		skipped
 	fi
 done
 

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items):
     if harness.is_sanitized():
         for item in items:
             if item.get_closest_marker("interposed"):
-                item.add_marker(pytest.mark.skip(reason="mfdrelay is a sanitizer build: no LD_PRELOAD before libasan"))
+                item.add_marker(pytest.mark.skip(reason="mfdrelay is a sanitizer build: no LD_PRELOAD before libasan; make crash has it"))
 
 
 def fixtures_of_the_system_tests():

@@ -9,7 +9,6 @@ import os
 import re
 import resource
 import select
-import shutil
 import socket
 import ssl
 import subprocess
@@ -317,7 +316,7 @@ def many_files():
 def test_a_crowd_of_idle_connections_costs_little_and_holds_up_nobody(sim, make_relay, many_files):
     crowd = 5000 if TORTURE else 500
     if many_files < 3 * crowd:
-        pytest.skip(f"{many_files} descriptors are not enough")
+        pytest.skip(f"the crowd takes {3 * crowd} descriptors, {many_files} are allowed: raise the hard limit (ulimit -Hn)")
     relay = make_relay(sim, devices=PRINTER, limits={"sessions": 2 * crowd})
     with bounded(relay):
         idle = [stranger(relay, number) for number in range(crowd)]
@@ -420,13 +419,16 @@ def ip(*words):
 def island():
     """A network namespace that is reached by 198.51.100.1/30 and can be cut off. The name of its end's device here."""
     name = f"mfd{os.getpid()}"
-    if os.geteuid() != 0 or not shutil.which("ip") or ip("netns", "add", name).returncode != 0:
-        pytest.skip("a network namespace takes root and ip(8)")
+    made = ip("netns", "add", name)
+    if made.returncode != 0:
+        pytest.skip(f"a network namespace takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN (sudo make check): {made.stderr.strip()}")
     steps = (["link", "add", name, "type", "veth", "peer", "name", "far", "netns", name], ["addr", "add", "198.51.100.1/30", "dev", name],
              ["link", "set", name, "up"], ["-n", name, "addr", "add", "198.51.100.2/30", "dev", "far"], ["-n", name, "link", "set", "far", "up"])
     try:
-        if any(ip(*step).returncode != 0 for step in steps):
-            pytest.skip("no veth here")
+        for step in steps:
+            done = ip(*step)
+            if done.returncode != 0:
+                pytest.skip(f"this kernel makes no veth (modprobe veth), or not here: {done.stderr.strip()}")
         yield name
     finally:
         ip("link", "del", name)

@@ -13,6 +13,7 @@ import time
 import pytest
 
 import harness
+import needs
 from harness import behind_trace, expect, kill, make_mail, make_pdf, make_scan, wait_until
 
 
@@ -353,7 +354,7 @@ def test_a_hanging_worker_does_not_stop_a_clean_stop(sim, relay):
     assert 14 < time.monotonic() - begun < 18
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+@needs.root("changing to another user")
 def test_workers_drop_to_the_configured_user(sim, make_relay, tmp_path):
     harness.let_others_enter(tmp_path)
     relay = make_relay(sim, start=False, user="nobody")

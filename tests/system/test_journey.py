@@ -9,6 +9,7 @@ import tempfile
 import pytest
 
 import harness
+import needs
 
 
 def send(relay, *arguments, status, to="boss@contoso.com"):
@@ -118,7 +119,7 @@ def others_relay():
         sim.check_clean()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+@needs.root("changing to another user")
 def test_root_becomes_the_relays_user(others_relay):
     assert others_relay.cli("check", "--online").returncode == 0
     others_relay.sim.faults("connect refuse")

@@ -1,12 +1,12 @@
 """Sign-ins by device code: `mfdrelay login`, and what the sender makes of the refresh token."""
 
-import os
 import re
 import subprocess
 
 import pytest
 
 import harness
+import needs
 from harness import DAY, binary, environment, make_mail, wait_until
 
 BY_DEVICE = {"client_secret": None, "grant": "device_code"}
@@ -131,7 +131,7 @@ def test_what_login_cannot_do_it_says_before_it_asks(sim, relay):
     assert not sim.log().count("device")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs.root("changing to another user")
 def test_root_signs_in_for_the_user_of_the_relay(sim, relay):
     relay.settings["user"] = "nobody"
     harness.let_others_enter(relay.dir)

@@ -1,6 +1,5 @@
 """TLS on the side of the devices: STARTTLS, TLS from the first octet, old devices, and what is said to those that fail."""
 
-import os
 import random
 import re
 import shutil
@@ -13,6 +12,7 @@ import subprocess
 import pytest
 
 import harness
+import needs
 from harness import free_port, make_mail, raw, talk, wait_until
 
 PASSWORD = "geheim1234"
@@ -575,7 +575,7 @@ def test_required_takes_no_mail_while_there_is_no_certificate(make_relay, sim):
         assert talk(s, b"MAIL FROM:<printer@contoso.com>\r\n").startswith(b"530")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="dropping to another user takes root")
+@needs.root("changing to another user")
 def test_the_certificate_is_made_as_the_workers_user_and_a_key_is_read_as_them(sim, make_relay, pairs, tmp_path):
     relay = make_relay(sim, start=False, user="nobody")
     harness.let_others_enter(tmp_path)
