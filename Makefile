@@ -110,11 +110,11 @@ system: all $(BUILD)/m365sim $(BUILD)/probe.so $(BUILD)/clock.so $(BENCH_TOOLS)
 	$(call run_pytest,tests/system)
 
 # torture is the long form of these tests.
-crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so $(BUILD)/record.so
+crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so $(BUILD)/record.so $(BUILD)/clock.so
 	$(call run_pytest,tests/crash)
 
 torture: export TORTURE := 1
-torture: crash $(BUILD)/clock.so
+torture: crash
 	$(call run_pytest,tests/system/test_abuse.py tests/system/test_content.py)
 
 check: unit system crash
