@@ -37,7 +37,7 @@ def post_token(sim, tenant=TENANT, path="/oauth2/v2.0/token", follow=True, **fie
     form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": SECRET, "scope": SCOPE}
     form.update(fields)
     data = urllib.parse.urlencode({k: v for k, v in form.items() if v is not None}).encode()
-    request = urllib.request.Request(f"https://localhost:{sim.login_port}/{tenant}{path}", data)
+    request = urllib.request.Request(f"https://127.0.0.1:{sim.login_port}/{tenant}{path}", data)
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context(sim)), *([] if follow else [Stay]))
     try:
         with opener.open(request, timeout=10) as answer:
@@ -133,7 +133,7 @@ def test_token_refusals(sim, label, change, status, error, number, fragment):
 def test_other_paths_and_methods(sim):
     assert post_token(sim, path="/oauth2/token")[0] == 404
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(f"https://localhost:{sim.login_port}/{TENANT}/oauth2/v2.0/token", context=context(sim))
+        urllib.request.urlopen(f"https://127.0.0.1:{sim.login_port}/{TENANT}/oauth2/v2.0/token", context=context(sim))
     assert caught.value.code == 405
 
 
@@ -195,7 +195,7 @@ def ask_identity(sim, front, metadata="true", authorization=None, method=None, p
     query = {"api-version": "2020-06-01", "resource": "https://outlook.office365.com/"} | query
     query = urllib.parse.urlencode({k: v for k, v in query.items() if v is not None})
     headers = {k: v for k, v in (("Metadata", metadata), ("Authorization", authorization)) if v is not None}
-    request = urllib.request.Request(f"http://localhost:{sim.ports[front]}{path}?{query}", headers=headers, method=method)
+    request = urllib.request.Request(f"http://127.0.0.1:{sim.ports[front]}{path}?{query}", headers=headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, answer.headers, answer.read()
