@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 #include "spool/spool.h"
 #include "spool/syncer.h"
 
@@ -80,6 +81,9 @@ void id_new(struct id_source *source, char *out);
 
 /* Whether a valid id is that of a report. */
 bool id_is_report(const char *id);
+
+/* pread(2), begun again where a signal broke it off. */
+ssize_t message_read_at(int fd, void *bytes, size_t n, uint64_t offset);
 
 /* Read the file of a message, which is open: parse the envelope and compare the size with it. Returns 0 with *out
  * (the caller frees) and *offset, the content's; 1 with err when the file is damaged; -1 with err and errno. */
