@@ -5,7 +5,7 @@
  *   S  slow down: hold the road for a while            N  the next upstream of the route may succeed
  *   A  a new token, once; then C                       P  permanent for this recipient or message
  *
- * A failure is a value: made here, acted on in sender/delivery.c and upstream.c; nobody else looks at a code's digits. */
+ * A failure is a value: made here, acted on in sender/verdict.c and upstream.c; nobody else looks at a code's digits. */
 #ifndef MFDRELAY_CATALOGUE_H
 #define MFDRELAY_CATALOGUE_H
 

@@ -1,5 +1,5 @@
 /* One attempt to bring recipients of a message to an upstream, which is one mail transaction there (RFC 5321 section 3.3): the
- * unit that a client carries and delivery.c judges. */
+ * unit that a client carries and verdict.c judges. */
 #ifndef MFDRELAY_SENDER_ATTEMPT_H
 #define MFDRELAY_SENDER_ATTEMPT_H
 

@@ -91,7 +91,7 @@ static void put_head(struct text *text, const struct config *config, const struc
 	put(text, "%s", "");
 }
 
-/* The reason as delivery.c wrote it: reply | cause | who acts | remedy. */
+/* The reason as verdict.c wrote it: reply | cause | who acts | remedy. */
 static void put_reason(struct text *text, const char *reason)
 {
 	static const char *const labels[] = {"Answer", "Cause", "Who acts", "Remedy"};
