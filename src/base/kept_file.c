@@ -1,8 +1,10 @@
 #include "base/kept_file.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fsutil.h"
 #include "base/log.h"
@@ -22,6 +24,34 @@ struct kept_file {
 	size_t n;
 	bool changed; /* since that was made */
 };
+
+static bool take_lines(char *text, const char *heading, bool (*take)(void *arg, char *line), void *arg)
+{
+	bool fine = strncmp(text, heading, strlen(heading)) == 0;
+	char *rest = NULL;
+
+	if (!fine)
+		return false;
+	for (char *line = strtok_r(text + strlen(heading), "\n", &rest); line != NULL && fine;
+	     line = strtok_r(NULL, "\n", &rest))
+		fine = take(arg, line);
+	return fine;
+}
+
+void kept_file_read_lines(int dir_fd, const char *name, size_t max, const char *heading,
+    bool (*take)(void *arg, char *line), void *arg, const char *consequence)
+{
+	size_t n;
+	char *text = fs_read_file(dir_fd, name, max, &n);
+
+	if (text == NULL && errno != ENOENT)
+		log_event(LOG_LEVEL_WARNING, "file-unreadable", kv_str("file", name), kv_errno(),
+		    kv_str("consequence", consequence));
+	else if (text != NULL && !take_lines(text, heading, take, arg))
+		log_event(LOG_LEVEL_WARNING, "file-damaged", kv_str("file", name),
+		    kv_str("consequence", consequence));
+	free(text);
+}
 
 static void run(struct work_job *const *jobs, size_t n, void *arg)
 {

@@ -3,6 +3,7 @@
 #ifndef MFDRELAY_BASE_KEPT_FILE_H
 #define MFDRELAY_BASE_KEPT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct event_base;
@@ -10,6 +11,12 @@ struct kept_file;
 
 /* The file's bytes as they are to be now, malloc'ed, and how many. */
 typedef char *kept_file_fn(void *arg, size_t *n);
+
+/* Read such a file, of lines below a heading (with its line end): take gets each, without its line end, and may change it; false
+ * where the line is none of its own. What it has taken until then stands. Nothing where there is no such file yet. What is wrong is
+ * logged with the consequence: a file larger than max octets or that cannot be read, another heading, a line that was not taken. */
+void kept_file_read_lines(int dir_fd, const char *name, size_t max, const char *heading,
+    bool (*take)(void *arg, char *line), void *arg, const char *consequence);
 
 /* name is a literal: the file in the folder dir_fd (borrowed), mode 0600. Starts a thread: after the sandbox. A write that fails is
  * logged. */

@@ -116,6 +116,9 @@ void failure_from_login(struct failure *out, const char *error, const char *desc
  * NULL: it stays what it is. */
 const struct cause *cause_of_all(const struct cause *cause);
 
+/* The one of these with that name, or NULL. */
+const struct cause *cause_of_all_named(const char *name);
+
 /* "T".. "P". */
 const char *outcome_name(enum outcome outcome);
 

@@ -41,3 +41,11 @@ const struct cause *cause_of_all(const struct cause *cause)
 			return &shared_rows[i].cause;
 	return NULL;
 }
+
+const struct cause *cause_of_all_named(const char *name)
+{
+	for (size_t i = 0; i < shared_row_count; i++)
+		if (strcmp(shared_rows[i].cause.name, name) == 0)
+			return &shared_rows[i].cause;
+	return NULL;
+}

@@ -30,6 +30,7 @@
 #include "sender/scheduler.h"
 #include "sender/sizes.h"
 #include "sender/status.h"
+#include "sender/streaks.h"
 #include "sender/turns.h"
 #include "sender/unknown.h"
 #include "sender/upstream.h"
@@ -60,6 +61,7 @@ struct sender {
 	struct delivery *delivery;
 	struct failover *failover;
 	struct sizes *sizes;
+	struct streaks *streaks;
 	struct unknown *unknown;
 	struct follow *follow;
 	struct resolver *resolver;
@@ -176,6 +178,13 @@ static void on_upstream_changed(void *arg)
 
 	failover_note(s->failover);
 	pump_soon(s);
+}
+
+static void on_upstream_streak(void *arg)
+{
+	struct sender *s = arg;
+
+	streaks_changed(s->streaks);
 }
 
 static void on_upstream_open(void *arg)
@@ -405,6 +414,7 @@ static int start_upstreams(struct sender *s, struct err *err)
 	    .idle = on_upstream_idle,
 	    .size = on_upstream_size,
 	    .changed = on_upstream_changed,
+	    .streak = on_upstream_streak,
 	    .open = on_upstream_open,
 	};
 	s->upstreams = xcalloc(s->config->upstream_count, sizeof(struct upstream *));
@@ -451,6 +461,7 @@ static int start_parts(struct sender *s, struct err *err)
 	windows_load(s->windows, base, s->spool);
 	s->unknown = unknown_new(base, s->spool);
 	s->sizes = sizes_new(base, s->spool, s->config, s->counters);
+	s->streaks = streaks_new(base, s->spool, s->upstreams, s->config->upstream_count);
 	s->scheduler =
 	    scheduler_new((unsigned)s->config->upstream_count + 1, (unsigned)s->config->device_count + 1);
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
@@ -536,6 +547,8 @@ static void free_upstreams(struct sender *s)
 	for (size_t i = 0; i < count; i++)
 		if (s->upstreams[i] != NULL)
 			upstream_drain(s->upstreams[i], true);
+	streaks_free(s->streaks);
+	s->streaks = NULL;
 	for (size_t i = 0; i < count; i++)
 		upstream_free(s->upstreams[i]);
 	free(s->upstreams);

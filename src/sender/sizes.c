@@ -1,7 +1,6 @@
 /* The file is text, an upstream a line: what it is known by, its octets, its name for who reads it. */
 #include "sender/sizes.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,7 +8,6 @@
 #include <string.h>
 
 #include "base/counters.h"
-#include "base/fsutil.h"
 #include "base/kept_file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -59,8 +57,9 @@ static void note(struct sizes *sizes, unsigned upstream, uint64_t bytes)
 }
 
 /* What is no longer in the config is passed over. Returns false when line is none of ours. */
-static bool take_line(struct sizes *sizes, const char *line)
+static bool take_line(void *arg, char *line)
 {
+	struct sizes *sizes = arg;
 	char *end;
 	uint64_t key = strtoull(line, &end, 16), bytes;
 	const char *number = end + 1, *name = *end == ' ' ? strchr(number, ' ') : NULL;
@@ -72,34 +71,6 @@ static bool take_line(struct sizes *sizes, const char *line)
 		if (upstream_size_key(&sizes->config->upstreams[i]) == key)
 			note(sizes, i, bytes);
 	return true;
-}
-
-static bool take_text(struct sizes *sizes, char *text)
-{
-	bool fine = strncmp(text, HEADING, strlen(HEADING)) == 0;
-	char *rest = NULL;
-
-	if (!fine)
-		return false;
-	for (char *line = strtok_r(text + strlen(HEADING), "\n", &rest); line != NULL && fine;
-	     line = strtok_r(NULL, "\n", &rest))
-		fine = take_line(sizes, line);
-	return fine;
-}
-
-static void load(struct sizes *sizes)
-{
-	size_t n;
-	char *text = fs_read_file(sizes->var_fd, NAME, FILE_MAX, &n);
-
-	if (text == NULL && errno == ENOENT)
-		return;
-	if (text == NULL)
-		log_event(LOG_LEVEL_WARNING, "sizes-unreadable", kv_str("file", "var/" NAME), kv_errno());
-	else if (!take_text(sizes, text))
-		log_event(LOG_LEVEL_WARNING, "sizes-damaged", kv_str("file", "var/" NAME),
-		    kv_str("consequence", "what is lost is learned anew from the upstreams"));
-	free(text);
 }
 
 /* --- for others --- */
@@ -114,7 +85,8 @@ struct sizes *sizes_new(struct event_base *base, const struct spool *spool, cons
 	sizes->var_fd = spool_var_fd(spool);
 	for (unsigned i = 0; i < COUNTERS_UPSTREAMS; i++)
 		upstream_size_learned(counters, i, 0, 0);
-	load(sizes);
+	kept_file_read_lines(sizes->var_fd, NAME, FILE_MAX, HEADING, take_line, sizes,
+	    "what is lost is learned anew from the upstreams");
 	sizes->file = kept_file_new(base, sizes->var_fd, NAME, format, sizes);
 	return sizes;
 }

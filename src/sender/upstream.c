@@ -97,15 +97,12 @@ static int64_t hold(struct upstream *u, struct lane *only, const struct failure 
 	return ms;
 }
 
-bool upstream_compare(struct upstream *u, struct attempt *attempt)
+static bool add_to_streak(struct upstream *u, struct lane *lane, struct attempt *attempt)
 {
 	const struct envelope *envelope = spool_envelope(attempt->message);
-	struct lane *lane = &u->lanes[attempt->lane];
 	const struct cause *cause = attempt_shareable(attempt);
 
-	if (attempt_delivered(attempt))
-		lane->streak = (struct streak){.cause = NULL};
-	if (attempt_delivered(attempt) || cause == NULL)
+	if (cause == NULL)
 		return false;
 	/* What may pass once the DNS is right: the domain's mail may have moved. */
 	if (cause->outcome == OUTCOME_T)
@@ -114,6 +111,20 @@ bool upstream_compare(struct upstream *u, struct attempt *attempt)
 		return false;
 	attempt_share(attempt, cause);
 	return true;
+}
+
+bool upstream_compare(struct upstream *u, struct attempt *attempt)
+{
+	struct lane *lane = &u->lanes[attempt->lane];
+	bool was_roads = lane->streak.is_roads, is_roads = false;
+
+	if (attempt_delivered(attempt))
+		lane->streak = (struct streak){.cause = NULL};
+	else
+		is_roads = add_to_streak(u, lane, attempt);
+	if (lane->streak.is_roads != was_roads)
+		u->owner->streak(u->owner->arg);
+	return is_roads;
 }
 
 /* A connection that was lost says nothing of the mailbox; an answer within a transaction does. */

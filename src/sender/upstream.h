@@ -35,6 +35,7 @@ struct upstream_owner {
 	void (*idle)(void *arg, unsigned road);				/* the last connection has ended */
 	void (*size)(void *arg, unsigned road, uint64_t bytes);		/* it has said how large a message it takes; 0: any */
 	void (*changed)(void *arg);				/* the health of a road has changed: so may the way that mail takes */
+	void (*streak)(void *arg);				/* the trouble that all mail of a mailbox meets (streak.h) has begun or ended */
 	void (*open)(void *arg);					/* a hold is over: work may be read and taken again */
 };
 

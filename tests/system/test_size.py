@@ -102,7 +102,7 @@ def test_a_damaged_file_of_sizes_is_told_and_learned_anew(make_sim, make_relay):
     relay.stop()
     (relay.spool / "var/upstream-sizes").write_text("mfdrelay-upstream-sizes 1\nnonsense\n")
     relay.start()
-    relay.wait_event("sizes-damaged")
+    relay.wait_event("file-damaged")
     relay.send(make_mail())
     wait_until(lambda: offered(relay) == 100000 - SPARE, 20, "the upstream's SIZE")
     wait_written(relay)

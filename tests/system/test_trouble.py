@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import harness
+import pytest
 from harness import expect, make_mail, wait_until
 
 NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient nobody@contoso.com not found by SMTP address lookup"
@@ -250,6 +251,35 @@ def test_what_every_message_is_refused_for_holds_the_mailbox(sim, make_relay):
     subjects = {m.content.split(b"Subject: ")[1].split(b"\r\n")[0].decode() for m in sim.messages()}
     assert {f"number {i}" for i, one in enumerate(sent) if one not in failed} <= subjects
     assert status(relay)["alarms"] == []
+
+
+@pytest.mark.parametrize("anew", ["reload", "crash"])
+def test_what_every_message_is_refused_for_holds_the_mailbox_for_a_new_sender_too(sim, make_relay, anew):
+    relay = make_relay(sim)
+    sim.faults("mail reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender")
+    for i in range(20):
+        relay.send(make_mail(), sender=f"floor-{i % 2}@contoso.com")
+    relay.wait_event("upstream-held")
+    relay.wait_event("kept-in-failed", 4)
+    known = relay.spool / "var" / "streaks"
+    wait_until(lambda: known.exists() and "send-as-denied-to-all" in known.read_text(), 10, "the file that says so")
+    if anew == "reload":
+        relay.reload(report_to="it@contoso.com")
+    else:
+        relay.kill("sender")
+    relay.wait_event("upstream-held", 2)
+    relay.wait_event("put-off", 2)
+    assert len(relay.events("failed")) == 4, "what was known is known still"
+    sim.clear()
+    relay.cli("queue", "retry", "all", check=True)
+    relay.wait_empty()
+    wait_until(lambda: "send-as-denied-to-all" not in known.read_text(), 10, "the file that no longer says so")
+    relay.kill("sender")
+    sim.faults("mail=floor-0@contoso.com reply 550 5.7.60 SMTP; Client does not have permissions to send as this sender")
+    relay.wait_banner()
+    relay.send(make_mail(), sender="floor-0@contoso.com")
+    relay.wait_event("failed", 5)
+    assert len(relay.events("upstream-held")) == 2, "what has passed is known too"
 
 
 def test_one_device_that_is_refused_each_time_holds_the_mailbox_for_nobody(sim, make_relay):

@@ -82,6 +82,19 @@ static void what_is_transient_is_the_roads_once_it_has_lasted_an_hour(void **sta
 	assert_false(streak_add(&streak, &region, "floor-1", "scan@x.test", 5000 + STREAK_MS));
 }
 
+static void what_was_the_roads_trouble_is_so_from_the_first_message_on(void **state)
+{
+	struct streak streak;
+
+	(void)state;
+	streak_resume(&streak, cause_of_all(&denied));
+	assert_true(streak_add(&streak, &denied, "floor-1", "scan@x.test", 0));
+	streak_resume(&streak, cause_of_all(&region));
+	assert_true(streak_add(&streak, &region, "floor-1", "scan@x.test", 5000));
+	assert_false(streak_add(&streak, &denied, "floor-1", "scan@x.test", 5000));
+	assert_false(streak.is_roads);
+}
+
 static void long_names_are_cut(void **state)
 {
 	struct streak streak = {.cause = NULL};
@@ -103,6 +116,7 @@ int main(void)
 	    cmocka_unit_test(another_cause_begins_it_anew),
 	    cmocka_unit_test(a_device_that_is_set_up_wrongly_stops_nobody),
 	    cmocka_unit_test(what_is_transient_is_the_roads_once_it_has_lasted_an_hour),
+	    cmocka_unit_test(what_was_the_roads_trouble_is_so_from_the_first_message_on),
 	    cmocka_unit_test(long_names_are_cut),
 	};
 
