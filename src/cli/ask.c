@@ -38,11 +38,13 @@ bool ask_may_not(void)
 	return errno == EACCES || errno == EPERM;
 }
 
-int ask_failed(const struct err *err)
+int ask_failed(struct err *err)
 {
+	const struct err why = *err;
 	bool may_not = ask_may_not();
 
-	fprintf(stderr, "mfdrelay: %s%s\n", err->text,
-	    may_not ? "; run this as root or as the daemon's user" : "");
+	if (may_not)
+		err_set(err, "%.400s; run this as root or as the daemon's user", why.text);
+	fprintf(stderr, "mfdrelay: %s\n", err->text);
 	return may_not ? EX_NOPERM : 1;
 }

@@ -13,8 +13,8 @@ struct config;
 json_t *ask_daemon(const struct config *config, json_t *request, struct err *err);
 
 /* What a command exits with whose question, or whose look at the daemon's files, has failed with errno and err: says err on
- * stderr, with the remedy where it is a matter of rights (EX_NOPERM; else 1). */
-int ask_failed(const struct err *err);
+ * stderr, having added the remedy to it where it is a matter of rights (EX_NOPERM; else 1). */
+int ask_failed(struct err *err);
 
 /* Whether errno is a matter of rights. */
 bool ask_may_not(void);

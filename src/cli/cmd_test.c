@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,13 +85,16 @@ static bool watch(void *arg, const char *id, struct err *err)
 	return is_watched;
 }
 
-static int refuse(const struct config *config, const struct err *err)
+static int refuse(const struct config *config, struct err *err)
 {
-	int status = ask_failed(err);
-	bool must_start = status != EX_NOPERM && !spool_is_locked(config->spool);
+	const struct err why = *err;
+	int saved_errno = errno;
 
-	fprintf(stderr, "Nothing was queued.%s\n",
-	    must_start ? " The daemon must run for a test: systemctl start mfdrelay" : "");
+	if (!ask_may_not() && !spool_is_locked(config->spool))
+		err_set(err, "%.400s; the daemon must run for a test: systemctl start mfdrelay", why.text);
+	errno = saved_errno;
+	int status = ask_failed(err);
+	fputs("Nothing was queued.\n", stderr);
 	return status;
 }
 

@@ -82,7 +82,8 @@ def test_json_tells_the_same_for_programs(sim, make_relay):
     assert not wrong["ok"] and wrong["outcome"] == "not-queued" and 'the name "nope"' in wrong["error"] and "id" not in wrong
     relay.stop()
     down = told(status=1)
-    assert down["outcome"] == "not-queued" and down["error"]
+    assert down["outcome"] == "not-queued" and "systemctl start mfdrelay" in down["error"]
+    assert sorted(down) == ["error", "ok", "outcome"]
 
 
 def test_without_a_daemon_nothing_is_queued(sim, relay):
