@@ -11,7 +11,8 @@ const char *const upstream_kind_names[] = {
     "submission", "hve", "direct-send", "connector", "acs", "smtp", NULL};
 const char *const cloud_names[] = {"worldwide", "gcc-high", "dod", "china", NULL};
 const char *const upstream_tls_names[] = {"required", "implicit", "none", NULL};
-const char *const oauth_grant_names[] = {"client_credentials", "device_code", "managed_identity", "azure_arc", NULL};
+const char *const oauth_grant_names[] = {
+    "client_credentials", "device_code", "managed_identity", "azure_arc", NULL};
 const char *const assertion_alg_names[] = {"PS256", "RS256", NULL};
 const char *const sandbox_names[] = {"on", "off", NULL};
 const char *const repairs_names[] = {"all", "none", NULL};
