@@ -74,6 +74,7 @@ def relay(make_relay, sim):
 
 # --- descriptors --------------------------------------------------------------------------------------------------------
 
+@needs.root("counting the descriptors of a worker, which nobody may look into,")
 def test_without_descriptors_sessions_are_told_and_new_ones_wait(sim, relay):
     acknowledged, listener = [], relay.pid("listener")
     idle = [relay.smtp() for _ in range(3)]
@@ -103,6 +104,7 @@ def test_without_descriptors_sessions_are_told_and_new_ones_wait(sim, relay):
     assert relay.pid("listener") == listener, "it did not live through it"
 
 
+@needs.root("counting the descriptors of a worker, which nobody may look into,")
 def test_a_sender_without_descriptors_keeps_its_mail_and_sends_it_later(sim, make_relay):
     relay = make_relay(sim, clock=True)
     wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
