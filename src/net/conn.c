@@ -33,10 +33,9 @@
 #define INPUT_STOP    (40 * 1024)
 #define LIBEVENT_READ 4096
 #define READ_MORE     32000 /* fits a piece of 32 KiB with libevent's own words before it */
+#define LAST_WORDS    16384
 #define FLUSH_MS      8000
-#define LINGER_MS                                                                                            \
-	2000 /* for the peer's end after ours, so that unread input does not reset our last reply            \
-	      */
+#define LINGER_MS     2000 /* for the peer's end after ours: unread input would reset our last reply */
 /* Behind a standstill (a suspended machine, a stopped process) what was waited for may lie in the socket, a final
  * 250 above all: one round of the loop to read it and one to hand it on, then the time is over. */
 #define LATE_ROUNDS 2
@@ -71,6 +70,7 @@ struct conn {
 	bool waited;	/* output had to wait: CONN_DRAINED is due when it has gone */
 	bool ended;	/* CONN_CLOSED or CONN_ERROR was given */
 	bool tls_error; /* of conn_error_is_tls */
+	bool cut;	/* a write has failed, and what came before is not read yet */
 	bool finishing, half_closed;
 	unsigned char late;	/* rounds of the loop since the time was over */
 	TAILQ_ENTRY(conn) next; /* in finishing_conns */
@@ -153,20 +153,30 @@ static void settle(struct conn *conn)
 	}
 }
 
-/* libevent takes LIBEVENT_READ bytes at a time; where there were as many, there are more. What this meets but bytes, libevent
- * meets again. */
+static bool is_for_later(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+/* libevent takes LIBEVENT_READ bytes at a time; where there were as many, there are more. An end met here libevent meets
+ * again, but an error is told once. */
 static void read_more(struct conn *conn)
 {
 	struct evbuffer *input = input_of(conn);
 	struct evbuffer_iovec piece;
+	ssize_t n = 0;
+	int error = 0;
 
 	evbuffer_unfreeze(input, 0);
 	if (evbuffer_reserve_space(input, READ_MORE, &piece, 1) == 1) {
-		ssize_t n = recv(conn->fd, piece.iov_base, piece.iov_len, MSG_DONTWAIT);
+		n = recv(conn->fd, piece.iov_base, piece.iov_len, MSG_DONTWAIT);
+		error = n < 0 ? errno : 0;
 		piece.iov_len = n > 0 ? (size_t)n : 0;
 		evbuffer_commit_space(input, &piece, 1);
 	}
 	evbuffer_freeze(input, 0);
+	if (n < 0 && !is_for_later(error))
+		fail_errno(conn, error);
 }
 
 static void on_readable(struct bufferevent *bev, void *cookie)
@@ -222,6 +232,7 @@ static unsigned long oldest_tls_error(struct conn *conn)
 static void on_event(struct bufferevent *bev, short what, void *cookie)
 {
 	struct conn *conn = cookie;
+	bool was_open = conn->state == STATE_OPEN;
 	int saved_errno = errno;
 	unsigned long error;
 
@@ -241,6 +252,42 @@ static void on_event(struct bufferevent *bev, short what, void *cookie)
 	} else {
 		fail_errno(conn, saved_errno);
 	}
+	if (was_open && conn->state == STATE_FAILED && (what & BEV_EVENT_WRITING) != 0)
+		conn->cut = true;
+}
+
+/* What lies in the socket, or in OpenSSL, at most n bytes. 0: none. */
+static size_t read_now(struct conn *conn, char *bytes, size_t n)
+{
+	size_t got = 0;
+
+	if (conn->ssl == NULL) {
+		ssize_t result = recv(conn->fd, bytes, n, MSG_DONTWAIT);
+		return result > 0 ? (size_t)result : 0;
+	}
+	if (SSL_read_ex(conn->ssl, bytes, n, &got) != 1)
+		got = 0;
+	ERR_clear_error();
+	return got;
+}
+
+/* A write has failed: what the peer said before it went may say why, or be the answer to all that was written. */
+static void take_last_words(struct conn *conn)
+{
+	struct evbuffer *input = input_of(conn);
+	struct evbuffer_iovec piece;
+	size_t n = 0, got;
+
+	conn->cut = false;
+	evbuffer_unfreeze(input, 0); /* for good: libevent reads no more */
+	if (conn->full || evbuffer_reserve_space(input, LAST_WORDS, &piece, 1) != 1)
+		return;
+	while (n < LAST_WORDS && (got = read_now(conn, (char *)piece.iov_base + n, LAST_WORDS - n)) > 0)
+		n += got;
+	piece.iov_len = n;
+	evbuffer_commit_space(input, &piece, 1);
+	if (n > 0)
+		conn->due |= DUE_DATA;
 }
 
 /* Take the most urgent event out of what is due. false: none is, for now. */
@@ -252,6 +299,8 @@ static bool next_event(struct conn *conn, enum conn_event *event)
 	} order[] = {{DUE_CONNECTED, CONN_CONNECTED}, {DUE_TLS_READY, CONN_TLS_READY}, {DUE_DATA, CONN_DATA},
 	    {DUE_DRAINED, CONN_DRAINED}, {DUE_ERROR, CONN_ERROR}, {DUE_CLOSED, CONN_CLOSED}};
 
+	if (conn->cut)
+		take_last_words(conn);
 	/* Input stays unsaid while reading is off; conn_set_reading sees to it later. */
 	if (!conn->reading || conn_available(conn) == 0)
 		conn->due &= ~(unsigned)DUE_DATA;
@@ -500,13 +549,13 @@ static size_t send_plain(struct conn *conn, const char *bytes, size_t n)
 	} while (sent < 0 && errno == EINTR);
 	if (sent >= 0)
 		return (size_t)sent;
-	if (errno != EAGAIN && errno != EWOULDBLOCK)
+	if (!is_for_later(errno))
 		fail_errno(conn, errno);
 	return 0;
 }
 
-/* The same over TLS. A record that the kernel has not taken whole is OpenSSL's to repeat: libevent does, with the rest
- * of the bytes, which begin with that record's. */
+/* The same over TLS. A record that the kernel has not taken whole is OpenSSL's to repeat, with the same bytes and no fewer
+ * (SSL_write(3)): libevent does, with the rest of the bytes, in one piece of its buffer because that was empty. */
 static size_t send_tls(struct conn *conn, const char *bytes, size_t n)
 {
 	size_t sent = 0, part;
@@ -536,6 +585,7 @@ size_t conn_write(struct conn *conn, const void *bytes, size_t n)
 
 	if (conn->state == STATE_OPEN && conn_pending(conn) == 0 && n > 0) {
 		size_t sent = conn->ssl != NULL ? send_tls(conn, rest, n) : send_plain(conn, rest, n);
+		conn->cut = conn->state == STATE_FAILED;
 		rest += sent;
 		n -= sent;
 	}
@@ -598,7 +648,8 @@ void conn_set_reading(struct conn *conn, bool on)
 	if (conn->reading == on)
 		return;
 	conn->reading = on;
-	/* Off: when the first input comes, which it hardly does before the answer that the peer waits for. */
+	/* Off: on_readable does it when something comes. A peer hardly says more before the answer that it waits for, so libevent
+	 * is mostly spared both calls. */
 	if (on)
 		adjust_reading(conn);
 	if (on && conn_available(conn) > 0)
@@ -707,6 +758,11 @@ void conn_free(struct conn *conn)
 const char *conn_error(const struct conn *conn)
 {
 	return conn->error != NULL ? conn->error : "no error";
+}
+
+bool conn_has_failed(const struct conn *conn)
+{
+	return conn->state == STATE_FAILED;
 }
 
 bool conn_error_is_tls(const struct conn *conn)

@@ -26,7 +26,8 @@ enum conn_event {
 	CONN_TIMEOUT,		/* conn_set_timeout's time is over; it is off now */
 	CONN_CLOSED,		/* the peer has closed in order; input that came before is still there to read, and
 				   writing still works. It waits while reading is off; TLS needs no close_notify */
-	CONN_ERROR,		/* connect, TLS or the network failed: conn_error() says why; nothing works any more */
+	CONN_ERROR,		/* connect, TLS or the network failed: conn_error() says why; nothing works any more.
+				   What came before it comes before it here too, also where a write failed */
 };
 
 /* Called from the loop, never from inside a conn_ call. conn_free may be called from inside; nothing of the
@@ -59,7 +60,8 @@ size_t conn_write(struct conn *conn, const void *bytes, size_t n);
 size_t conn_pending(const struct conn *conn);
 
 /* The first line of the input, without its line end. CONN_LINE: *line is it, borrowed until the next conn_ call,
- * and consumed (conn_write alone may be given it). CONN_NO_LINE: not there yet. CONN_LINE_TOO_LONG: more than max bytes without an end (they stay).
+ * and consumed (conn_write alone may be given it). CONN_NO_LINE: not there yet. CONN_LINE_TOO_LONG: more than max
+ * bytes without an end (they stay).
  * Lines end with LF or CRLF; a CR elsewhere is part of the line. max is below 40,000. */
 enum conn_line { CONN_LINE, CONN_NO_LINE, CONN_LINE_TOO_LONG };
 enum conn_line conn_read_line(struct conn *conn, size_t max, struct str *line);
@@ -72,8 +74,9 @@ void conn_consume(struct conn *conn, size_t n);
 /* Bytes of input that wait. */
 size_t conn_available(const struct conn *conn);
 
-/* Stop or go on reading from the network; what comes first after a stop may still be read, and is held. Input in the buffer can be read all the same, and when reading goes on
- * with input there, CONN_DATA comes from the loop. At most 64 KiB of input are held in any case. */
+/* Stop or go on reading from the network; what comes first after a stop may still be read, and is held. Input in the
+ * buffer can be read all the same, and when reading goes on with input there, CONN_DATA comes from the loop. At most
+ * 64 KiB of input are held in any case. */
 void conn_set_reading(struct conn *conn, bool on);
 
 /* One timer: CONN_TIMEOUT comes ms milliseconds from now unless it is set again (0: off). */
@@ -96,6 +99,9 @@ void conn_dismiss(int fd, const void *bytes, size_t n);
 
 /* Close at once and free. NULL is fine. */
 void conn_free(struct conn *conn);
+
+/* Whether CONN_ERROR has come or will: what is written goes nowhere. */
+bool conn_has_failed(const struct conn *conn);
 
 /* Why CONN_ERROR came: "connection refused", "certificate verify failed: ...". Borrowed, never NULL. */
 const char *conn_error(const struct conn *conn);

@@ -365,6 +365,70 @@ static void a_reset_is_an_error_and_no_signal(void **state)
 	drop(&side);
 }
 
+static void close_hard(int fd)
+{
+	static const struct linger hard = {1, 0};
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+	close(fd);
+}
+
+/* Whatever number of bytes is before it. */
+static void a_reset_behind_input_is_an_error(void **state)
+{
+	static const size_t sizes[] = {100, 4095, 4096, 4097, 5000, 8192, 36816};
+	static const char input[40000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct side side = {.on_event = NULL};
+		int fd = open_side(&side);
+		assert_int_equal(send(fd, input, sizes[i], 0), (ssize_t)sizes[i]);
+		close_hard(fd);
+		run_for(30);
+		if (!saw(&side, 'X') || saw(&side, 'E') || conn_available(side.conn) != sizes[i])
+			fail_msg("%zu bytes: %s, %zu", sizes[i], side.log, conn_available(side.conn));
+		drop(&side);
+	}
+}
+
+static void read_a_line(struct side *side, enum conn_event event)
+{
+	struct str line;
+
+	if (event == CONN_DATA && conn_read_line(side->conn, 100, &line) == CONN_LINE)
+		snprintf(side->text, sizeof side->text, "%.*s", (int)line.n, line.p);
+}
+
+/* Why it goes, the peer has said before: that must be heard though writing fails first. */
+static void what_came_before_a_failed_write_is_read(void **state)
+{
+	(void)state;
+	for (int tls = 0; tls < 2; tls++) {
+		struct side client = {.on_event = read_a_line}, server = {.on_event = NULL};
+		int fds[2];
+		make_pair(fds);
+		client.conn = conn_accept(base, fds[0], on_event, &client);
+		server.conn = conn_accept(base, fds[1], on_event, &server);
+		if (tls) {
+			conn_tls_accept(server.conn, server_ctx, 0);
+			conn_tls_connect(client.conn, client_ctx, "relay.test");
+			assert_true(run_until(&client, 'T', 3000) && run_until(&server, 'T', 3000));
+			run_for(10);
+		}
+		assert_int_equal(conn_write(server.conn, "552 too large\r\n", 15), 0);
+		static const struct linger hard = {1, 0};
+		setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+		conn_free(server.conn);
+		for (int i = 0; i < 3; i++)
+			conn_write(client.conn, "more\r\n", 6);
+		assert_true(run_until(&client, 'X', 1000));
+		if (strcmp(client.text, "552 too large") != 0)
+			fail_msg("tls %d: %s, %s", tls, client.log, conn_error(client.conn));
+		drop(&client);
+	}
+}
+
 static void timeouts(void **state)
 {
 	struct side side = {.on_event = NULL};
@@ -738,6 +802,133 @@ static void much_goes_through_tls(void **state)
 	transfer(true, 64 << 20);
 }
 
+/* Bytes of another number each time, so that records, chunks of libevent and what the kernel takes end anywhere. */
+static void pump_out_at_random(struct side *side)
+{
+	static unsigned char piece[50000];
+
+	while (side->written < side->wanted && conn_pending(side->conn) < 65536) {
+		size_t n = 1 + (size_t)random() % (random() % 2 == 0 ? 200 : sizeof piece);
+		if (n > side->wanted - side->written)
+			n = side->wanted - side->written;
+		for (size_t i = 0; i < n; i++)
+			piece[i] = pattern(side->written + i);
+		conn_write(side->conn, piece, n);
+		side->written += n;
+	}
+}
+
+static void take_at_random(struct side *side)
+{
+	while (conn_available(side->conn) > 0) {
+		struct str piece = conn_peek(side->conn);
+		size_t n = 1 + (size_t)random() % piece.n;
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal((unsigned char)piece.p[i], pattern(side->received + i));
+		side->received += n;
+		conn_consume(side->conn, n);
+		if (random() % 20 == 0) {
+			conn_set_reading(side->conn, false);
+			conn_set_timeout(side->conn, 1);
+			return;
+		}
+	}
+}
+
+static void write_and_take(struct side *side, enum conn_event event)
+{
+	if (event == CONN_TIMEOUT)
+		conn_set_reading(side->conn, true);
+	if (event == CONN_DATA) {
+		assert_true(conn_available(side->conn) <= 65536);
+		take_at_random(side);
+	}
+	if (event == CONN_DRAINED || event == CONN_DATA)
+		pump_out_at_random(side);
+}
+
+static void random_writes_meet_slow_readers(bool tls)
+{
+	static const int small = 16384;
+	struct side a = {.wanted = 4 << 20}, b = {.wanted = 4 << 20};
+	int fds[2];
+
+	make_pair(fds);
+	for (int i = 0; i < 2; i++)
+		setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+	a.conn = conn_accept(base, fds[0], on_event, &a);
+	b.conn = conn_accept(base, fds[1], on_event, &b);
+	if (tls) {
+		assert_true(conn_tls_accept(b.conn, server_ctx, 0));
+		assert_true(conn_tls_connect(a.conn, client_ctx, "relay.test"));
+		assert_true(run_until(&a, 'T', 3000) && run_until(&b, 'T', 3000));
+	}
+	a.on_event = b.on_event = write_and_take;
+	srandom(8446);
+	pump_out_at_random(&a);
+	pump_out_at_random(&b);
+	for (int64_t end = clock_mono_ms() + 30000;
+	     (a.received < b.wanted || b.received < a.wanted) && clock_mono_ms() < end;)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(a.received, b.wanted);
+	assert_int_equal(b.received, a.wanted);
+	drop(&a);
+	drop(&b);
+}
+
+static void random_writes_meet_slow_readers_plain(void **state)
+{
+	(void)state;
+	random_writes_meet_slow_readers(false);
+}
+
+static void random_writes_meet_slow_readers_tls(void **state)
+{
+	(void)state;
+	random_writes_meet_slow_readers(true);
+}
+
+/* New keys are asked for while records wait for the kernel (RFC 8446 section 4.6.3). */
+static void new_keys_amid_unsent_records(void **state)
+{
+	struct side server = {.wanted = 2 << 20};
+	unsigned char bytes[3000];
+	int fds[2];
+	size_t updates = 0;
+
+	(void)state;
+	make_pair(fds);
+	static const int small = 4096;
+	setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+	server.conn = conn_accept(base, fds[1], on_event, &server);
+	assert_true(conn_tls_accept(server.conn, server_ctx, 0));
+	SSL *ssl = SSL_new(client_ctx);
+	SSL_set_fd(ssl, fds[0]);
+	while (SSL_connect(ssl) != 1)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_true(run_until(&server, 'T', 3000));
+	server.on_event = write_much;
+	pump_out(&server);
+	for (int64_t end = clock_mono_ms() + 20000;
+	     server.received < server.wanted && clock_mono_ms() < end;) {
+		int n = SSL_read(ssl, bytes, sizeof bytes);
+		for (int i = 0; i < n; i++)
+			assert_int_equal(bytes[i], pattern(server.received + (size_t)i));
+		server.received += n > 0 ? (size_t)n : 0;
+		if (server.received / 100000 > updates && conn_pending(server.conn) > 0) {
+			updates = server.received / 100000;
+			assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+			assert_int_equal(SSL_write(ssl, "x", 1), 1);
+		}
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+	assert_int_equal(server.received, server.wanted);
+	assert_in_range(updates, 5, 30);
+	SSL_free(ssl);
+	close(fds[0]);
+	drop(&server);
+}
+
 /* The writer falls silent, and the reader takes nothing until its buffer is full: what OpenSSL holds
  * decrypted must come out all the same. */
 static void nothing_is_left_inside_openssl(void **state)
@@ -981,6 +1172,8 @@ int main(void)
 	    cmocka_unit_test(connect_gets_through_or_says_why),
 	    cmocka_unit_test(a_short_answer_goes_out_at_once),
 	    cmocka_unit_test(a_reset_is_an_error_and_no_signal),
+	    cmocka_unit_test(a_reset_behind_input_is_an_error),
+	    cmocka_unit_test(what_came_before_a_failed_write_is_read),
 	    cmocka_unit_test(timeouts),
 	    cmocka_unit_test(an_idle_connection_is_cheap),
 	    cmocka_unit_test(tls_both_ways_one_byte_at_a_time),
@@ -994,6 +1187,9 @@ int main(void)
 	    cmocka_unit_test(cut_without_close_notify_is_an_end),
 	    cmocka_unit_test(much_goes_through_plain),
 	    cmocka_unit_test(much_goes_through_tls),
+	    cmocka_unit_test(random_writes_meet_slow_readers_plain),
+	    cmocka_unit_test(random_writes_meet_slow_readers_tls),
+	    cmocka_unit_test(new_keys_amid_unsent_records),
 	    cmocka_unit_test(nothing_is_left_inside_openssl),
 	    cmocka_unit_test(unread_input_is_bounded),
 	    cmocka_unit_test(freed_at_every_event),
