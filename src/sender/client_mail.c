@@ -17,6 +17,7 @@
 #define CHUNK_BYTES	  32768
 #define PIECE_EDGE	  40 /* BDAT's line before it, or the dot's behind it */
 #define OUTPUT_HIGH_WATER 65536
+#define PIECES_MAX	  32 /* in one round of the loop */
 
 static const struct upstream_config *upstream_of(const struct client *c)
 {
@@ -255,9 +256,9 @@ static ssize_t read_content(struct client *c, char *bytes)
 	return n;
 }
 
-/* A piece is a chunk of the content with the command before the first and the end behind the last: a small message goes out in
- * one write. One process, one loop, one piece at a time: the buffers are shared by all clients. Both return how long the piece
- * is, or -1 with errno. */
+/* A piece is a chunk of the content with the command before the first and the end behind the last: a small message goes
+ * out in one write. One process, one loop, one piece at a time: the buffers are shared by all clients. Both return how
+ * long the piece is, or -1 with errno. */
 static char piece[PIECE_EDGE + 2 * CHUNK_BYTES + PIECE_EDGE];
 
 static ssize_t make_chunked_piece(struct client *c)
@@ -285,11 +286,13 @@ static ssize_t make_stuffed_piece(struct client *c)
 	return (ssize_t)(used + strlen(end));
 }
 
+/* At most 1 MiB at a time: to a near upstream the kernel takes a whole message as fast as it is made, and nothing else may
+ * wait for that. */
 void client_go_on_with_content(struct client *c)
 {
-	size_t waits;
+	size_t waits = conn_pending(c->conn);
 
-	do {
+	for (int i = 0; i < PIECES_MAX && waits <= OUTPUT_HIGH_WATER; i++) {
 		ssize_t n = c->bdat ? make_chunked_piece(c) : make_stuffed_piece(c);
 		if (n < 0) {
 			/* A half-sent message must not end in order: the connection is cut. */
@@ -298,9 +301,16 @@ void client_go_on_with_content(struct client *c)
 		}
 		waits = conn_write(c->conn, piece, (size_t)n);
 		conn_set_timeout(c->conn, BLOCK_TIMEOUT_MS);
-	} while (c->content_left > 0 && waits <= OUTPUT_HIGH_WATER);
-	if (c->content_left == 0)
-		client_enter(c, ST_FINAL);
+		/* CONN_ERROR follows, and finds the content not sent. */
+		if (conn_has_failed(c->conn))
+			return;
+		if (c->content_left == 0) {
+			client_enter(c, ST_FINAL);
+			return;
+		}
+	}
+	if (waits <= OUTPUT_HIGH_WATER)
+		client_next_turn(c);
 }
 
 void client_begin_content(struct client *c)

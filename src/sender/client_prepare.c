@@ -4,6 +4,7 @@
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "base/timer.h"
 #include "config/config.h"
 #include "sender/attempt.h"
 #include "sender/client_private.h"
@@ -52,19 +53,29 @@ static void go_on(struct client *c);
 
 static void on_turn(evutil_socket_t fd, short what, void *cookie)
 {
+	struct client *c = cookie;
+
 	(void)fd;
 	(void)what;
-	go_on(cookie);
+	if (c->state == ST_PREPARE)
+		go_on(c);
+	else if (c->state == ST_CONTENT)
+		client_go_on_with_content(c);
 }
 
-/* A large message takes several rounds of the loop, so that nothing else has to wait for it. */
+/* By a timer: what event_active() has run comes in the same round, before the loop looks at any socket. */
+void client_next_turn(struct client *c)
+{
+	if (c->turn == NULL)
+		c->turn = evtimer_new(c->settings->base, on_turn, c);
+	timer_set(c->turn, 0);
+}
+
 static void go_on(struct client *c)
 {
 	switch (outgoing_prepare(c->outgoing)) {
 	case OUTGOING_MORE:
-		if (c->turn == NULL)
-			c->turn = evtimer_new(c->settings->base, on_turn, c);
-		event_active(c->turn, EV_TIMEOUT, 0);
+		client_next_turn(c);
 		break;
 	case OUTGOING_READY:
 		log_repairs(c);

@@ -80,7 +80,7 @@ struct client {
 	/* the attempt */
 	struct attempt *attempt;
 	struct outgoing *outgoing;	/* what goes out of it; NULL for a rehearsal */
-	struct event *turn;		/* ST_PREPARE goes on; NULL: never needed */
+	struct event *turn;		/* ST_PREPARE or ST_CONTENT goes on; NULL: never needed */
 	size_t attempts;		/* so far, on this connection */
 	size_t sent, answered;		/* commands of the envelope: MAIL 0, RCPT 1..n, DATA n+1 */
 	size_t accepted;
@@ -140,6 +140,9 @@ void client_wipe_login(struct client *c);
 /* client_prepare.c: what goes out of the attempt's message is found out, before anything is said of it. */
 void client_begin_prepare(struct client *c);
 void client_forget_outgoing(struct client *c);
+
+/* What takes long, there or in ST_CONTENT, goes on in the next round of the loop. */
+void client_next_turn(struct client *c);
 
 /* client_mail.c: one mail transaction. */
 void client_begin_envelope(struct client *c);

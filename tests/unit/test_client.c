@@ -33,6 +33,9 @@
 
 static struct envelope envelope;
 static const char *content;
+static _Atomic bool has_hung_up;   /* the script's end */
+static size_t reads_until_hung_up; /* this read of the content waits for that, 1 the next; 0: none does */
+static size_t reads_in_round, most_reads_in_round;
 
 const struct envelope *spool_envelope(const struct spool_message *message)
 {
@@ -45,6 +48,12 @@ ssize_t spool_read(const struct spool_message *message, uint64_t offset, void *b
 	size_t left = strlen(content) - (size_t)offset;
 
 	(void)message;
+	while (reads_until_hung_up == 1 && !has_hung_up)
+		usleep(1000);
+	reads_until_hung_up -= reads_until_hung_up > 1;
+	reads_in_round++;
+	if (reads_in_round > most_reads_in_round)
+		most_reads_in_round = reads_in_round;
 	memcpy(bytes, content + offset, left < n ? left : n);
 	return (ssize_t)(left < n ? left : n);
 }
@@ -110,8 +119,8 @@ int clock_gettime(clockid_t id, struct timespec *now)
 /* --- the scripted upstream --- */
 
 struct script {
-	/* "S: text" sends a line ("S+ text": in one segment with the next), "C: text" wants exactly that line, "X" closes,
-	 * "A" has the client aborted, "E" reads on until the client has closed, "W n" lets n seconds pass
+	/* "S: text" sends a line ("S+ text": in one segment with the next), "C: text" wants exactly that line, "X" closes, "R" resets,
+	 * "A" has the client aborted, "E" reads on until the client has closed, "B n" reads n bytes, "W n" lets n seconds pass
 	 * once the client has seen one more recipient accepted */
 	const char *const *steps;
 	int listen_fd;
@@ -141,8 +150,12 @@ static void run_script(struct script *script, FILE *in, int fd)
 	size_t waits = 0;
 
 	for (const char *const *step = script->steps; *step != NULL && script->wrong[0] == '\0'; step++) {
-		if ((*step)[0] == 'X')
+		if ((*step)[0] == 'X' || (*step)[0] == 'R') {
+			if ((*step)[0] == 'R')
+				setsockopt(
+				    fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
 			return;
+		}
 		if ((*step)[0] == 'A') {
 			abort_wanted = true;
 			continue;
@@ -151,6 +164,13 @@ static void run_script(struct script *script, FILE *in, int fd)
 			;
 		if ((*step)[0] == 'E')
 			return;
+		if ((*step)[0] == 'B') {
+			for (long left = atol(*step + 2); left > 0;) {
+				size_t n = fread(line, 1, left < 4096 ? (size_t)left : 4096, in);
+				left = n > 0 ? left - (long)n : 0;
+			}
+			continue;
+		}
 		if ((*step)[0] == 'W') {
 			for (waits++; recipients_accepted < waits;)
 				usleep(1000);
@@ -187,6 +207,7 @@ static void *serve(void *arg)
 	run_script(script, in, fd);
 	fclose(in);
 	close(fd);
+	has_hung_up = true;
 	return NULL;
 }
 
@@ -218,6 +239,15 @@ static void on_look(evutil_socket_t fd, short what, void *cookie)
 	recipients_accepted = n;
 	if (abort_wanted && !owner.ended)
 		client_abort(owner.client);
+}
+
+/* The loop has looked at its sockets. */
+static void on_round(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	(void)cookie;
+	reads_in_round = 0;
 }
 
 static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
@@ -262,6 +292,8 @@ static struct oauth_config oauth = {.scope = NULL};
 struct set_up {
 	bool oauth, no_bdat, password;
 	bool rehearsal; /* the attempts are of the envelope alone */
+	bool repairs;
+	bool counts_rounds;
 	const char *content;
 	size_t recipients;
 	size_t attempts;
@@ -290,14 +322,16 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .oauth = set_up->oauth ? &oauth : NULL,
 	    .user = set_up->password ? "box" : NULL,
 	    .password = set_up->password ? "credential:password" : NULL};
-	const struct config config = {.hostname = "relay.test", .repairs = REPAIRS_NONE};
+	const struct config config = {
+	    .hostname = "relay.test", .repairs = set_up->repairs ? REPAIRS_ALL : REPAIRS_NONE};
 	struct timeval look_every = {0, 1000};
-	struct event *look;
+	struct event *look, *rounds;
+	int ends[2];
 	struct err err;
 	pthread_t thread;
 
 	recipients_accepted = 0;
-	abort_wanted = false;
+	abort_wanted = has_hung_up = false;
 	assert_int_equal(bind(script.listen_fd, (struct sockaddr *)&address, sizeof address), 0);
 	assert_int_equal(listen(script.listen_fd, 1), 0);
 	getsockname(script.listen_fd, (struct sockaddr *)&address, &length);
@@ -328,9 +362,18 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	    .step = on_step};
 	look = event_new(owner.base, -1, EV_PERSIST, on_look, NULL);
 	event_add(look, &look_every);
+	/* One end of a pipe can always be written to. */
+	assert_int_equal(pipe(ends), 0);
+	rounds = event_new(owner.base, ends[1], EV_WRITE | EV_PERSIST, on_round, NULL);
+	if (set_up->counts_rounds)
+		event_add(rounds, NULL);
+	reads_in_round = most_reads_in_round = 0;
 	owner.client = client_new(&settings, NULL, on_client, NULL);
 	event_base_dispatch(owner.base);
 	event_free(look);
+	event_free(rounds);
+	close(ends[0]);
+	close(ends[1]);
 	pthread_join(thread, NULL);
 	assert_true(owner.ended);
 	assert_string_equal(script.wrong, "");
@@ -534,6 +577,60 @@ static void what_is_broken_off_before_the_answer_to_the_content_was_perhaps_take
 	assert_non_null(result(0, 0));
 	assert_true(owner.attempts[0]->perhaps_taken);
 	assert_false(owner.attempts[0]->not_begun);
+}
+
+/* Half of a message is nothing that can have been taken: it may go another way. */
+static void what_is_cut_within_the_content_was_not_taken(void **state)
+{
+	static char big[1024 * 1024];
+	size_t reads = sizeof big / 32768;
+
+	(void)state;
+	memset(big, 'x', sizeof big - 1);
+	for (size_t i = 0; i < 2; i++) {
+		/* The second piece, and the last. */
+		reads_until_hung_up = i == 0 ? 2 : reads;
+		RUN(SETUP(.recipients = 1, .attempts = 1, .content = big), GREETING, "S: 250 up",
+		    "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA",
+		    "S: 354 go", "R");
+		reads_until_hung_up = 0;
+		assert_non_null(result(0, 0));
+		assert_false(owner.attempts[0]->not_begun);
+		assert_false(owner.attempts[0]->perhaps_taken);
+		free_attempts(state);
+	}
+}
+
+static char big[6000001];
+
+static void fill_big(const char *header)
+{
+	memset(big, 'x', sizeof big - 1);
+	memcpy(big, header, strlen(header));
+	for (size_t i = 60; i + 1 < sizeof big; i += 60)
+		memcpy(big + i - 2, "\r\n", 2);
+}
+
+/* However fast it goes, other sockets have their turns: a read has 32 KiB. */
+static void the_look_for_repairs_leaves_the_loop_to_others(void **state)
+{
+	(void)state;
+	fill_big("From: dev@x.test\r\nSubject: ");
+	RUN(SETUP(.recipients = 1, .attempts = 1, .content = big, .repairs = true, .counts_rounds = true),
+	    GREETING, "S: 250 up", "C: MAIL FROM:<dev@x.test>", "S: 450 not now", "C: RSET", "S: 250 ok",
+	    "C: QUIT");
+	assert_in_range(most_reads_in_round, 1, 8);
+}
+
+static void a_large_message_leaves_the_loop_to_others(void **state)
+{
+	(void)state;
+	fill_big("");
+	RUN(SETUP(.recipients = 1, .attempts = 1, .content = big, .counts_rounds = true), GREETING,
+	    "S: 250-up", "S: 250 CHUNKING", "C: MAIL FROM:<dev@x.test>", "S: 250 ok", "C: RCPT TO:<a@x.test>",
+	    "S: 250 ok", "C: BDAT 6000000 LAST", "B 6000000", "S: 250 ok", "C: QUIT");
+	assert_null(result(0, 0));
+	assert_in_range(most_reads_in_round, 1, 32);
 }
 
 static void a_reply_too_many_in_the_envelope_is_never_taken_for_the_contents(void **state)
@@ -814,6 +911,9 @@ int main(void)
 		a_reply_too_many_of_a_new_connection_is_the_roads_trouble, free_attempts),
 	    cmocka_unit_test_teardown(
 		what_is_broken_off_before_the_answer_to_the_content_was_perhaps_taken, free_attempts),
+	    cmocka_unit_test_teardown(what_is_cut_within_the_content_was_not_taken, free_attempts),
+	    cmocka_unit_test_teardown(the_look_for_repairs_leaves_the_loop_to_others, free_attempts),
+	    cmocka_unit_test_teardown(a_large_message_leaves_the_loop_to_others, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_reply_too_many_in_the_envelope_is_never_taken_for_the_contents, free_attempts),
 	    cmocka_unit_test_teardown(a_reply_to_an_idle_connection_ends_it, free_attempts),
