@@ -144,22 +144,21 @@ static uint64_t zeros(uint64_t word)
 	return (word - EACH(1)) & ~word;
 }
 
-/* Whether there is no CR and no NUL in it; *all collects the bits of its bytes. */
+/* Whether there is no CR and no NUL in it; *all collects the bits of its bytes, up to the first such one at least. */
 static bool is_clean(const char *p, size_t n, uint64_t *all)
 {
-	uint64_t bad = 0;
-
-	for (; n >= sizeof bad; p += sizeof bad, n -= sizeof bad) {
+	for (; n >= sizeof *all; p += sizeof *all, n -= sizeof *all) {
 		uint64_t word = word_at(p);
 		*all |= word;
-		bad |= zeros(word) | zeros(word ^ EACH('\r'));
+		if (((zeros(word) | zeros(word ^ EACH('\r'))) & EACH(0x80)) != 0)
+			return false;
 	}
 	for (; n > 0; p++, n--) {
 		*all |= (unsigned char)*p;
 		if (*p == '\r' || *p == '\0')
 			return false;
 	}
-	return (bad & EACH(0x80)) == 0;
+	return true;
 }
 
 /* The rest of a line up to its CRLF, where all of it goes out as it is: what nearly all mail consists of. 0: it is not. */

@@ -417,6 +417,33 @@ static void long_random_input(void **state)
 	}
 }
 
+/* Lines as long as what is looked at at a time, give or take, of any bytes: whole ones are taken another way. */
+static void long_lines_of_any_bytes(void **state)
+{
+	static const int around[] = {8, 16, 75, 998, 1024, 2048};
+	static struct text in;
+	size_t cuts[12];
+
+	(void)state;
+	srandom(51766);
+	for (int round = 0; round < 3000; round++) {
+		for (in.n = 0; in.n < 6000;) {
+			int n = around[random() % (long)LENGTH(around)] - 4 + (int)(random() % 8);
+			bool is_text = random() % 3 > 0;
+			for (int i = 0; i < n; i++) {
+				char c = (char)(is_text ? ' ' + random() % 95 : random());
+				add(&in, c != '\n' || random() % 2 == 0 ? &c : ".", 1);
+			}
+			add(&in, random() % 20 == 0 ? "\n\n" : "\r\n", 2);
+		}
+		for (size_t end; (end = slow_end(in.p, in.n)) < in.n;)
+			in.p[end] = 'x';
+		add(&in, "\r\n.\r\n" NEXT, 5 + strlen(NEXT));
+		size_t count = random_cuts(cuts, LENGTH(cuts), in.n);
+		check_cut("lines", in.p, in.n, cuts, count, ROOM_MIN + (size_t)random() % 5000);
+	}
+}
+
 static bool holds(const struct text *text, size_t n, const char *what)
 {
 	return memmem(text->p, n, what, strlen(what)) != NULL;
@@ -540,6 +567,7 @@ int main(void)
 	    cmocka_unit_test(takes_nothing_behind_the_end),
 	    cmocka_unit_test(random_input_at_random_splits),
 	    cmocka_unit_test(long_random_input),
+	    cmocka_unit_test(long_lines_of_any_bytes),
 	    cmocka_unit_test(stuffs_what_begins_with_a_dot),
 	    cmocka_unit_test(what_was_read_goes_out_and_comes_back),
 	    cmocka_unit_test(damaged_content_stays_one_message),
