@@ -493,29 +493,84 @@ static void content_shorter_than_scanned_is_an_error(void **state)
 	repair_plan_free(plan);
 }
 
-/* The fast way to a line's length against the way of its bytes. */
+/* A line of about so many bytes; which ones, kind says: any, those of text, or letters and now and then a special one. */
+static size_t fill_line(char *line, size_t about, int kind)
+{
+	static const char specials[] = "-- \t=\x7f\x80\r\n\x1f!~<>";
+	size_t n = about + (size_t)rand() % 4;
+
+	for (size_t i = 0; i < n; i++) {
+		line[i] = (char)(kind == 0 ? rand() : kind == 1 ? ' ' + rand() % 95 : 'a' + rand() % 26);
+		if (kind > 1 && rand() % (20 << kind) == 0)
+			line[i] = specials[(size_t)rand() % LENGTH(specials)]; /* NUL is one of them */
+	}
+	/* Where a soft line break may come, or nearly. */
+	if (n > 76 && rand() % 4 == 0)
+		line[75 * (1 + (size_t)rand() % (n / 76)) - 1 + (size_t)rand() % 2] = '-';
+	memcpy(line + n, "\r\n", 2);
+	return n + 2;
+}
+
+/* The fast way to a line's length against the way of its bytes; and it is taken where it may be. */
 static void a_plain_lines_length_is_what_comes_of_its_bytes(void **state)
 {
-	static const char some[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaZ-- \t=";
+	static const size_t about[] = {0, 5, 12, 60, 73, 148, 223, 400, 995};
+	static char line[1200];
 	unsigned quick_ones = 0;
 
 	(void)state;
 	srand(2045);
-	for (int round = 0; round < 20000; round++) {
+	for (int round = 0; round < 50000; round++) {
 		struct wrap wrap = {.kind = WRAP_TEXT};
-		char line[402], out[WRAP_OUT_MAX];
-		size_t n = (size_t)rand() % 400, specials = round % 2 == 0 ? 1 : 7, length = 0;
-		for (size_t i = 0; i < n; i++)
-			line[i] = some[(size_t)rand() % (LENGTH(some) - specials)];
-		memcpy(line + n, "\r\n", 2);
-		n += 2;
+		char out[WRAP_OUT_MAX];
+		size_t n = fill_line(line, about[(size_t)rand() % LENGTH(about)], round % 6), length = 0;
+		bool changes = false, is_long = n - 2 > 75;
 		size_t quick = wrap_plain_line(&wrap, line, n);
 		for (size_t i = 0; i < n; i++)
 			length += wrap_byte(&wrap, line[i], out);
 		assert_true(quick == 0 || quick == length);
+		for (size_t i = 0; i + 2 < n; i++)
+			changes = changes || line[i] == '=' || line[i] < ' ' || line[i] > '~' ||
+				  (line[i] == '-' && is_long);
+		changes = changes || n == 2 || line[n - 3] == ' ';
+		assert_true(changes || quick > 0);
+		assert_int_equal(wrap.column, 0);
 		quick_ones += quick > 0;
 	}
-	assert_in_range(quick_ones, 5000, 19000);
+	assert_in_range(quick_ones, 10000, 40000);
+}
+
+/* Whole lines are counted another way than parts of lines: any pieces make the same plan, and its length is right. */
+static void lines_near_every_limit_keep_every_promise(void **state)
+{
+	static const char *const encodings[] = {"7bit", "base64", "quoted-printable", "8bit"};
+	static const size_t about[] = {0, 20, 73, 148, 510, 995};
+	char line[1200], long_line[1100], names[400], left[200];
+	struct buf text = {0};
+
+	(void)state;
+	srand(2046);
+	memset(long_line, 'A', sizeof long_line);
+	for (int round = 0; round < 1500; round++) {
+		text.n = 0;
+		buf_add_text(&text,
+		    TRACE GOOD_HEADER "MIME-Version: 1.0\r\nSubject: x\r\nContent-Transfer-Encoding: ");
+		buf_add_text(&text, encodings[round % 4]);
+		buf_add_text(&text, "\r\n\r\n");
+		for (int i = rand() % 8; i >= 0; i--) {
+			size_t n = fill_line(line, about[(size_t)rand() % LENGTH(about)], 1 + rand() % 5);
+			for (size_t at = 0; at + 2 < n; at++)
+				line[at] =
+				    line[at] == '\r' || line[at] == '\n' || line[at] == '\0' ? '-' : line[at];
+			buf_add(&text, line, n);
+		}
+		buf_add(&text, long_line, sizeof long_line);
+		buf_add_text(&text, "\r\n");
+		struct buf out = repair("lines", &plain, buf_str(&text), names, left);
+		assert_true(strstr(names, "long-") != NULL || strstr(left, "long-lines") != NULL);
+		buf_free(&out);
+	}
+	buf_free(&text);
 }
 
 int main(void)
@@ -527,6 +582,7 @@ int main(void)
 	    cmocka_unit_test(a_long_line_of_base64_is_the_same_base64),
 	    cmocka_unit_test(long_text_says_the_same_when_decoded),
 	    cmocka_unit_test(a_plain_lines_length_is_what_comes_of_its_bytes),
+	    cmocka_unit_test(lines_near_every_limit_keep_every_promise),
 	    cmocka_unit_test(rubbish_keeps_every_promise),
 	    cmocka_unit_test(content_shorter_than_scanned_is_an_error),
 	};
