@@ -87,8 +87,10 @@ bool road_is_down(const struct road *road, int64_t now_ms)
 {
 	if (road->health == ROAD_OPEN)
 		return false;
+	/* How long it has been so, or will have been when the present hold ends. */
+	int64_t until_ms = road->health == ROAD_HELD ? road->held_until_ms : now_ms;
 	return road->why.cause->outcome != OUTCOME_S || road->wait_ms > ROAD_SLOW_MS ||
-	       now_ms - road->trouble_since_ms > ROAD_SLOW_MS;
+	       until_ms - road->trouble_since_ms > ROAD_SLOW_MS;
 }
 
 bool road_is_lost(const struct road *road, int64_t now_ms)

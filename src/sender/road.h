@@ -34,8 +34,8 @@ bool road_usable(struct road *road, int64_t now_ms);
 /* End a hold now, at a person's wish: the next connection is a probe. */
 void road_release(struct road *road);
 
-/* Whether mail had better go another way: it is in trouble, and not only asked to slow down for some minutes. From its hold on
- * until a message has gone through. */
+/* Whether mail had better go another way: it is in trouble, and not only asked to slow down for some minutes, counted to the end
+ * of the present hold. From its hold on until a message has gone through. */
 #define ROAD_SLOW_MS 600000
 bool road_is_down(const struct road *road, int64_t now_ms);
 

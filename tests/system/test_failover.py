@@ -178,7 +178,7 @@ def test_a_slow_down_of_more_than_ten_minutes_is_not(lane):
     lane.sims["first"].faults("mail reply 432 4.3.2 STOREDRV.ClientSubmit; exceeded the message limit per account")
     lane.send()
     waited_ms, holds = 0, 0
-    # No longer than that: what is under way by the other must not time out.
+    # The hold that ends beyond them is enough; what is under way by the other must not time out.
     while waited_ms <= 600_000 and not lane.switches():
         holds += 1
         held = wait_until(lambda: lane.switches() or lane.events("upstream-held")[holds - 1:], 15, "the next hold, or the other way")
@@ -186,7 +186,7 @@ def test_a_slow_down_of_more_than_ten_minutes_is_not(lane):
             lane.clock.forward(int(held[0]["for_ms"]) / 1000)
             waited_ms += int(held[0]["for_ms"])
     assert lane.wait_sent() == {"second": [["boss@contoso.com"]]} and lane.switches() == [("first", "second")]
-    assert sum(int(e["for_ms"]) for e in lane.events("upstream-held")) > 600_000
+    assert waited_ms < 600_000 <= sum(int(e["for_ms"]) for e in lane.events("upstream-held")) + 5_000
 
 
 def test_what_has_no_other_way_waits_and_is_the_probe(lane):

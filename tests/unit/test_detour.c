@@ -110,6 +110,23 @@ static void a_road_is_down_when_it_is_more_than_slow(void **state)
 	}
 }
 
+static void a_road_is_down_from_the_hold_on_that_ends_beyond_ten_minutes(void **state)
+{
+	static const struct cause slower = {
+	    .name = "slower", .outcome = OUTCOME_S, .hold = {240, 2, 480, .own_max = true}};
+	struct failure why = {.cause = &slower};
+	struct road road = {.health = ROAD_OPEN};
+	int64_t held_ms = road_hold(&road, &why, 60000, 60000, 0, 0);
+
+	(void)state;
+	assert_false(road_is_down(&road, held_ms - 1));
+	assert_true(road_usable(&road, held_ms));
+	assert_false(road_is_down(&road, held_ms));
+	/* Nobody need wait for the tenth minute to pass within it. */
+	assert_true(road_hold(&road, &why, 60000, 60000, held_ms, 0) < ROAD_SLOW_MS);
+	assert_true(road_is_down(&road, held_ms));
+}
+
 static void sets_of_roads(void **state)
 {
 	struct failure why = {.cause = &unreachable};
@@ -153,6 +170,7 @@ int main(void)
 	    cmocka_unit_test(the_road_of_a_recipient),
 	    cmocka_unit_test(what_is_left_to_try),
 	    cmocka_unit_test(a_road_is_down_when_it_is_more_than_slow),
+	    cmocka_unit_test(a_road_is_down_from_the_hold_on_that_ends_beyond_ten_minutes),
 	    cmocka_unit_test(sets_of_roads),
 	    cmocka_unit_test(a_road_whose_window_is_full_for_long_is_down_and_nothing_else),
 	};
