@@ -10,6 +10,10 @@ BUILD       ?= build
 CC          ?= cc
 WERROR      ?=
 PYTEST      ?= pytest-3
+# Files are compiled on all processors; make -j1 does one at a time.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS   += -j$(shell nproc)
+endif
 # Tests at a time: most of them wait most of the time.
 PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
 
@@ -117,7 +121,11 @@ torture: export TORTURE := 1
 torture: crash
 	$(call run_pytest,tests/system/test_abuse.py tests/system/test_content.py)
 
-check: unit system crash
+# One suite after the other: they share the processors already.
+check:
+	$(Q)$(MAKE) --no-print-directory unit
+	$(Q)$(MAKE) --no-print-directory system
+	$(Q)$(MAKE) --no-print-directory crash
 
 # Each parser under libFuzzer for SECONDS_EACH (6) on its seeds; needs sh contrib/setup.sh --fuzz.
 fuzz:

@@ -58,7 +58,7 @@ echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' >"$out/probe.c"
 
 sanitize="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 # clang says in another way than gcc that ASan is there; src/config/source.c asks for gcc's.
-${MAKE:-make} --no-print-directory BUILD="$out/objects" CC="$clang" CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+env -u MAKEFLAGS -u MAKELEVEL "${MAKE:-make}" --no-print-directory BUILD="$out/objects" CC="$clang" CFLAGS="-O1 -g -fno-omit-frame-pointer" \
 	CPPFLAGS=-D__SANITIZE_ADDRESS__=1 SANITIZE="$sanitize" "$out/objects/libmfdrelay.a" >"$out/build.log" 2>&1 || {
 	tail -n 30 "$out/build.log" >&2
 	fail "the daemon's code does not build with clang; its last words are above"
