@@ -8,13 +8,12 @@
 #include <string.h>
 
 #include "base/counters.h"
-#include "base/kept_file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "config/config.h"
 #include "config/upstream_size.h"
-#include "spool/spool.h"
+#include "spool/kept_file.h"
 
 #define NAME	  "upstream-sizes"
 #define HEADING	  "mfdrelay-upstream-sizes 1\n"
@@ -24,7 +23,6 @@
 struct sizes {
 	const struct config *config;
 	struct counters *counters;
-	int var_fd;
 	struct kept_file *file;
 	uint64_t bytes[COUNTERS_UPSTREAMS];
 	bool known[COUNTERS_UPSTREAMS];
@@ -82,12 +80,11 @@ struct sizes *sizes_new(struct event_base *base, const struct spool *spool, cons
 
 	sizes->config = config;
 	sizes->counters = counters;
-	sizes->var_fd = spool_var_fd(spool);
 	for (unsigned i = 0; i < COUNTERS_UPSTREAMS; i++)
 		upstream_size_learned(counters, i, 0, 0);
-	kept_file_read_lines(sizes->var_fd, NAME, FILE_MAX, HEADING, take_line, sizes,
+	kept_file_read_lines(spool, NAME, FILE_MAX, HEADING, take_line, sizes,
 	    "what is lost is learned anew from the upstreams");
-	sizes->file = kept_file_new(base, sizes->var_fd, NAME, format, sizes);
+	sizes->file = kept_file_new(base, spool, NAME, format, sizes);
 	return sizes;
 }
 

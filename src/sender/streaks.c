@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/kept_file.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "catalogue/catalogue.h"
 #include "config/config.h"
 #include "sender/lane.h"
 #include "sender/upstream.h"
-#include "spool/spool.h"
+#include "spool/kept_file.h"
 
 #define NAME	 "streaks"
 #define HEADING	 "mfdrelay-streaks 1\n"
@@ -29,23 +29,29 @@ static const char *mailbox_of(const struct lane *lane)
 	return lane->mailbox != NULL ? lane->mailbox : "-";
 }
 
+static void add_word(struct buf *text, const char *word, char end)
+{
+	buf_add_text(text, word);
+	buf_add_char(text, end);
+}
+
 static char *format(void *arg, size_t *n)
 {
 	const struct streaks *streaks = arg;
-	char *text = xstrdup(HEADING);
+	struct buf text = {0};
 	const struct lane *lane;
 
+	buf_add_text(&text, HEADING);
 	for (size_t i = 0; i < streaks->count; i++)
 		for (size_t j = 0; (lane = upstream_lane(streaks->upstreams[i], j)) != NULL; j++) {
 			if (!lane->streak.is_roads)
 				continue;
-			char *longer = xasprintf("%s%s %s %s\n", text, lane->streak.cause->name,
-			    mailbox_of(lane), lane->upstream->name);
-			free(text);
-			text = longer;
+			add_word(&text, lane->streak.cause->name, ' ');
+			add_word(&text, mailbox_of(lane), ' ');
+			add_word(&text, lane->upstream->name, '\n');
 		}
-	*n = strlen(text);
-	return text;
+	*n = text.n;
+	return text.p;
 }
 
 static void resume(
@@ -79,9 +85,9 @@ struct streaks *streaks_new(
 	struct streaks *streaks = xcalloc(1, sizeof *streaks);
 
 	*streaks = (struct streaks){.upstreams = upstreams, .count = count};
-	kept_file_read_lines(spool_var_fd(spool), NAME, FILE_MAX, HEADING, take_line, streaks,
+	kept_file_read_lines(spool, NAME, FILE_MAX, HEADING, take_line, streaks,
 	    "of what is refused as all mail was, some messages are given up before it is held again");
-	streaks->file = kept_file_new(base, spool_var_fd(spool), NAME, format, streaks);
+	streaks->file = kept_file_new(base, spool, NAME, format, streaks);
 	return streaks;
 }
 

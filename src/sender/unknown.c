@@ -8,12 +8,12 @@
 #include <event2/event.h>
 
 #include "base/fsutil.h"
-#include "base/kept_file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/timer.h"
 #include "config/config.h"
 #include "config/values.h"
+#include "spool/kept_file.h"
 #include "supervisor/handover.h"
 
 #define NAME	 "unknown"
@@ -137,7 +137,7 @@ struct unknown *unknown_new(struct event_base *base, const struct spool *spool)
 	struct unknown *unknown = xcalloc(1, sizeof *unknown);
 
 	load(unknown, spool);
-	unknown->file = kept_file_new(base, spool_var_fd(spool), NAME, format, unknown);
+	unknown->file = kept_file_new(base, spool, NAME, format, unknown);
 	unknown->timer = evtimer_new(base, on_time, unknown);
 	if (unknown->timer == NULL)
 		abort();

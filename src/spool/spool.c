@@ -1,6 +1,7 @@
 /* The spool: opening and closing it, and what its parts share. The parts: startup.c (lock, folders, repair),
- * id.c, space.c (the floor), intake.c (drafts), message.c (taking, saving, ending), requeue.c, look.c (from
- * outside), quota_file.c, syncer.c (group commit), envelope.c, state.c and quota.c (the texts).
+ * id.c, space.c (the floor), intake.c (drafts), message.c (taking, saving, ending), message_read.c (what the
+ * files say), requeue.c, look.c (from outside), quota_file.c, kept_file.c (var/), syncer.c (group commit),
+ * envelope.c, state.c and quota.c (the texts).
  *
  * Promise: what spool_commit has reported as done is on stable storage, data and name, and stays there until
  * it is retired or moved to failed/. Its owner is whoever holds flock(LOCK_EX) on its file: the draft, from

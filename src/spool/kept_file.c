@@ -1,4 +1,4 @@
-#include "base/kept_file.h"
+#include "spool/kept_file.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -10,14 +10,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/work.h"
+#include "spool/spool.h"
 
 #define NAME_SIZE 64
+#define FOLDER	  "var/" /* as the log has it */
 
 struct kept_file {
 	struct work_job job; /* first */
 	struct work_pool *pool;
-	int dir_fd;
-	char name[NAME_SIZE], temp[NAME_SIZE];
+	const struct spool *spool;
+	char name[NAME_SIZE], temp[NAME_SIZE], path[NAME_SIZE];
 	kept_file_fn *fn;
 	void *arg;
 	char *bytes; /* what is being written; NULL: nothing is */
@@ -38,17 +40,19 @@ static bool take_lines(char *text, const char *heading, bool (*take)(void *arg, 
 	return fine;
 }
 
-void kept_file_read_lines(int dir_fd, const char *name, size_t max, const char *heading,
+void kept_file_read_lines(const struct spool *spool, const char *name, size_t max, const char *heading,
     bool (*take)(void *arg, char *line), void *arg, const char *consequence)
 {
+	char path[NAME_SIZE];
 	size_t n;
-	char *text = fs_read_file(dir_fd, name, max, &n);
 
+	snprintf(path, sizeof path, FOLDER "%s", name);
+	char *text = fs_read_file(spool_var_fd(spool), name, max, &n);
 	if (text == NULL && errno != ENOENT)
-		log_event(LOG_LEVEL_WARNING, "file-unreadable", kv_str("file", name), kv_errno(),
+		log_event(LOG_LEVEL_WARNING, "file-unreadable", kv_str("file", path), kv_errno(),
 		    kv_str("consequence", consequence));
 	else if (text != NULL && !take_lines(text, heading, take, arg))
-		log_event(LOG_LEVEL_WARNING, "file-damaged", kv_str("file", name),
+		log_event(LOG_LEVEL_WARNING, "file-damaged", kv_str("file", path),
 		    kv_str("consequence", consequence));
 	free(text);
 }
@@ -59,8 +63,8 @@ static void run(struct work_job *const *jobs, size_t n, void *arg)
 
 	(void)jobs;
 	(void)n;
-	if (fs_replace_file(file->dir_fd, file->temp, file->name, file->bytes, file->n) < 0)
-		log_event(LOG_LEVEL_WARNING, "file-not-written", kv_str("file", file->name), kv_errno(),
+	if (fs_replace_file(spool_var_fd(file->spool), file->temp, file->name, file->bytes, file->n) < 0)
+		log_event(LOG_LEVEL_WARNING, "file-not-written", kv_str("file", file->path), kv_errno(),
 		    kv_str("remedy", "look at the disk that the spool is on"));
 }
 
@@ -82,13 +86,14 @@ static void on_written(struct work_job *job)
 }
 
 struct kept_file *kept_file_new(
-    struct event_base *base, int dir_fd, const char *name, kept_file_fn *fn, void *arg)
+    struct event_base *base, const struct spool *spool, const char *name, kept_file_fn *fn, void *arg)
 {
 	struct kept_file *file = xcalloc(1, sizeof *file);
 
-	*file = (struct kept_file){.job.done = on_written, .dir_fd = dir_fd, .fn = fn, .arg = arg};
+	*file = (struct kept_file){.job.done = on_written, .spool = spool, .fn = fn, .arg = arg};
 	snprintf(file->name, sizeof file->name, "%s", name);
 	snprintf(file->temp, sizeof file->temp, "tmp.%s", name);
+	snprintf(file->path, sizeof file->path, FOLDER "%s", name);
 	file->pool = work_pool_new(base, "kept-file", 1, 1, run, file);
 	return file;
 }
