@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/word.h"
+
 /* A run is looked for in so many bytes at a time: with a CR or NUL at every second byte the search for an LF
  * would otherwise read all of the input again and again. */
 #define WINDOW 1024
@@ -128,29 +130,13 @@ static size_t length_before(const char *p, char c, size_t n)
 	return found == NULL ? n : (size_t)(found - p);
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-static uint64_t word_at(const char *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, sizeof word);
-	return word;
-}
-
-/* Its high bits tell whether a byte of word is zero. */
-static uint64_t zeros(uint64_t word)
-{
-	return (word - EACH(1)) & ~word;
-}
-
 /* Whether there is no CR and no NUL in it; *all collects the bits of its bytes, up to the first such one at least. */
 static bool is_clean(const char *p, size_t n, uint64_t *all)
 {
 	for (; n >= sizeof *all; p += sizeof *all, n -= sizeof *all) {
 		uint64_t word = word_at(p);
 		*all |= word;
-		if (((zeros(word) | zeros(word ^ EACH('\r'))) & EACH(0x80)) != 0)
+		if (((word_zeros(word) | word_zeros(word ^ WORD_OF('\r'))) & WORD_HIGH_BITS) != 0)
 			return false;
 	}
 	for (; n > 0; p++, n--) {
@@ -170,7 +156,7 @@ static size_t copy_line(struct data_reader *reader, const char *in, size_t n, ch
 	if (line < 2 || line > n || line > WINDOW || in[line - 2] != '\r' || !is_clean(in, line - 2, &all))
 		return 0;
 	memcpy(out, in, line);
-	reader->has_8bit |= (all & EACH(0x80)) != 0;
+	reader->has_8bit |= (all & WORD_HIGH_BITS) != 0;
 	reader->state = LINE_START;
 	return line;
 }
@@ -186,8 +172,8 @@ static size_t copy_run(struct data_reader *reader, const char *in, size_t n, cha
 	n = length_before(in, '\r', n);
 	n = length_before(in, '\0', n);
 	memcpy(out, in, n);
-	is_clean(in, n, &all);
-	reader->has_8bit |= (all & EACH(0x80)) != 0;
+	is_clean(in, n, &all); /* it is: for the bits */
+	reader->has_8bit |= (all & WORD_HIGH_BITS) != 0;
 	return n;
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/word.h"
+
 #define BASE64_MAX 76
 #define QUOTED_MAX 75 /* and the '=' of the soft line break */
 
@@ -55,17 +57,11 @@ static bool is_plain(char c)
 	return (c >= '!' && c <= '~' && c != '=') || c == ' ' || c == '\t';
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
 /* Its high bits tell which of eight bytes are not plain, or tabs: below a blank, above '~', an '='. A byte next to such a
  * one may be told wrongly. */
-static uint64_t not_plain(const char *bytes)
+static uint64_t not_plain(uint64_t word)
 {
-	uint64_t word, equals;
-
-	memcpy(&word, bytes, sizeof word);
-	equals = word ^ EACH('=');
-	return word | (word + EACH(1)) | ~(word + EACH(0x80 - ' ')) | ((equals - EACH(1)) & ~equals);
+	return word | (word + WORD_OF(1)) | ~(word + WORD_OF(0x80 - ' ')) | word_zeros(word ^ WORD_OF('='));
 }
 
 static bool are_plain(const char *bytes, size_t n)
@@ -74,8 +70,8 @@ static bool are_plain(const char *bytes, size_t n)
 	size_t i = 0;
 
 	for (; n - i >= sizeof found; i += sizeof found)
-		found |= not_plain(bytes + i);
-	if ((found & EACH(0x80)) != 0)
+		found |= not_plain(word_at(bytes + i));
+	if ((found & WORD_HIGH_BITS) != 0)
 		i = 0;
 	while (i < n && is_plain(bytes[i]))
 		i++;
