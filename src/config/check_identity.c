@@ -1,9 +1,9 @@
 #include "config/check_identity.h"
 
-#include <iconv.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/charset.h"
 #include "config/check_pattern.h"
 #include "config/config.h"
 #include "config/source.h"
@@ -73,11 +73,7 @@ void check_identity(
 
 void check_charset(const struct source *source, const char *path, const char *charset)
 {
-	iconv_t converter = charset != NULL ? iconv_open("UTF-8", charset) : (iconv_t)-1;
-
-	if (converter != (iconv_t)-1)
-		iconv_close(converter);
-	else if (charset != NULL)
+	if (charset != NULL && !charset_is_known(charset))
 		source_error(source, source_at(source, "%s", path),
 		    "charset = \"%.60s\": this system has no such character set; iconv -l lists those it has",
 		    charset);

@@ -1,10 +1,10 @@
 #include "sender/outgoing.h"
 
 #include <errno.h>
-#include <iconv.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/charset.h"
 #include "base/mem.h"
 #include "config/config.h"
 #include "sender/identity.h"
@@ -34,19 +34,6 @@ static const char *from(void *arg, const char *address)
 
 	/* Where From names nobody, the envelope does. */
 	return address[0] == '\0' && found[0] != '\0' && o->sender[0] != '\0' ? o->sender : found;
-}
-
-static size_t to_utf8(void *arg, const char *charset, const char *in, size_t n, char *out, size_t room)
-{
-	iconv_t converter = iconv_open("UTF-8", charset);
-	char *rest = (char *)(uintptr_t)in, *end = out;
-
-	(void)arg;
-	if (converter == (iconv_t)-1)
-		return 0;
-	size_t failed = iconv(converter, &rest, &n, &end, &room);
-	iconv_close(converter);
-	return failed == (size_t)-1 ? 0 : (size_t)(end - out);
 }
 
 static bool are_repairs_on(const struct config *config, const struct device *device, const char *listener)
@@ -84,7 +71,7 @@ static void state_facts(struct outgoing *o, const struct config *config)
 	    .recipient = envelope->recipient_count == 1 ? envelope->recipients[0] : NULL,
 	    .subject = device != NULL ? device->subject : NULL,
 	    .charset = device != NULL && device->charset != NULL ? device->charset : config->charset,
-	    .to_utf8 = to_utf8,
+	    .to_utf8 = charset_to_utf8,
 	    .repairs = are_repairs_on(config, device, envelope->listener),
 	    .from = identity_has_rule(&o->identity) ? from : NULL,
 	    .from_name = o->display_name,

@@ -1,9 +1,9 @@
 /* Repair of a message. The first four bytes of the input say under which facts and in which pieces; the rest is what a
  * device sent, made into stored content: its line ends become CRLF, and it ends with one. */
-#include <iconv.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/charset.h"
 #include "check_body.h"
 #include "fuzz.h"
 #include "smtp/header.h"
@@ -35,19 +35,6 @@ static const char *from(void *arg, const char *address)
 	return address[0] == 'k' ? address : address[0] == 'n' ? "" : "scanner@contoso.com";
 }
 
-static size_t to_utf8(void *arg, const char *charset, const char *in, size_t n, char *out, size_t room)
-{
-	iconv_t converter = iconv_open("UTF-8", charset);
-	char *rest = (char *)(uintptr_t)in, *end = out;
-
-	(void)arg;
-	if (converter == (iconv_t)-1)
-		return 0;
-	size_t failed = iconv(converter, &rest, &n, &end, &room);
-	iconv_close(converter);
-	return failed == (size_t)-1 ? 0 : (size_t)(end - out);
-}
-
 static struct repair_facts facts_of(const uint8_t *bytes)
 {
 	static const char *const charsets[] = {NULL, "iso-8859-15", "x-none", "shift_jis"};
@@ -55,7 +42,7 @@ static struct repair_facts facts_of(const uint8_t *bytes)
 	    .hostname = "relay",
 	    .accepted_ms = INT64_C(1795786200000),
 	    .charset = charsets[(bytes[1] >> 6 & 2) | (bytes[1] >> 5 & 1)],
-	    .to_utf8 = to_utf8};
+	    .to_utf8 = charset_to_utf8};
 
 	facts.repairs = (bytes[0] & 3) != 3;
 	facts.from = bytes[0] & 4 ? from : NULL;
