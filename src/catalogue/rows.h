@@ -6,20 +6,20 @@
 #include "catalogue/catalogue.h"
 
 /* struct hold, named. */
-#define BY_RETRY		{0, 0, 0, false, false}
-#define PROBE			{600, 1, 600, false, false}	/* a look every ten minutes: somebody may have mended it */
-#define RARE_PROBE		{3600, 1, 3600, false, false}	/* each look may bring an account nearer to being locked */
-#define SOON_THEN_PROBE		{60, 10, 600, false, false}
-#define MINUTES_THEN_PROBE	{120, 2, 600, false, false}
-#define PACE(first_s)		{first_s, 2, 300, false, false}	/* a mailbox's pace: Microsoft counts by the minute */
-#define FIVE_MINUTES		{300, 1, 300, false, false}
-#define QUARTER_HOURS		{900, 2, 21600, false, false}
-#define MINUTE_QUARTER_HOUR	{60, 15, 3600, false, false}	/* a minute, a quarter of an hour, an hour */
-#define HOURLY			{3600, 1, 3600, false, false}	/* the window slides */
-#define HOURS			{3600, 2, 21600, false, true}	/* Microsoft has blocked the mailbox */
-#define HOURLY_FOR_RECIPIENT	{3600, 1, 3600, true, false}
-#define REST_FOLLOWS		{REST_AT_ONCE, 0, 0, false, false}
-#define HALVES			{IN_HALVES, 0, 0, false, false}
+#define BY_RETRY             {.first_s = 0}
+#define PROBE                {.first_s = 600, .growth = 1, .max_s = 600}  /* a look every ten minutes: somebody may have mended it */
+#define RARE_PROBE           {.first_s = 3600, .growth = 1, .max_s = 3600}  /* each look may bring an account nearer to being locked */
+#define SOON_THEN_PROBE      {.first_s = 60, .growth = 10, .max_s = 600}
+#define MINUTES_THEN_PROBE   {.first_s = 120, .growth = 2, .max_s = 600}
+#define PACE(seconds)        {.first_s = (seconds), .growth = 2, .max_s = 300}  /* a mailbox's pace: Microsoft counts by the minute */
+#define FIVE_MINUTES         {.first_s = 300, .growth = 1, .max_s = 300}
+#define QUARTER_HOURS        {.first_s = 900, .growth = 2, .max_s = 21600}
+#define MINUTE_QUARTER_HOUR  {.first_s = 60, .growth = 15, .max_s = 3600}  /* a minute, a quarter of an hour, an hour */
+#define HOURLY               {.first_s = 3600, .growth = 1, .max_s = 3600}  /* the window slides */
+#define HOURS                {.first_s = 3600, .growth = 2, .max_s = 21600, .own_max = true}  /* Microsoft has blocked the mailbox */
+#define HOURLY_FOR_RECIPIENT {.first_s = 3600, .growth = 1, .max_s = 3600, .of_recipient = true}
+#define REST_FOLLOWS         {.first_s = REST_AT_ONCE}
+#define HALVES               {.first_s = IN_HALVES}
 
 /* Sets of phases, and of troubles. */
 #define AT(phase)	(1u << (phase))
