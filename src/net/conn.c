@@ -93,7 +93,6 @@ void conn_fail_tls(struct conn *conn, unsigned long error)
 	conn_fail(conn, true, certificate != NULL ? certificate : text);
 }
 
-/* Drop what was lent, and read on if there is room again. */
 void conn_settle(struct conn *conn)
 {
 	if (conn->owed > 0) {

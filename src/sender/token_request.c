@@ -60,7 +60,7 @@ static void read_refusal(struct token_outcome *outcome, const struct http_answer
 	token_read_trace(&outcome->trace, answer->body);
 }
 
-void token_request_on_answer(void *arg, const struct http_answer *answer)
+static void on_answer(void *arg, const struct http_answer *answer)
 {
 	struct token_request *request = arg;
 	struct token_outcome *outcome = &request->outcome;
@@ -90,7 +90,7 @@ void token_request_post(struct token_request *request, struct secret *form)
 		    .ca_file = request->oauth->ca,
 		    .form = form,
 		    .proxy = login_proxy_http(&proxy)};
-		request->http = http_send(request->means.http, &call, token_request_on_answer, request);
+		request->http = http_send(request->means.http, &call, on_answer, request);
 	}
 	login_proxy_free(&proxy);
 	secret_free(form);

@@ -35,9 +35,8 @@ void token_request_fail(struct token_request *request, enum road_trouble trouble
 /* How long an answer asks to wait, in seconds: as it says, but at most a day; 0: it does not say. */
 long token_request_wait_s(const struct http_answer *answer);
 
-/* POST form, which is taken over, to the login host; and an answer's way to the end (an http_fn). */
+/* POST form, which is taken over, to the login host; its answer is the end. */
 void token_request_post(struct token_request *request, struct secret *form);
-void token_request_on_answer(void *arg, const struct http_answer *answer);
 
 /* Ask with the refresh token that is kept; store the one in body, which has a token too, then end; leave what is being stored to
  * itself. */

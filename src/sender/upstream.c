@@ -471,10 +471,11 @@ const struct road *upstream_road(const struct upstream *u)
 
 bool upstream_is_full(const struct upstream *u)
 {
+	int64_t now_ms = clock_mono_ms();
 	bool any_full = false;
 
 	for (size_t i = 0; i < u->lane_count; i++) {
-		if (!lane_is_shut(&u->lanes[i], clock_mono_ms()))
+		if (!lane_is_shut(&u->lanes[i], now_ms))
 			return false;
 		any_full = any_full || u->lanes[i].is_full_for_long;
 	}

@@ -114,12 +114,11 @@ static int inspect_open(struct spool *spool, enum spool_dir dir, int fd, const c
 {
 	struct err why = {""};
 	uint64_t offset;
-	bool has_state;
 
 	int result = message_read(fd, id, envelope, &offset, &why);
 	if (result == 0)
 		result = message_read_state(spool, dir == DIR_QUEUE ? DIR_STATE : DIR_FAILED,
-		    dir == DIR_QUEUE ? "" : ".state", envelope, state, &has_state, &why);
+		    dir == DIR_QUEUE ? "" : ".state", envelope, state, NULL, &why);
 	if (result == 0 && content != NULL && read_content(fd, offset, content, content_n) < 0)
 		result = err_sys(&why, "reading its content");
 	if (result == 0)

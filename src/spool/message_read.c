@@ -109,8 +109,10 @@ int message_read_state(const struct spool *spool, enum spool_dir dir, const char
 		errno = ENOENT;
 	if (text == NULL && errno == ENOENT)
 		text = fs_read_file(spool->dirs[dir], name_of(name, "", envelope->id, suffix), STATE_MAX, &n);
-	*exists = text != NULL || errno != ENOENT;
-	if (!*exists) {
+	bool is_there = text != NULL || errno != ENOENT;
+	if (exists != NULL)
+		*exists = is_there;
+	if (!is_there) {
 		state_init(out, envelope->recipient_count);
 		return 0;
 	}

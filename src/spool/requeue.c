@@ -30,10 +30,9 @@ static int write_state(const struct spool *spool, const struct envelope *envelop
 {
 	char name[NAME_MAX_BYTES];
 	struct state state;
-	bool has_state;
 	size_t n;
 
-	int result = message_read_state(spool, DIR_FAILED, ".state", envelope, &state, &has_state, err);
+	int result = message_read_state(spool, DIR_FAILED, ".state", envelope, &state, NULL, err);
 	if (result > 0) {
 		errno = EBADMSG;
 		return -1;
