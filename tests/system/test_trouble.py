@@ -594,6 +594,6 @@ def test_a_disk_that_refuses_failed_reports_once_and_moves_later(sim, relay):
     queue_id = relay.send(make_mail(), recipients=["nobody@contoso.com"])
     sim.wait_messages(1)
     relay.wait_event("spool-trouble")
-    assert relay.queue_ids() == [queue_id]
+    wait_until(lambda: relay.queue_ids() == [queue_id], 20, lambda: f"the report gone; queued: {relay.queue_ids()}")
     time.sleep(2)
     assert len(sim.messages()) == 1
