@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 #include "log.h"
 #include "sim_tls.h"
+#include "stop.h"
 #include "store.h"
 #include "text.h"
 #include "tokens.h"
 
-#define CONTROL_MAX (1024L * 1024)
-#define ANY_FRONT   (-1)
+#define CONTROL_MAX  (1024L * 1024)
+#define ANY_FRONT    (-1)
+#define WAIT_STEP_MS 10L
 
 static const char *const stage_names[] = {"connect", "banner", "ehlo", "starttls", "handshake", "auth",
     "mail", "rcpt", "data", "bdat", "content", "final-dot", "rset", "quit", "login", "identity", "tokens",
@@ -44,7 +46,8 @@ static const struct action_row {
 	"answer this (\\n parts lines); 2xx and 3xx go on as after success; at content: before any of it is "
 	"read"},
     [ACTION_EXTRA] = {"extra", REPLIES, TEXT, "TEXT", "the usual answer and this line behind it, unasked"},
-    [ACTION_DELAY] = {"delay", ALL_FRONTS, NUMBER, "MS", "wait, then go on as usual"},
+    [ACTION_DELAY] = {"delay", ALL_FRONTS, NUMBER, "MS",
+	"wait, at most until other rules are read, then go on as usual"},
     [ACTION_CUT] = {"cut", ALL_FRONTS, NOTHING, "", "close the connection without an answer"},
     [ACTION_RESET] = {"reset", ALL_FRONTS, NOTHING, "", "the same by RST"},
     [ACTION_STALL] = {"stall", ALL_FRONTS, NOTHING, "", "never answer again"},
@@ -111,6 +114,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *control_path;
 static struct stat seen;
 static struct rule *rules;
+static unsigned readings;
 
 static void free_rules(void)
 {
@@ -369,6 +373,7 @@ static void load(void)
 	const struct rule *rule;
 
 	free_rules();
+	readings++;
 	while ((line = strsep(&rest, "\n")) != NULL) {
 		number++;
 		line += strspn(line, " \t\r");
@@ -457,10 +462,27 @@ bool faults_take(enum front front, enum stage stage, const char *subject, uint64
 			break;
 	if (rule) {
 		*out = rule->fault;
+		out->reading = readings;
 		log_event("control", 0, "at %s %s: %s", front_name(front), stage_names[stage], rule->line);
 	}
 	pthread_mutex_unlock(&lock);
 	return rule != NULL;
+}
+
+static bool still_stands(const struct fault *fault)
+{
+	pthread_mutex_lock(&lock);
+	bool stands = fault->reading == readings;
+	pthread_mutex_unlock(&lock);
+	return stands;
+}
+
+void faults_wait(const struct fault *fault)
+{
+	long left_ms = fault->action == ACTION_DELAY ? fault->number : fault->delay_ms;
+
+	for (; left_ms > 0 && still_stands(fault); left_ms -= WAIT_STEP_MS)
+		stop_wait(left_ms < WAIT_STEP_MS ? left_ms : WAIT_STEP_MS, -1, 0);
 }
 
 void faults_texts(enum front front, enum stage stage, enum action action, char *dst, size_t size)

@@ -49,6 +49,7 @@ struct fault {
 	long number;			/* ms, bytes, seconds, a count: as the action says */
 	bool percent;			/* number is per cent of the message's size */
 	long delay_ms;			/* to wait before it */
+	unsigned reading;		/* of the rules it is from */
 	char text[FAULT_TEXT_MAX];	/* reply, keywords, ... ; of a reply, lines are parted by CRLF */
 };
 
@@ -62,6 +63,10 @@ void faults_refresh(void);
 /* The first rule for that stage with one of those actions (bits), about subject (address, user, EHLO name;
  * NULL: none), into *out, counted as used. Looks for a changed file first. */
 bool faults_take(enum front front, enum stage stage, const char *subject, uint64_t actions, struct fault *out);
+
+/* Wait as long as the fault says, at most until other rules are read: so a test has all the time that it needs, and no
+ * more. */
+void faults_wait(const struct fault *fault);
 
 /* All rules of one switch, their texts joined by blanks; "" when there is none. */
 void faults_texts(enum front front, enum stage stage, enum action action, char *dst, size_t size);

@@ -140,7 +140,7 @@ static bool step_reply(struct session *session, const char *text)
 bool session_apply(struct session *session, const struct fault *fault)
 {
 	stream_flush(session->stream);
-	stop_wait(fault->action == ACTION_DELAY ? fault->number : fault->delay_ms, -1, 0);
+	faults_wait(fault);
 	switch (fault->action) {
 	case ACTION_REPLY:
 		return step_reply(session, fault->text);

@@ -46,7 +46,7 @@ static void begin_content(struct session *session, bool stuffed)
 	if (!session->has_content_fault)
 		return;
 	stream_flush(session->stream);
-	stop_wait(fault->action == ACTION_DELAY ? fault->number : fault->delay_ms, -1, 0);
+	faults_wait(fault);
 	if (fault->action == ACTION_REPLY) {
 		answer_early(session, fault->text);
 		return;

@@ -71,7 +71,7 @@ static bool answer_fault(struct stream *stream, const struct fault *fault)
 /* Whether the connection goes on. */
 static bool disturbed(struct connection *connection, const struct fault *fault)
 {
-	stop_wait(fault->action == ACTION_DELAY ? fault->number : fault->delay_ms, -1, 0);
+	faults_wait(fault);
 	if (fault->action == ACTION_STALL)
 		stop_wait(-1, connection->fd, POLLRDHUP);
 	connection->reset = fault->action == ACTION_RESET;

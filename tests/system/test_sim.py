@@ -589,6 +589,15 @@ def test_stalls_delays_and_slow(sim):
     assert time.monotonic() - start >= 0.4
 
 
+def test_a_delay_ends_with_its_rule(sim):
+    for end in (sim.clear, lambda: sim.faults("quit cut")):
+        sim.faults("banner delay 60000")
+        with socket.create_connection(("127.0.0.1", sim.smtp_port), 10) as s:
+            wait_until(lambda: sim.used("banner delay 60000"), 10, "the banner's turn")
+            end()
+            assert s.recv(100).startswith(b"220 ")
+
+
 def test_a_verdict_before_the_content_is_read(sim):
     content = harness.make_mail(body=b"x" * 76 + b"\r\n" * 1000)
     sim.faults("content reply 502 5.5.1 Command not implemented times=2")
