@@ -140,7 +140,7 @@ def settle(lane, queue_id, timeout=20):
         now = time.monotonic()
         if count != control.count or (queue_id is not None and queue_id in lane.relay.queue_ids()):
             quiet_since, count = now, control.count
-        elif now - quiet_since > 0.4:
+        elif now - quiet_since > 2:
             break
         time.sleep(0.01)
     return control.struck
@@ -150,7 +150,7 @@ def between_250_and_record(control):
     """Whether the sender's death explains a second copy: the first was there at that time, and had no record yet."""
     def explains(found):
         first = min((m.path.stat().st_mtime for m in found), default=0)
-        return first - 0.05 <= control.struck_s <= first + 0.5 and "kill" in control.did
+        return first - 0.05 <= control.struck_s <= first + 5 and "kill" in control.did
     return explains
 
 
@@ -280,11 +280,12 @@ def test_a_report_is_not_made_twice_when_the_sender_dies_before_it_is_recorded(t
         lane.learn()
         for _ in range(5):
             lane.fresh()
+            lane.relay.status()  # its answer comes when the first look at the spool is over
             lane.forget()
             # The fifth: the state's temporary file, when the report has been made durable.
             lane.relay.control.arm("sender", 5, "kill", ["openat"])
             queue_id = lane.relay.send(make_mail(), recipients=[Failed.recipient])
-            wait_until(lambda: lane.relay.control.struck, 5, "the strike")
+            wait_until(lambda: lane.relay.control.struck, 20, "the strike")
             assert lane.relay.control.struck_call().startswith("openat state/tmp."), lane.relay.control.names()
             wait_until(lambda: queue_id in lane.relay.queue_ids("failed") and not lane.relay.queue_ids(), 30, "its end")
             assert len(lane.arrived()) == 1

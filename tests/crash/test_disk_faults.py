@@ -264,18 +264,24 @@ def test_a_spool_that_is_moved_away_refuses_until_it_is_put_back(sim, ready_rela
     assert not relay.events("worker-died")
 
 
+def is_removed(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
 @pytest.mark.parametrize("moved", [False, True], ids=["removed", "moved away"])
 def test_a_new_folder_in_the_spools_place_is_taken(moved, sim, ready_relay):
     relay = ready_relay
     trouble = Trouble(relay, sim)
     trouble.accept()
     relay.wait_empty()
-    if moved:
-        relay.spool.rename(relay.spool.with_name("away"))
-    else:
-        shutil.rmtree(relay.spool)
+    away = relay.spool.rename(relay.spool.with_name("away"))
+    if not moved:
+        wait_until(lambda: is_removed(away), 5, "the folder to be removed, in which files are still made")
     wait_until(lambda: trouble.send()[0] == 451, 5, "it to be missed")
     expect_code(trouble.send(), 451, "spool folder is not in its place")
+    # What was taken before it was missed is there, and leaves.
+    wait_until(lambda: not moved or not list((away / "queue").iterdir()), 20, "the old folder's mail to leave")
     relay.spool.mkdir(mode=0o700)
     trouble.accepts_again()
     relay.wait_event("spool-replaced")

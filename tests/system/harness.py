@@ -7,6 +7,7 @@ the binaries (default: build).
 import base64
 import copy
 import email.utils
+import itertools
 import json
 import mmap
 import os
@@ -80,18 +81,34 @@ def wait_until(condition, timeout=10, what="a condition", step=0.02):
         time.sleep(step)
 
 
-_ports_given = set()
+def read_text(path):
+    try:
+        return pathlib.Path(path).read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):  # a process may end between open and read
+        return ""
+
+
+def ports_to_give():
+    """Round and round, from anywhere on: ports below those that the kernel gives to whoever connects, and no other worker's of this
+    run. What a test has stopped for a while finds its port free again."""
+    number, each = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), 2000
+    end = max(32768, int(read_text("/proc/sys/net/ipv4/ip_local_port_range").split()[0]))
+    begin, offset = end - (number % 14 + 1) * each, random.randrange(each)
+    return itertools.cycle([begin + (offset + i) % each for i in range(each)])
+
+
+_ports = ports_to_give()
 
 
 def free_port():
-    """A loopback port nobody listens on, each only once in a run."""
-    while True:
+    """A loopback port nobody listens on."""
+    for port in _ports:
         with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        if port not in _ports_given:
-            _ports_given.add(port)
-            return port
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def wait_open(port):
@@ -116,13 +133,6 @@ def environment(clock=None):
     return own
 
 
-def read_text(path):
-    try:
-        return pathlib.Path(path).read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):  # a process may end between open and read
-        return ""
-
-
 # --- the simulator -----------------------------------------------------------------------------------------------------
 
 class Message:
@@ -144,7 +154,7 @@ class Message:
 
 
 class Sim:
-    """m365sim. start() and restart() keep the ports once they are known. With clock=True it runs by Sim.clock, which a relay can
+    """m365sim. start() and restart() keep the ports. With clock=True it runs by Sim.clock, which a relay can
     share: Relay(clock=sim.clock)."""
 
     def __init__(self, folder, clock=False, **options):
@@ -152,7 +162,7 @@ class Sim:
         self.dir.mkdir(parents=True, exist_ok=True)
         self.clock = Clock(self.dir / "clock") if clock else None
         self.options = dict(tenant=TENANT, client_id=CLIENT_ID, secret=SECRET, mailbox=MAILBOX) | options
-        self.ports = {}
+        self.ports = {name: free_port() for name in ("smtp", "login", "mx", "imds", "arc")}
         self.process = None
         self.serves_daemon = False
         self._tags = 0
@@ -171,14 +181,13 @@ class Sim:
         (self.dir / "ports.json").unlink(missing_ok=True)
         with open(self.dir / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr, env=environment(self.clock))
-        self.ports = wait_until(self._ready, 20, lambda: f"the simulator to start: {read_text(self.dir / 'stderr')}")
+        wait_until(self._ready, 20, lambda: f"the simulator to start: {read_text(self.dir / 'stderr')}")
         return self
 
     def _ready(self):
         if self.process.poll() is not None:
             raise HarnessError(f"the simulator ended with {self.process.returncode}: {read_text(self.dir / 'stderr')}")
-        text = read_text(self.dir / "ports.json")
-        return {k: v for k, v in json.loads(text).items() if k != "pid"} if text else None
+        return (self.dir / "ports.json").exists()
 
     def stop(self):
         """SIGTERM; the exit status. Fine when it is not running."""
@@ -621,9 +630,20 @@ class Relay:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=check, timeout=timeout,
                               env={**environment(), **(variables or {})}, **options)
 
+    def status(self):
+        return json.loads(self.cli("status", "--json").stdout)
+
     def waiting(self):
         """How many messages' parts stand in wait of their time, as the sender says."""
-        return sum(u["waiting"] for u in json.loads(self.cli("status", "--json").stdout)["upstreams"])
+        return sum(u["waiting"] for u in self.status()["upstreams"])
+
+    def is_at_rest(self):
+        """Whether no transaction is under way, which a leap of the clock would end: all upstreams are held, or all messages, of one part
+        each, wait for one that is, or for their time."""
+        status = self.status()
+        held = [u for u in status["upstreams"] if u["health"] == "held"]
+        resting = sum(u["waiting"] for u in status["upstreams"]) + sum(u["ready"] for u in held)
+        return len(held) == len(status["upstreams"]) or resting == status["queue"]["messages"]
 
     def check_clean(self):
         """HarnessError when a sanitizer or an assertion of any process has written to the log."""
@@ -671,6 +691,16 @@ def raw_begin_data(s):
     for line, code in ((b"HELO p\r\n", b"250"), (b"MAIL FROM:<printer@contoso.com>\r\n", b"250"),
                        (b"RCPT TO:<boss@contoso.com>\r\n", b"250"), (b"DATA\r\n", b"354")):
         assert talk(s, line).startswith(code)
+
+
+def has_read(relay, s):
+    """Whether the relay has read all that was sent on s."""
+    ends = f":{relay.port:04X}", f":{s.getsockname()[1]:04X}"
+    for line in read_text("/proc/net/tcp").splitlines()[1:]:
+        _, local, remote, _, queues = line.split()[:5]
+        if local.endswith(ends[0]) and remote.endswith(ends[1]):
+            return queues.endswith(":00000000")
+    return False
 
 
 def password_hash(password):

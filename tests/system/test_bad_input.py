@@ -1,6 +1,5 @@
 """What an admin, a disk, a device or a peer can get wrong: a clear error, nothing lost, nothing crashed."""
 
-import json
 import os
 import quopri
 import socket
@@ -233,7 +232,7 @@ def test_a_damaged_queue_file_goes_to_failed_and_harms_nobody(make_sim, make_rel
 
 def test_sessions_over_the_limits_are_told_which(sim, make_relay):
     relay = make_relay(sim, limits={"sessions_per_address": 3})
-    harness.wait_until(lambda: json.loads(relay.cli("status", "--json").stdout)["counters"]["sessions_now"] == 0, 5,
+    harness.wait_until(lambda: relay.status()["counters"]["sessions_now"] == 0, 5,
                        "the harness's own session to be gone")
     open_sessions = [raw(relay) for _ in range(3)]
     s = socket.create_connection(("127.0.0.1", relay.port), 10)
@@ -278,7 +277,7 @@ def stranger(relay, address="127.0.0.9"):
 def test_strangers_cannot_shut_the_devices_out(sim, make_relay):
     relay = make_relay(sim, devices=[{"name": "printer", "address": ["127.0.0.1"]}],
                        limits={"sessions": 8, "sessions_per_address": 8})
-    harness.wait_until(lambda: json.loads(relay.cli("status", "--json").stdout)["counters"]["sessions_now"] == 0, 5,
+    harness.wait_until(lambda: relay.status()["counters"]["sessions_now"] == 0, 5,
                        "the harness's own session to be gone")
     crowd = [stranger(relay) for _ in range(7)]
     answers = [s.recv(200)[:3] for s in crowd]

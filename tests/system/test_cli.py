@@ -153,14 +153,14 @@ def test_status_up_and_down(sim, relay):
     relay.wait_empty()
     result = relay.cli("status")
     assert result.returncode == 0 and "submission" in result.stdout
-    status = json.loads(relay.cli("status", "--json").stdout)
+    status = relay.status()
     assert status["counters"]["messages_accepted"] == status["counters"]["messages_delivered"] == 1
     assert status["workers"]["listener"]["pid"] == relay.pid("listener")
     assert status["queue"]["messages"] == 0
     relay.stop()
     result = relay.cli("status")
     assert result.returncode == 1 and "does not run" in result.stdout
-    assert json.loads(relay.cli("status", "--json").stdout)["running"] is False
+    assert relay.status()["running"] is False
 
 
 def test_status_shows_the_queue_by_reason(sim, make_relay):
@@ -170,7 +170,7 @@ def test_status_shows_the_queue_by_reason(sim, make_relay):
     for recipient in ("busy@contoso.com", "busy@contoso.com", "short@contoso.com"):
         relay.send(make_mail(), recipients=[recipient])
     relay.wait_event("deferred", 3)
-    reasons = json.loads(relay.cli("status", "--json").stdout)["queue"]["reasons"]
+    reasons = relay.status()["queue"]["reasons"]
     assert sorted(r["messages"] for r in reasons) == [1, 2] and len({r["reason"] for r in reasons}) == 2
     text = relay.cli("status").stdout
     for reason in reasons:
@@ -178,7 +178,7 @@ def test_status_shows_the_queue_by_reason(sim, make_relay):
     sim.clear()
     relay.cli("queue", "retry", "all", check=True)
     relay.wait_empty()
-    assert json.loads(relay.cli("status", "--json").stdout)["queue"]["reasons"] == []
+    assert relay.status()["queue"]["reasons"] == []
 
 
 def test_passwd_makes_a_hash_that_the_listener_takes_and_a_password_a_panel_can_type():

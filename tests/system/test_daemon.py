@@ -14,7 +14,7 @@ import pytest
 
 import harness
 import needs
-from harness import behind_trace, expect, kill, make_mail, make_pdf, make_scan, wait_until
+from harness import behind_trace, expect, has_read, kill, make_mail, make_pdf, make_scan, wait_until
 
 
 def begin_data(client):
@@ -53,9 +53,9 @@ def test_sigterm_inside_a_30_mb_data_is_answered_and_nothing_is_lost(sim, relay)
         code, text = client.getreply()
         assert code == 421, (code, text)
         client.close()
-    assert process.wait(15) == 0
+    assert process.wait(30) == 0
     relay.process = None
-    assert 8 < time.monotonic() - begun < 13
+    assert time.monotonic() - begun > 8 and not relay.events("worker-killed")
     assert relay.queue_ids() == [] and not list((relay.spool / "queue").iterdir())
 
 
@@ -161,20 +161,22 @@ def test_a_second_reload_gives_what_is_under_way_the_time_of_a_stop(sim, relay):
 
 
 def test_a_sender_that_a_reload_waits_for_is_no_secret(sim, relay):
-    sim.faults("final-dot delay 6000 times=1")
+    sim.faults(rule := "final-dot delay 60000 times=1")
     relay.send(make_mail(subject="slow"))
-    wait_until(lambda: "DATA" in sim.log() or "BDAT" in sim.log(), 10, "the content under way")
+    wait_until(lambda: sim.used(rule), 10, "the final dot")
     relay.reload()
     relay.wait_event("reloading")
     waiting = relay.send(make_mail(subject="next"))
 
     def ending():
-        status = json.loads(relay.cli("status", "--json").stdout)
+        status = relay.status()
         return status if "ends_within_s" in status else None
     status = wait_until(ending, 5, "the old sender's word")
     assert status["ends_within_s"] <= 660 and "restart" in " ".join(status["alarms"])
     assert "finishes" in relay.cli("queue", "retry", waiting).stderr
     relay.reload()
+    relay.wait_event("reloading", 2)
+    sim.clear()
     assert len(sim.wait_messages(2, 30)) == 2
     wait_until(lambda: relay.cli("status").returncode == 0, 10, "all to be well again")
 
@@ -186,7 +188,7 @@ def test_a_sender_that_hangs_is_told_from_a_daemon_that_does_not_run(sim, relay)
     try:
         status = relay.cli("status")
         assert status.returncode == 1 and "runs, but its sender does not answer" in status.stdout
-        assert json.loads(relay.cli("status", "--json").stdout)["running"] is True
+        assert relay.status()["running"] is True
     finally:
         kill(sender, signal.SIGCONT)
     relay.stop()
@@ -250,8 +252,9 @@ def test_kill_9_under_load_loses_nothing(sim, relay, role):
     for thread in threads:
         thread.start()
     try:
-        for _ in range(3):
+        for enough in (7, 14, 21):
             time.sleep(0.7)
+            wait_until(lambda: len(acknowledged) >= enough, 20, f"{enough} messages to be taken")
             if role == "all":
                 relay.kill_all()
                 relay.start()
@@ -289,7 +292,7 @@ def test_a_reset_right_after_the_dot_loses_nothing_that_was_acknowledged(sim, re
     begin_data(client)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.send(make_mail() + b".\r\n")
-    time.sleep(0.05)
+    wait_until(lambda: has_read(relay, client.sock), 10, "all of it to be read")
     client.close()
     relay.wait_event("accepted")
     sim.wait_messages(1)
@@ -349,9 +352,9 @@ def test_a_hanging_worker_does_not_stop_a_clean_stop(sim, relay):
     kill(relay.pid("listener"), signal.SIGSTOP)
     begun = time.monotonic()
     relay.process.send_signal(signal.SIGTERM)
-    assert relay.process.wait(20) == 0
+    assert relay.process.wait(30) == 0
     relay.process = None
-    assert 14 < time.monotonic() - begun < 18
+    assert 14 < time.monotonic() - begun and relay.events("worker-killed")[0]["worker"] == "listener"
 
 
 @needs.root("changing to another user")

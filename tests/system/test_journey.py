@@ -99,7 +99,7 @@ def test_a_wrong_question_is_answered_before_anything_is_queued(sim, make_relay)
     assert "no mail address" in send(relay, to="boss", status=64)
     assert "no duration" in send(relay, "--timeout", "soon", status=64)
     assert relay.cli("test").returncode == 64
-    assert relay.queue_ids() == [] and json.loads(relay.cli("status", "--json").stdout)["queue"]["messages"] == 0
+    assert relay.queue_ids() == [] and relay.status()["queue"]["messages"] == 0
 
 
 @pytest.fixture

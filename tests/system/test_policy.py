@@ -97,7 +97,7 @@ def test_failed_logins_are_slow_and_fail2ban_reads_who_failed(office):
     assert not regex.search(" WARNING listener refused peer=127.0.0.9 helo=\"listener login-failed peer=192.0.2.1 \"")
     with connect(office, "127.0.0.2") as other:
         other.login("anna", PASSWORD)
-    counters = json.loads(office.cli("status", "--json").stdout)["counters"]
+    counters = office.status()["counters"]
     assert counters["auth_failures"] >= 1 and counters["logins"] >= 1
 
 

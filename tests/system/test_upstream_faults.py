@@ -97,7 +97,7 @@ class Lane(SharedLane):
         if event == "deferred":
             assert recipient["reason"] == events[0]["reply"].replace('\\"', '"'), "queue list does not say why"
         else:
-            upstream = json.loads(self.relay.cli("status", "--json").stdout)["upstreams"][0]
+            upstream = self.relay.status()["upstreams"][0]
             assert (upstream["health"], upstream["class"], upstream["cause"]) == ("held", outcome, events[0]["cause"])
             assert upstream["remedy"] and upstream["text"]
 
@@ -223,7 +223,7 @@ def test_connection_is_cut_after_the_message_was_taken(lane):
 
 
 def test_slow_replies_are_waited_for_and_nothing_is_sent_twice(lane):
-    rules = [f"{stage} delay 150" for stage in ("banner", "auth", "mail", "rcpt", "final-dot")]
+    rules = [f"{stage} delay 1000" for stage in ("banner", "auth", "mail", "rcpt", "final-dot")]
     lane.sim.faults(*rules)
     lane.send()
     for rule, seconds in zip(rules, (50, 50, 290, 290, 590)):
@@ -346,10 +346,14 @@ LOGIN_FAULTS = {
 def test_login_host_fails(lane, fault):
     outcome, cause, held_s = LOGIN_FAULTS[fault]
     ask_for_a_token(lane, f"login {fault}")
-    lane.check_kept(lane.wait_trouble(), "upstream-held", outcome, cause)
+    begun = lane.clock.now()
+    events = lane.wait_trouble()
+    for_s = int(events[0]["for_ms"]) / 1000
+    assert held_s * 0.9 <= for_s <= held_s
+    lane.check_kept(events, "upstream-held", outcome, cause)
     asked = lane.counted("token_requests")
     assert asked <= 1
-    lane.clock.forward(held_s * 0.85)
+    lane.clock.forward(begun + for_s - 2 - lane.clock.now())
     time.sleep(0.1)
     assert lane.counted("token_requests") == asked, "it is asked again too soon"
     lane.heal(held_s * 0.2)
@@ -364,8 +368,8 @@ def test_login_host_is_silent(lane):
 
 
 def test_login_host_is_slow(lane):
-    ask_for_a_token(lane, "login delay 200")
-    wait_until(lambda: lane.sim.used("login delay 200"), 10, "the request")
+    ask_for_a_token(lane, rule := "login delay 60000")
+    wait_until(lambda: lane.sim.used(rule), 10, "the request")
     lane.clock.forward(25)
     lane.heal(0)
     assert lane.trouble() == []
@@ -373,10 +377,10 @@ def test_login_host_is_slow(lane):
 
 def test_token_ends_while_its_session_is_at_work(lane):
     """The session goes on to the end of its message; the next one logs in with a new token, unasked."""
-    lane.sim.faults("tokens expire-in 300", "tokens valid-for 300", "final-dot delay 300")
+    lane.sim.faults("tokens expire-in 300", "tokens valid-for 300", rule := "final-dot delay 60000")
     lane.clock.forward(TOKEN_LIFE_S)
     lane.send()
-    wait_until(lambda: lane.sim.used("final-dot delay 300"), 10, "the final dot")
+    wait_until(lambda: lane.sim.used(rule), 10, "the final dot")
     lane.clock.forward(400)
     lane.heal(0)
     lane.cases += 1
