@@ -372,22 +372,21 @@ class Load:
 
 
 def kill_round(relay, role, kills):
-    kills.append((time.time(), role))
-    if role == "all":
-        relay.kill_all()
-    elif role == "supervisor":
-        relay.kill("supervisor")
+    """What it appends: the times between which the kill was, and its role."""
+    begun = time.time()
+    old = relay.kill_all() if role == "all" else relay.kill(role)
+    kills.append((begun, time.time(), role))
+    if role in ("all", "supervisor"):
+        relay.start()
     else:
-        old = relay.kill(role)
         wait_until(lambda: relay.pids().get(role) not in (None, old), 10, f"a new {role}")
-        return
-    relay.start()
 
 
 def explain(times, kills):
     """The kill that explains a second copy: the sender had not recorded the first when it died."""
     first, second = sorted(times)[:2]
-    return next((k for k in kills if k[1] != "listener" and first - 0.1 <= k[0] <= min(first + 2, second)), None)
+    return next(((begun, role) for begun, ended, role in kills
+                 if role != "listener" and first - 0.1 <= ended and begun <= min(first + 2, second)), None)
 
 
 def test_random_kills_under_load(make_sim, make_relay, capsys):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import harness
-from harness import expect, make_mail, raw, raw_begin_data, talk, wait_until
+from harness import make_mail, raw, raw_begin_data, talk, wait_until
 
 SMUGGLED = b"MAIL FROM:<admin@contoso.com>\r\nRCPT TO:<boss@contoso.com>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n"
 ENDS = {"lf-dot-lf": b"\n.\n", "lf-dot-crlf": b"\n.\r\n", "crlf-dot-lf": b"\r\n.\n", "cr-dot-cr": b"\r.\r",

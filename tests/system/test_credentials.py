@@ -9,7 +9,6 @@ import subprocess
 
 import pytest
 
-import harness
 from certificates import make_pair, openssl
 from harness import CLIENT_ID, DAY, free_port, is_sanitized, make_mail, wait_until
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import harness
-from harness import HarnessError, make_mail, wait_until
+from harness import make_mail, wait_until
 from lane import SharedLane
 
 LOST = "The connection to the upstream was lost."
