@@ -245,9 +245,10 @@ def test_sessions_over_the_limits_are_told_which(sim, make_relay):
 
 
 def test_a_silent_session_is_closed(sim, make_relay):
-    relay = make_relay(sim, limits={"idle": "1s"})
+    relay = make_relay(sim, clock=True, limits={"idle": "1m"})
     with raw(relay) as s:
         assert talk(s, b"HELO p\r\n").startswith(b"250")
+        relay.clock.forward(61)
         assert s.recv(1000).startswith(b"421")
 
 

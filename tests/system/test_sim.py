@@ -447,21 +447,22 @@ def test_auth_login(make_sim):
     assert sim.messages()[0]["mechanism"] == "LOGIN"
 
 
-def test_tokens_expire_and_are_revoked(sim):
-    sim.faults("tokens expire-in 1")
+def test_tokens_expire_and_are_revoked(make_sim):
+    sim = make_sim(clock=True)
+    sim.faults("tokens expire-in 60")
     short = token(sim)
     assert authenticate(connect(sim), short)[0] == 235
-    time.sleep(1.1)
+    sim.clock.forward(61)
     assert authenticate(connect(sim), short)[0] == 535
     sim.clear()
     old = token(sim)
     sim.faults("tokens revoke-all")
     assert authenticate(connect(sim), old)[0] == 535
     assert authenticate(connect(sim), token(sim))[0] == 235
-    sim.faults("tokens valid-for 1")
+    sim.faults("tokens valid-for 60")
     aging = token(sim)
     assert authenticate(connect(sim), aging)[0] == 235
-    time.sleep(1.1)
+    sim.clock.forward(61)
     assert authenticate(connect(sim), aging)[0] == 535
 
 
@@ -766,7 +767,7 @@ def test_sigterm_ends_it_with_connections_open(sim):
     half = socket.create_connection(("127.0.0.1", sim.login_port), 5)
     time.sleep(0.1)
     start = time.monotonic()
-    assert sim.stop() == 0 and time.monotonic() - start < 3
+    assert sim.stop() == 0 and time.monotonic() - start < 10
     for s in (stalled, half, client):
         s.close()
 
