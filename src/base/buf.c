@@ -5,12 +5,15 @@
 
 #include "base/mem.h"
 
+#define ROOM_MIN 64 /* a short line */
+
 void buf_add(struct buf *buf, const char *bytes, size_t n)
 {
 	if (n == 0)
 		return;
 	if (n > buf->room - buf->n) {
-		buf->room = 2 * buf->room > buf->n + n ? 2 * buf->room : buf->n + n;
+		size_t more = buf->room > 0 ? 2 * buf->room : ROOM_MIN;
+		buf->room = more > buf->n + n ? more : buf->n + n;
 		buf->p = xrealloc(buf->p, buf->room);
 	}
 	memcpy(buf->p + buf->n, bytes, n);

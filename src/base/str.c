@@ -1,7 +1,6 @@
 #include "base/str.h"
 
 #include <string.h>
-#include <strings.h>
 
 struct str str_of(const char *s)
 {
@@ -13,16 +12,31 @@ bool str_eq(struct str a, const char *b)
 	return a.n == strlen(b) && (a.n == 0 || memcmp(a.p, b, a.n) == 0);
 }
 
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* The length of what a and b begin with alike: most names that are looked for differ in their first letter. */
+static size_t alike_length(struct str a, const char *b)
+{
+	size_t n = 0;
+
+	while (n < a.n && b[n] != '\0' && lower(a.p[n]) == lower(b[n]))
+		n++;
+	return n;
+}
+
 bool str_ieq(struct str a, const char *b)
 {
-	return a.n == strlen(b) && strncasecmp(a.p, b, a.n) == 0;
+	size_t n = alike_length(a, b);
+
+	return n == a.n && b[n] == '\0';
 }
 
 bool str_istarts(struct str a, const char *prefix)
 {
-	size_t n = strlen(prefix);
-
-	return a.n >= n && strncasecmp(a.p, prefix, n) == 0;
+	return prefix[alike_length(a, prefix)] == '\0';
 }
 
 static bool is_blank(char c)

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #define FOLD_AT 78
-#define BLANKS	" \t"
 
 static bool is_letter(char c)
 {
@@ -18,6 +17,23 @@ static bool is_digit(char c)
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
+}
+
+static bool is_line_end(char c)
+{
+	return c == '\r' || c == '\n';
+}
+
+/* What a fold is made of. */
+static bool is_fold(char c)
+{
+	return is_blank(c) || is_line_end(c);
+}
+
+static void skip(struct str *s, size_t n)
+{
+	s->p += n;
+	s->n -= n;
 }
 
 static bool is_name_char(char c)
@@ -60,18 +76,19 @@ bool header_is_known(struct str name)
 
 void header_unfold(struct buf *out, struct str value)
 {
-	while (
-	    value.n > 0 && strchr(BLANKS "\r\n", value.p[value.n - 1]) != NULL && value.p[value.n - 1] != 0)
+	while (value.n > 0 && is_fold(value.p[value.n - 1]))
 		value.n--;
-	while (value.n > 0 && strchr(BLANKS "\r\n", value.p[0]) != NULL && value.p[0] != 0) {
-		value.p++;
-		value.n--;
-	}
-	for (size_t i = 0; i < value.n; i++) {
-		if (value.p[i] != '\r' && value.p[i] != '\n')
-			buf_add_char(out, value.p[i]);
-		else if (value.p[i] == '\n' && i + 1 < value.n && !is_blank(value.p[i + 1]))
+	while (value.n > 0 && is_fold(value.p[0]))
+		skip(&value, 1);
+	while (value.n > 0) {
+		size_t n = 0;
+		while (n < value.n && !is_line_end(value.p[n]))
+			n++;
+		buf_add(out, value.p, n);
+		skip(&value, n);
+		if (value.n > 1 && value.p[0] == '\n' && !is_blank(value.p[1]))
 			buf_add_char(out, ' ');
+		skip(&value, value.n > 0 ? 1 : 0);
 	}
 }
 
@@ -146,39 +163,45 @@ static size_t enclosed_length(struct str s, char ends, bool *open)
 	return s.n;
 }
 
+/* The kind of run that c begins. */
+static enum header_run run_of(char c)
+{
+	switch (c) {
+	case '"':
+		return RUN_QUOTED;
+	case '(':
+		return RUN_COMMENT;
+	case '<':
+		return RUN_ANGLE;
+	case ',':
+	case ';':
+	case ':':
+		return RUN_SEPARATOR;
+	default:
+		return RUN_TEXT;
+	}
+}
+
 enum header_run header_next_run(struct str *rest, struct str *run, bool *open)
 {
-	static const char starts[] = "\"(<,;:";
-	static const enum header_run kinds[] = {RUN_QUOTED, RUN_COMMENT, RUN_ANGLE, RUN_SEPARATOR};
-	enum header_run kind = RUN_TEXT;
+	static const char ends[] = {[RUN_QUOTED] = '"', [RUN_COMMENT] = ')', [RUN_ANGLE] = '>'};
 	bool ignored = false;
-	size_t n = 0;
+	size_t n = 1;
 
 	if (rest->n == 0)
 		return RUN_END;
-	const char *found = memchr(starts, rest->p[0], sizeof starts - 1);
-	if (found != NULL)
-		kind = found - starts < 3 ? kinds[found - starts] : RUN_SEPARATOR;
-	if (kind == RUN_SEPARATOR)
-		n = 1;
-	else if (kind != RUN_TEXT)
-		n = enclosed_length(*rest, "\")>"[found - starts], open != NULL ? open : &ignored);
-	else
-		while (n < rest->n && memchr(starts, rest->p[n], sizeof starts - 1) == NULL)
+	enum header_run kind = run_of(rest->p[0]);
+	if (kind == RUN_TEXT)
+		while (n < rest->n && run_of(rest->p[n]) == RUN_TEXT)
 			n++;
+	else if (kind != RUN_SEPARATOR)
+		n = enclosed_length(*rest, ends[kind], open != NULL ? open : &ignored);
 	*run = (struct str){rest->p, n};
-	rest->p += n;
-	rest->n -= n;
+	skip(rest, n);
 	return kind;
 }
 
 /* --- parameters --- */
-
-static void skip(struct str *s, size_t n)
-{
-	s->p += n;
-	s->n -= n;
-}
 
 static void skip_blanks(struct str *s)
 {

@@ -226,6 +226,8 @@ static bool is_list(struct str value)
 	enum header_run kind;
 	size_t count = 0;
 
+	if (memchr(value.p, ',', value.n) == NULL)
+		return false;
 	do {
 		kind = header_next_run(&rest, &run, NULL);
 		if (kind == RUN_END || (kind == RUN_SEPARATOR && run.p[0] == ',')) {

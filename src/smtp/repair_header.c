@@ -8,12 +8,13 @@
 #include "smtp/repair_inside.h"
 #include "smtp/words.h"
 
-#define SUBJECT_MAX    255 /* characters; Exchange Online takes no more */
-#define ORIGINAL_MAX   200 /* characters of a value that is kept as X-Original-... */
-#define DAY_MS	       INT64_C(86400000)
-#define DATE_PAST_MS   (7 * DAY_MS)
-#define DATE_FUTURE_MS DAY_MS
-#define UNDISCLOSED    "undisclosed-recipients:;"
+#define SUBJECT_MAX	255 /* characters; Exchange Online takes no more */
+#define ORIGINAL_MAX	200 /* characters of a value that is kept as X-Original-... */
+#define DAY_MS		INT64_C(86400000)
+#define DATE_PAST_MS	(7 * DAY_MS)
+#define DATE_FUTURE_MS	DAY_MS
+#define MESSAGE_ID_SIZE 400
+#define UNDISCLOSED	"undisclosed-recipients:;"
 
 struct str block_name(const struct block *block, const struct field *field)
 {
@@ -256,6 +257,13 @@ static const char *recipients_text(const struct block *block)
 	return recipient != NULL && recipient[0] != '\0' ? recipient : UNDISCLOSED;
 }
 
+/* The Message-ID of one that has none: the same at every attempt. */
+static const char *message_id(char out[MESSAGE_ID_SIZE], const struct repair_facts *facts)
+{
+	snprintf(out, MESSAGE_ID_SIZE, "<%.60s@%.255s>", facts->id, facts->hostname);
+	return out;
+}
+
 static void repair_from(struct line *line)
 {
 	const struct block *block = line->block;
@@ -288,10 +296,8 @@ static void repair_top_value(struct line *line)
 	else if (str_ieq(line->name, "To") && names_nobody(buf_str(&line->value)))
 		set_text(line, recipients_text(line->block), "to");
 	else if (str_ieq(line->name, "Message-ID") && line->value.n == 0) {
-		char id[400];
-		snprintf(
-		    id, sizeof id, "<%.60s@%.255s>", line->block->facts->id, line->block->facts->hostname);
-		set_text(line, id, "message-id");
+		char id[MESSAGE_ID_SIZE];
+		set_text(line, message_id(id, line->block->facts), "message-id");
 	}
 }
 
@@ -302,6 +308,8 @@ static void repair_value(struct line *line)
 
 	if (is_params(line->name))
 		value_params(line->block, value, &out);
+	else if (words_is_ascii(value))
+		return;
 	else if (is_addresses(line->name))
 		value_addresses(line->block, value, &out);
 	else if (is_structured(line->name))
@@ -347,7 +355,7 @@ static void break_lines(const struct line *line, struct buf *text)
 	struct buf value = {0}, broken = {0};
 	size_t colon = 0;
 
-	if (header_longest_line(buf_str(text)) <= HEADER_LINE_MAX)
+	if (text->n <= HEADER_LINE_MAX || header_longest_line(buf_str(text)) <= HEADER_LINE_MAX)
 		return;
 	while (text->p[colon] != ':')
 		colon++;
@@ -410,11 +418,14 @@ static void repair_field(const struct block *block, const struct field *field)
 
 /* --- what is missing --- */
 
-static void add_missing(
+static bool lacks(const struct block *block, const char *name)
+{
+	return block_find(block, name) == NULL;
+}
+
+static void add_field(
     const struct block *block, struct buf *out, const char *name, const char *value, const char *repair)
 {
-	if (block_find(block, name) != NULL)
-		return;
 	header_fold(out, str_of(name), str_of(value));
 	plan_name(block->plan, repair);
 }
@@ -423,8 +434,6 @@ static void add_missing_from(const struct block *block, struct buf *out)
 {
 	struct from from;
 
-	if (block_find(block, "From") != NULL)
-		return;
 	from_make(block, (struct str){"", 0}, &from);
 	if (from.value.n > 0) {
 		header_fold(out, str_of("From"), buf_str(&from.value));
@@ -435,27 +444,34 @@ static void add_missing_from(const struct block *block, struct buf *out)
 	from_free(&from);
 }
 
+static void add_missing_subject(const struct block *block, struct buf *out)
+{
+	struct str all = str_of(block->facts->subject);
+	struct buf subject = {0};
+
+	words_encode(&subject, (struct str){all.p, words_cut(all, SUBJECT_MAX)});
+	buf_add_char(&subject, '\0');
+	add_field(block, out, "Subject", subject.p, "subject");
+	buf_free(&subject);
+}
+
 static void add_missing_fields(const struct block *block, struct buf *out)
 {
 	const struct repair_facts *facts = block->facts;
-	struct buf subject = {0};
-	char text[400];
+	char text[MESSAGE_ID_SIZE];
 
-	add_missing_from(block, out);
+	if (lacks(block, "From"))
+		add_missing_from(block, out);
 	if (!facts->repairs)
 		return;
-	if (block_find(block, "Cc") == NULL)
-		add_missing(block, out, "To", recipients_text(block), "to");
-	if (facts->subject != NULL) {
-		struct str all = str_of(facts->subject);
-		words_encode(&subject, (struct str){all.p, words_cut(all, SUBJECT_MAX)});
-		buf_add_char(&subject, '\0');
-		add_missing(block, out, "Subject", subject.p, "subject");
-		buf_free(&subject);
-	}
-	add_missing(block, out, "Date", clock_rfc5322(text, sizeof text, facts->accepted_ms), "date");
-	snprintf(text, sizeof text, "<%.60s@%.255s>", facts->id, facts->hostname);
-	add_missing(block, out, "Message-ID", text, "message-id");
+	if (lacks(block, "To") && lacks(block, "Cc"))
+		add_field(block, out, "To", recipients_text(block), "to");
+	if (facts->subject != NULL && lacks(block, "Subject"))
+		add_missing_subject(block, out);
+	if (lacks(block, "Date"))
+		add_field(block, out, "Date", clock_rfc5322(text, sizeof text, facts->accepted_ms), "date");
+	if (lacks(block, "Message-ID"))
+		add_field(block, out, "Message-ID", message_id(text, facts), "message-id");
 }
 
 static void end_block(const struct block *block)

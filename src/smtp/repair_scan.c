@@ -377,8 +377,9 @@ static bool is_signed(const struct block *block)
 	bool found = block_find(block, "DKIM-Signature") != NULL;
 
 	block_value(block, "Content-Type", &value);
+	struct str type = header_media_type(buf_str(&value));
 	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-		found = found || str_ieq(header_media_type(buf_str(&value)), types[i]);
+		found = found || str_ieq(type, types[i]);
 	buf_free(&value);
 	return found;
 }
@@ -454,7 +455,7 @@ static struct str last_field(const struct repair_scan *scan)
 	return (struct str){scan->header.p + field->start, field->end - field->start};
 }
 
-/* Behind "id ID;" in the first field comes one line more, and then what the device said. */
+/* Behind "id ID;" in the first field comes one line more, and then what the device said: called with that line. */
 static void look_for_trace(struct repair_scan *scan)
 {
 	char tail[80] = " id ";
@@ -465,7 +466,8 @@ static void look_for_trace(struct repair_scan *scan)
 		return;
 	strncat(tail, scan->facts->id, 60);
 	strcat(tail, ";\r\n\t");
-	if (memmem(field.p, field.n, tail, strlen(tail)) != NULL)
+	size_t n = strlen(tail), end = scan->line + 1;
+	if (n <= end && memcmp(scan->header.p + end - n, tail, n) == 0)
 		scan->trace_end = scan->header.n;
 }
 

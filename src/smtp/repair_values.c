@@ -40,8 +40,11 @@ void value_to_utf8(const struct block *block, struct str value, struct buf *out)
 
 void value_structured(const struct block *block, struct str value, struct buf *out)
 {
-	if (!words_is_ascii(value))
-		plan_name(block->plan, "8bit");
+	if (words_is_ascii(value)) {
+		buf_add_str(out, value);
+		return;
+	}
+	plan_name(block->plan, "8bit");
 	for (size_t i = 0; i < value.n; i++)
 		buf_add_char(out, (unsigned char)value.p[i] > 127 ? '?' : value.p[i]);
 }
