@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -22,6 +23,11 @@ int fs_start_writeback(int fd)
 int fs_sync(int fd)
 {
 	return fsync(fd);
+}
+
+int fs_sync_whole(int fd)
+{
+	return syncfs(fd);
 }
 
 /* AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH; /proc/self/fd needs nothing. */
@@ -243,4 +249,28 @@ bool fs_can_link_unnamed(int dir_fd)
 	bool has_proc = access(path, F_OK) == 0;
 	close(fd);
 	return has_proc;
+}
+
+/* Earlier ones have syncfs answer 0 when the data could not be written. */
+static bool syncfs_tells_errors(void)
+{
+	struct utsname name;
+	char *end;
+
+	if (uname(&name) < 0)
+		return false;
+	unsigned long major_number = strtoul(name.release, &end, 10);
+	unsigned long minor_number = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+	return major_number > 5 || (major_number == 5 && minor_number >= 8);
+}
+
+/* Without a journal ext4 empties the disk's cache before it writes the inodes. */
+bool fs_can_sync_whole(int dir_fd)
+{
+	struct statfs fs;
+
+	if (!syncfs_tells_errors() || fstatfs(dir_fd, &fs) < 0)
+		return false;
+	return (unsigned long)fs.f_type == XFS_SUPER_MAGIC ||
+	       ((unsigned long)fs.f_type == EXT4_SUPER_MAGIC && has_journal(dir_fd));
 }

@@ -1,4 +1,4 @@
-/* The only calls of fsync, linkat and rename in the program, so that a test can fail or record each of them and
+/* The only calls of fsync, syncfs, linkat and rename in the program, so that a test can fail or record each of them and
  * a reader finds every durable step here. None of them runs on an event loop. */
 #ifndef MFDRELAY_BASE_FSUTIL_H
 #define MFDRELAY_BASE_FSUTIL_H
@@ -11,6 +11,7 @@
 /* All return 0, or -1 with errno. */
 int fs_start_writeback(int fd);			/* hint only: begins to write the file's data, waits for nothing */
 int fs_sync(int fd);				/* fsync of a file or folder; after a failure never again on the same file */
+int fs_sync_whole(int fd);			/* syncfs: all that has been written to the file system fd is on */
 int fs_link_fd(int fd, int dir_fd, const char *name);	/* give an O_TMPFILE file its name; EEXIST when it is taken */
 int fs_rename(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name);
 int fs_rename_noreplace(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name);	/* EEXIST when taken.
@@ -39,5 +40,9 @@ int fs_each_name(int dir_fd, bool (*fn)(void *arg, const char *name), void *arg)
 /* Whether a file can be written and synced without a name in that folder and then be given one, and is whole after a
  * power cut once both were synced. */
 bool fs_can_link_unnamed(int dir_fd);
+
+/* Whether fs_sync_whole there covers data, sizes and the disk's cache, as an fsync of each file does, and tells of errors:
+ * ext4 with a journal and xfs, from Linux 5.8 on (syncfs(2)). */
+bool fs_can_sync_whole(int dir_fd);
 
 #endif

@@ -1,7 +1,7 @@
 /* The spool: opening and closing it, and what its parts share. The parts: startup.c (lock, folders, repair),
  * id.c, space.c (the floor), intake.c (drafts), message.c (taking, saving, ending), message_read.c (what the
  * files say), requeue.c, look.c (from outside), quota_file.c, kept_file.c (var/), syncer.c (group commit),
- * envelope.c, state.c and quota.c (the texts).
+ * whole_sync.c, envelope.c, state.c and quota.c (the texts).
  *
  * Promise: what spool_commit has reported as done is on stable storage, data and name, and stays there until
  * it is retired or moved to failed/. Its owner is whoever holds flock(LOCK_EX) on its file: the draft, from
@@ -60,6 +60,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "spool/spool_private.h"
+#include "spool/whole_sync.h"
 
 #define TIDY_MS 200
 
@@ -183,6 +184,7 @@ static int prepare(struct spool *spool, struct err *err)
 {
 	if (read_tag(spool, err) < 0)
 		return -1;
+	spool->whole_sync = whole_sync_new(spool->dirs[DIR_QUEUE]);
 	spool->can_link_unnamed = fs_can_link_unnamed(spool->dirs[DIR_QUEUE]);
 	spool->tidy.work.done = on_tidy_done;
 	spool->tidy.fd = -1;
@@ -225,7 +227,7 @@ int spool_intake_fd(const struct spool *spool)
 
 void spool_start(struct spool *spool)
 {
-	spool->syncer = syncer_new(spool->base, spool->dirs, DIR_VAR);
+	spool->syncer = syncer_new(spool->base, spool->dirs, DIR_VAR, spool->whole_sync);
 }
 
 void spool_flush(struct spool *spool)
@@ -243,6 +245,7 @@ void spool_close(struct spool *spool)
 		return;
 	spool_flush(spool);
 	syncer_free(spool->syncer);
+	whole_sync_free(spool->whole_sync);
 	if (spool->stuck_timer != NULL)
 		spool_drop_stuck(spool);
 	if (spool->tidy_timer != NULL)

@@ -11,6 +11,7 @@
 #include "spool/syncer.h"
 
 struct event;
+struct whole_sync;
 
 /* The sub-folders, in the order in which the syncer syncs them: a message that moves is in its new place before it is
  * out of the old one, on any file system. */
@@ -46,6 +47,7 @@ struct spool {
 	struct id_source ids;
 	struct space space;
 	struct event_base *base;	/* NULL: only to look */
+	struct whole_sync *whole_sync;	/* NULL where it cannot be had */
 	struct syncer *syncer;		/* NULL until it is started */
 	bool closing;			/* flushed: no timers any more, the syncer does each job at once */
 	/* Folder syncs that nobody waits for, put together. */

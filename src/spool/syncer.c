@@ -8,11 +8,13 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "spool/whole_sync.h"
 
 struct syncer {
 	struct work_pool *pool, *large; /* NULL once the threads have been stopped */
 	const int *folders;
 	size_t folder_count;
+	const struct whole_sync *whole;
 };
 
 static struct sync_job *of(struct work_job *work)
@@ -34,22 +36,36 @@ static void write_all(struct work_job *const *jobs, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct sync_job *job = of(jobs[i]);
-		if (job->is_synced)
-			continue;
-		if (job->ops != NULL && job->ops->write != NULL && job->ops->write(job) < 0)
+		if (!job->is_synced && job->ops != NULL && job->ops->write != NULL &&
+		    job->ops->write(job) < 0)
 			fail_job(job, "writing the file");
-		else if (job->fd >= 0 && n > 1)
-			fs_start_writeback(job->fd);
 	}
 }
 
-static void sync_files(struct work_job *const *jobs, size_t n)
+static bool needs_sync(const struct sync_job *job)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct sync_job *job = of(jobs[i]);
-		if (job->error == 0 && !job->is_synced && job->fd >= 0 && fs_sync(job->fd) < 0)
-			fail_job(job, "syncing the file to disk");
-	}
+	return job->error == 0 && !job->is_synced && job->fd >= 0;
+}
+
+static void sync_each(struct work_job *const *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (n > 1 && needs_sync(of(jobs[i])))
+			fs_start_writeback(of(jobs[i])->fd);
+	for (size_t i = 0; i < n; i++)
+		if (needs_sync(of(jobs[i])) && fs_sync(of(jobs[i])->fd) < 0)
+			fail_job(of(jobs[i]), "syncing the file to disk");
+}
+
+/* When the sync of all fails, those of each say whose failure it is. */
+static void sync_files(const struct whole_sync *whole, struct work_job *const *jobs, size_t n)
+{
+	size_t files = 0;
+
+	for (size_t i = 0; i < n; i++)
+		files += needs_sync(of(jobs[i]));
+	if (!whole_sync_pays(whole, files) || whole_sync_run(whole) < 0)
+		sync_each(jobs, n);
 }
 
 static void name_all(struct work_job *const *jobs, size_t n)
@@ -91,7 +107,7 @@ static void run_batch(struct work_job *const *jobs, size_t n, void *arg)
 	const struct syncer *syncer = arg;
 
 	write_all(jobs, n);
-	sync_files(jobs, n);
+	sync_files(syncer->whole, jobs, n);
 	name_all(jobs, n);
 	for (size_t i = 0; i < syncer->folder_count; i++)
 		if (is_touched(jobs, n, 1u << i))
@@ -109,7 +125,7 @@ static void run_large(struct work_job *const *jobs, size_t n, void *arg)
 {
 	(void)arg;
 	write_all(jobs, n);
-	sync_files(jobs, n);
+	sync_each(jobs, n);
 }
 
 static void submit_to_batch(struct syncer *syncer, struct work_job *work)
@@ -140,12 +156,14 @@ static void submit_large(struct syncer *syncer, struct sync_job *job)
 	work_submit(syncer->large, &job->work);
 }
 
-struct syncer *syncer_new(struct event_base *base, const int *folders, size_t folder_count)
+struct syncer *syncer_new(
+    struct event_base *base, const int *folders, size_t folder_count, const struct whole_sync *whole)
 {
 	struct syncer *syncer = xcalloc(1, sizeof *syncer);
 
 	syncer->folders = folders;
 	syncer->folder_count = folder_count;
+	syncer->whole = whole;
 	syncer->pool = work_pool_new(base, "mfd-syncer", 1, SYNCER_BATCH, run_batch, syncer);
 	syncer->large = work_pool_new(base, "mfd-sync-large", 1, 1, run_large, NULL);
 	return syncer;

@@ -1,5 +1,5 @@
 /* Group commit, off the loop: one thread takes what has gathered and carries a whole batch through each step, so that
- * one sync of a folder serves all names of a batch. Large files are written and synced on a thread of their own before they
+ * one sync of a folder serves all names of a batch, and where it pays one of the file system all its data. Large files are written and synced on a thread of their own before they
  * join a batch, so that small ones do not wait for them. It knows nothing of messages: what a step does is the job's. */
 #ifndef MFDRELAY_SPOOL_SYNCER_H
 #define MFDRELAY_SPOOL_SYNCER_H
@@ -11,6 +11,7 @@
 struct event_base;
 struct sync_job;
 struct syncer;
+struct whole_sync;
 
 /* The steps of a job, on the syncer's thread; each may be NULL. They return 0, or -1 with errno. */
 struct sync_ops {
@@ -37,8 +38,10 @@ struct sync_job {
 
 #define SYNCER_BATCH 64
 
-/* folders (borrowed) are descriptors; they are synced in that order. Starts the threads. */
-struct syncer *syncer_new(struct event_base *base, const int *folders, size_t folder_count);
+/* folders (borrowed) are descriptors; they are synced in that order. whole (borrowed) is for the files of large batches;
+ * NULL: each file has a sync of its own. Starts the threads. */
+struct syncer *syncer_new(
+    struct event_base *base, const int *folders, size_t folder_count, const struct whole_sync *whole);
 
 /* Success means: data and names are on stable storage. A failed sync fails that file alone and is not tried again on it;
  * a failed sync of a folder fails all jobs of the batch that touch it. */

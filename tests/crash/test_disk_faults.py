@@ -1,6 +1,7 @@
 """A disk that refuses: the device hears a 4xx with the reason, the log and the status say it, and within half a minute of the
 cure all goes on by itself. What was acknowledged arrives, once; what was refused does not."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -63,10 +64,12 @@ class Trouble:
             return status == 2 and any(re.search(pattern, a) for a in alarms)
         wait_until(there, 10, lambda: f"an alarm of {pattern}: {self.alarms()}", step=0.1)
 
+    def arrived(self):
+        return [re.search(rb"\r\nSubject: (\S+)", m.content)[1].decode() for m in self.sim.messages()]
+
     def check_end(self, timeout=60):
         self.relay.wait_empty(timeout)
-        arrived = [re.search(rb"\r\nSubject: (\S+)", m.content)[1].decode() for m in self.sim.messages()]
-        assert sorted(arrived) == sorted(self.acknowledged)
+        assert sorted(self.arrived()) == sorted(self.acknowledged)
         wait_until(lambda: self.alarms() == ([], 0), 10, lambda: f"no alarm any more: {self.alarms()}")
 
 
@@ -174,6 +177,57 @@ def test_a_disk_that_takes_nothing_refuses_with_its_reason_and_resumes(calls, ac
 
 
 @pytest.mark.interposed
+def test_where_the_sync_of_all_files_fails_each_has_its_own(tmp_path, sim):
+    """Somebody else's data could not be written: no reason to refuse ours. A disk that takes nothing refuses all of them."""
+    image = tmp_path / "image"
+    mounts.make_ext4(image, 64)
+    with mounts.mounted(tmp_path / "disk", "ext4", image, "loop"):
+        relay = interposed.CrashRelay(tmp_path / "interposed", sim, spool=str(tmp_path / "disk" / "spool")).start()
+        trouble = Trouble(relay, sim)
+
+        def send_at_once(n=24):
+            with concurrent.futures.ThreadPoolExecutor(n) as pool:
+                return [reply for reply in pool.map(lambda _: trouble.send(), range(n))]
+        relay.control.arm("listener", 1, "eio", ["syncfs"], lasting=True)
+        assert {code for code, _ in send_at_once()} == {250} and relay.control.count > 0
+        relay.control.arm("listener", 1, "eio", ["syncfs", "fsync"], lasting=True)
+        assert {code for code, _ in send_at_once()} == {451} and any(n.startswith("syncfs") for n in relay.control.names())
+        relay.control.off()
+        trouble.accepts_again()
+        trouble.check_end()
+        assert relay.leftovers() == []
+        relay.stop()
+        relay.check_clean()
+
+
+@pytest.mark.interposed
+@pytest.mark.parametrize("action", ["kill", "kill-after"])
+def test_a_listener_that_dies_at_the_sync_of_all_files_loses_nothing_acknowledged(action, tmp_path, sim):
+    image = tmp_path / "image"
+    mounts.make_ext4(image, 64)
+    with mounts.mounted(tmp_path / "disk", "ext4", image, "loop"):
+        relay = interposed.CrashRelay(tmp_path / "interposed", sim, spool=str(tmp_path / "disk" / "spool")).start()
+        trouble = Trouble(relay, sim)
+        refused = (OSError, harness.smtplib.SMTPException)
+
+        def send(_):
+            with contextlib.suppress(*refused):
+                trouble.send()
+        relay.control.arm("listener", 2, action, ["syncfs"])
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
+            list(pool.map(send, range(96)))
+        assert relay.control.struck and trouble.acknowledged
+        relay.control.off()
+        trouble.accepts_again()
+        relay.wait_empty()
+        arrived = trouble.arrived()
+        assert trouble.acknowledged <= set(arrived) and len(arrived) == len(set(arrived))
+        assert relay.leftovers() == []
+        relay.stop()
+        relay.check_clean()
+
+
+@pytest.mark.interposed
 def test_a_message_that_cannot_be_read_waits_and_goes_out_when_it_can(interposed_relay, sim):
     trouble = Trouble(interposed_relay, sim)
     interposed_relay.control.arm("sender", 1, "eio", ["pread"], lasting=True)
@@ -228,7 +282,7 @@ def test_a_file_system_that_turns_read_only_refuses_and_keeps_what_was_acknowled
         relay.start()
         relay.wait_empty(40)
         # The window of promise 4: delivered, not recorded, and then the daemon was stopped.
-        arrived = {re.search(rb"\r\nSubject: (\S+)", m.content)[1].decode() for m in sim.messages()}
+        arrived = set(trouble.arrived())
         assert arrived == trouble.acknowledged
         trouble.accept()
         sim.wait_messages(11)

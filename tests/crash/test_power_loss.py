@@ -29,7 +29,8 @@ from harness import behind_trace, make_mail, wait_until
 TORTURE = os.environ.get("TORTURE") == "1"
 SEED = int(os.environ.get("TORTURE_SEED", "2009"))
 SESSIONS, MESSAGES_EACH = 8, 8
-KINDS = ["create", "write", "truncate", "sync-begin", "sync-end", "link", "rename", "unlink", "mkdir", "acknowledged"]
+KINDS = ["create", "write", "truncate", "sync-begin", "sync-end", "link", "rename", "unlink", "mkdir", "acknowledged",
+         "sync-whole-begin", "sync-whole-end"]
 HEAD = struct.Struct("=IIQQQ96s96s")
 NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
 NOT_NOW = "451 4.3.2 Temporary server error. Please try again later ATTR5"
@@ -125,6 +126,12 @@ class Disk:
             self.syncing[thread] = (file, len(file.writes)) if file else (None, [c for c in self.changes if c.folder == path])
         elif kind == "sync-end":
             self.synced(*self.syncing.pop(thread))
+        elif kind == "sync-whole-begin":
+            # The names are on the disk as well, which the daemon does not count on.
+            self.syncing[thread] = [(file, len(file.writes)) for file in self.by_inode.values()]
+        elif kind == "sync-whole-end":
+            for file, writes in self.syncing.pop(thread):
+                self.synced(file, writes)
         elif kind == "link":
             self.change(path, self.by_inode[inode])
         elif kind == "rename":
@@ -383,11 +390,8 @@ def memory(tmp_path):
         yield folder
 
 
-@pytest.mark.interposed
-@pytest.mark.parametrize("named", [False, True], ids=["files without a name", "temporary names"])
-def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory, named, capsys):
-    # tmpfs has files without a name whatever the tests' disk is.
-    relay = RecordedRelay(tmp_path / "recorded", make_sim(), named, spool=f"{memory}/spool").start()
+def prove(relay, step, capsys, memory, tmp_path, make_relay, make_sim):
+    """Record a run of this relay, and start on what each cut may leave of it. Returns the records."""
     try:
         sent = record_a_run(relay, relay.sim)
     finally:
@@ -398,10 +402,8 @@ def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path, make_sim, 
     assert len(sent) == SESSIONS * MESSAGES_EACH >= 50
     assert {r[6].decode() for r in records if r[0] == "acknowledged"} == sent.keys() <= whole.keys()
     assert all(behind_trace(whole[i].split(b"\n\n", 1)[1], content) for i, content in sent.items())
-    first_names = {r[4].split(".")[0] for r in records if r[0] == "create" and r[4].startswith("queue/")}
-    assert first_names == ({"queue/tmp"} if named or memory.startswith(str(tmp_path)) else set())
 
-    sites, cuts = sites_in(tmp_path, memory, relay.sim), cuts_of(records, 50 if named else 7)
+    sites, cuts = sites_in(tmp_path, memory, relay.sim), cuts_of(records, step)
     count, problems = start_on_all(sites, images_of(records, cuts), whole)
     assert not problems, "\n".join(problems[:20])
     for image in some_to_drain(records, cuts):
@@ -413,6 +415,27 @@ def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path, make_sim, 
     for lies, complaint in (("folders", "is lost"), ("files", "bytes, not its")):
         _, problems = start_on_all(sites, images_of(records, cuts, lies), whole, enough=5)
         assert any(complaint in p for p in problems), f"a disk that lies about {lies} goes unnoticed: {problems[:5]}"
+    return records
+
+
+@pytest.mark.interposed
+@pytest.mark.parametrize("named", [False, True], ids=["files without a name", "temporary names"])
+def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory, named, capsys):
+    # tmpfs has files without a name whatever the tests' disk is.
+    relay = RecordedRelay(tmp_path / "recorded", make_sim(), named, spool=f"{memory}/spool").start()
+    records = prove(relay, 50 if named else 7, capsys, memory, tmp_path, make_relay, make_sim)
+    first_names = {r[4].split(".")[0] for r in records if r[0] == "create" and r[4].startswith("queue/")}
+    assert first_names == ({"queue/tmp"} if named or memory.startswith(str(tmp_path)) else set())
+
+
+@pytest.mark.interposed
+def test_a_power_cut_where_one_sync_serves_many_files_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory, capsys):
+    image = tmp_path / "image"
+    mounts.make_ext4(image, 64)
+    with mounts.mounted(tmp_path / "disk", "ext4", image, "loop"):
+        relay = RecordedRelay(tmp_path / "recorded", make_sim(), False, spool=str(tmp_path / "disk" / "spool")).start()
+        records = prove(relay, 50, capsys, memory, tmp_path, make_relay, make_sim)
+    assert sum(r[0] == "sync-whole-end" for r in records) >= 3
 
 
 # --- for real -----------------------------------------------------------------------------------------------------------

@@ -16,11 +16,16 @@
 #include <event2/event.h>
 
 #include "base/fsutil.h"
+#include "spool/whole_sync.h"
 
 static int record_sync(int fd);
 static int record_writeback(int fd);
+static bool record_pays(const struct whole_sync *whole, size_t files);
+static int record_whole(const struct whole_sync *whole);
 #define fs_sync		   record_sync
 #define fs_start_writeback record_writeback
+#define whole_sync_pays	   record_pays
+#define whole_sync_run	   record_whole
 #include "spool/syncer.c"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -44,6 +49,8 @@ static struct {
 	unsigned done;
 	char steps[8192]; /* written by the thread, read after it has been joined */
 	int fail_sync_fd, fail_folder_fd;
+	size_t pays_from; /* files; 0: never */
+	bool fail_whole;
 	void (*at_folder_sync)(void);
 	struct probe gate_probe;
 	sem_t gate;
@@ -82,6 +89,20 @@ static int record_writeback(int fd)
 {
 	note('b', number_of(fd));
 	return 0;
+}
+
+static bool record_pays(const struct whole_sync *whole, size_t files)
+{
+	(void)whole;
+	return t.pays_from != 0 && files >= t.pays_from;
+}
+
+static int record_whole(const struct whole_sync *whole)
+{
+	(void)whole;
+	note('W', 0);
+	errno = EIO;
+	return t.fail_whole ? -1 : 0;
 }
 
 static int write_probe(struct sync_job *job)
@@ -140,7 +161,7 @@ static int setup(void **state)
 	t.folders[FOLDER_A] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	t.folders[FOLDER_B] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	sem_init(&t.gate, 0, 0);
-	t.syncer = syncer_new(t.base, t.folders, LENGTH(t.folders));
+	t.syncer = syncer_new(t.base, t.folders, LENGTH(t.folders), NULL);
 	return 0;
 }
 
@@ -193,10 +214,56 @@ static void test_steps_go_over_the_whole_batch(void **state)
 	for (unsigned i = 1; i <= 3; i++)
 		syncer_submit(t.syncer, &submit(i, BIT(FOLDER_A))->job);
 	open_gate_and_finish();
-	assert_string_equal(t.steps, "w1 b1 w2 b2 w3 b3 s1 s2 s3 n1 n2 n3 f0 ");
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 s1 s2 s3 n1 n2 n3 f0 ");
 	assert_int_equal(t.done, 3);
 	for (unsigned i = 1; i <= 3; i++)
 		assert_int_equal(t.probes[i].job.error, 0);
+}
+
+static void submit_batch(unsigned n)
+{
+	close_gate();
+	for (unsigned i = 1; i <= n; i++)
+		syncer_submit(t.syncer, &t.probes[i].job);
+	open_gate_and_finish();
+}
+
+static void test_one_sync_serves_all_files_where_it_pays(void **state)
+{
+	(void)state;
+	t.pays_from = 3;
+	for (unsigned i = 1; i <= 3; i++)
+		submit(i, BIT(FOLDER_A));
+	submit_batch(3);
+	assert_string_equal(t.steps, "w1 w2 w3 W0 n1 n2 n3 f0 ");
+	for (unsigned i = 1; i <= 3; i++)
+		assert_int_equal(t.probes[i].job.error, 0);
+}
+
+/* The fourth failed, and needs none. */
+static void test_whether_it_pays_is_said_of_those_that_need_it(void **state)
+{
+	(void)state;
+	t.pays_from = 4;
+	for (unsigned i = 1; i <= 4; i++)
+		submit(i, BIT(FOLDER_A));
+	t.probes[4].fail_write = ENOSPC;
+	submit_batch(4);
+	assert_string_equal(t.steps, "w1 w2 w3 w4 u4 b1 b2 b3 s1 s2 s3 n1 n2 n3 f0 ");
+}
+
+static void test_when_it_fails_each_has_its_own(void **state)
+{
+	(void)state;
+	t.pays_from = 3;
+	t.fail_whole = true;
+	for (unsigned i = 1; i <= 3; i++)
+		submit(i, BIT(FOLDER_A));
+	t.fail_sync_fd = t.probes[2].job.fd;
+	submit_batch(3);
+	assert_string_equal(t.steps, "w1 w2 w3 W0 b1 b2 b3 s1 s2 u2 s3 n1 n3 f0 ");
+	assert_int_equal(t.probes[2].job.error, EIO);
+	assert_int_equal(t.probes[1].job.error + t.probes[3].job.error, 0);
 }
 
 static void test_one_alone_needs_no_early_writeback(void **state)
@@ -216,7 +283,7 @@ static void test_failed_write_fails_one(void **state)
 		syncer_submit(t.syncer, &t.probes[i].job);
 	}
 	open_gate_and_finish();
-	assert_string_equal(t.steps, "w1 b1 w2 u2 w3 b3 s1 s3 n1 n3 f0 ");
+	assert_string_equal(t.steps, "w1 w2 u2 w3 b1 b3 s1 s3 n1 n3 f0 ");
 	assert_int_equal(t.probes[2].job.error, ENOSPC);
 	assert_non_null(t.probes[2].job.failed_step);
 	assert_int_equal(t.probes[1].job.error + t.probes[3].job.error, 0);
@@ -233,7 +300,7 @@ static void test_failed_sync_fails_one_and_is_not_tried_again(void **state)
 		syncer_submit(t.syncer, &t.probes[i].job);
 	}
 	open_gate_and_finish();
-	assert_string_equal(t.steps, "w1 b1 w2 b2 w3 b3 s1 s2 u2 s3 n1 n3 f0 ");
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 s1 s2 u2 s3 n1 n3 f0 ");
 	assert_int_equal(t.probes[2].job.error, EIO);
 	assert_int_equal(t.probes[1].job.error + t.probes[3].job.error, 0);
 }
@@ -247,7 +314,7 @@ static void test_failed_name_fails_one(void **state)
 		syncer_submit(t.syncer, &t.probes[i].job);
 	}
 	open_gate_and_finish();
-	assert_string_equal(t.steps, "w1 b1 w2 b2 s1 s2 n1 u1 n2 f0 ");
+	assert_string_equal(t.steps, "w1 w2 b1 b2 s1 s2 n1 u1 n2 f0 ");
 	assert_int_equal(t.probes[1].job.error, EEXIST);
 	assert_int_equal(t.probes[2].job.error, 0);
 }
@@ -270,7 +337,7 @@ static void test_failed_folder_fails_all_that_touch_it(void **state)
 	syncer_submit(t.syncer, &submit(2, BIT(FOLDER_B))->job);
 	syncer_submit(t.syncer, &submit(3, BIT(FOLDER_A) | BIT(FOLDER_B))->job);
 	open_gate_and_finish();
-	assert_string_equal(t.steps, "w1 b1 w2 b2 w3 b3 s1 s2 s3 n1 n2 n3 f0 u1 u3 f1 ");
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 s1 s2 s3 n1 n2 n3 f0 u1 u3 f1 ");
 	assert_int_equal(t.probes[1].job.error, EIO);
 	assert_int_equal(t.probes[2].job.error, 0);
 	assert_int_equal(t.probes[3].job.error, EIO);
@@ -383,6 +450,9 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_steps_go_over_the_whole_batch),
+	    TEST(test_one_sync_serves_all_files_where_it_pays),
+	    TEST(test_whether_it_pays_is_said_of_those_that_need_it),
+	    TEST(test_when_it_fails_each_has_its_own),
 	    TEST(test_one_alone_needs_no_early_writeback),
 	    TEST(test_failed_write_fails_one),
 	    TEST(test_failed_sync_fails_one_and_is_not_tried_again),
