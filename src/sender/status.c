@@ -23,25 +23,36 @@ static json_t *time_json(int64_t wall_ms)
 
 static json_t *counters_json(const struct counters *c)
 {
-	return json_pack(
-	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-	    "sessions", (json_int_t)counted(&c->sessions), "sessions_now",
-	    (json_int_t)counted(&c->sessions_now), "sessions_refused",
-	    (json_int_t)counted(&c->sessions_refused), "tls_sessions", (json_int_t)counted(&c->tls_sessions),
-	    "tls_failures", (json_int_t)counted(&c->tls_failures), "messages_accepted",
-	    (json_int_t)counted(&c->messages_accepted), "bytes_accepted",
-	    (json_int_t)counted(&c->bytes_accepted), "messages_refused",
-	    (json_int_t)counted(&c->messages_refused), "recipients_refused",
-	    (json_int_t)counted(&c->recipients_refused), "auth_failures",
-	    (json_int_t)counted(&c->auth_failures), "auth_slowed", (json_int_t)counted(&c->auth_slowed),
-	    "logins", (json_int_t)counted(&c->logins), "storm_deferrals",
-	    (json_int_t)counted(&c->storm_deferrals), "messages_delivered",
-	    (json_int_t)counted(&c->messages_delivered), "recipients_delivered",
-	    (json_int_t)counted(&c->recipients_delivered), "recipients_failed",
-	    (json_int_t)counted(&c->recipients_failed), "reports", (json_int_t)counted(&c->reports),
-	    "deferrals", (json_int_t)counted(&c->deferrals), "upstream_connections",
-	    (json_int_t)counted(&c->upstream_connections), "tokens_fetched",
-	    (json_int_t)counted(&c->tokens_fetched));
+	const struct {
+		const char *name;
+		const _Atomic uint64_t *counter;
+	} rows[] = {
+	    {"sessions", &c->sessions},
+	    {"sessions_now", &c->sessions_now},
+	    {"sessions_refused", &c->sessions_refused},
+	    {"tls_sessions", &c->tls_sessions},
+	    {"tls_failures", &c->tls_failures},
+	    {"messages_accepted", &c->messages_accepted},
+	    {"bytes_accepted", &c->bytes_accepted},
+	    {"messages_refused", &c->messages_refused},
+	    {"recipients_refused", &c->recipients_refused},
+	    {"auth_failures", &c->auth_failures},
+	    {"auth_slowed", &c->auth_slowed},
+	    {"logins", &c->logins},
+	    {"storm_deferrals", &c->storm_deferrals},
+	    {"messages_delivered", &c->messages_delivered},
+	    {"recipients_delivered", &c->recipients_delivered},
+	    {"recipients_failed", &c->recipients_failed},
+	    {"reports", &c->reports},
+	    {"deferrals", &c->deferrals},
+	    {"upstream_connections", &c->upstream_connections},
+	    {"tokens_fetched", &c->tokens_fetched},
+	};
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		json_object_set_new(object, rows[i].name, json_integer((json_int_t)counted(rows[i].counter)));
+	return object;
 }
 
 static json_t *workers_json(const struct counters *c)

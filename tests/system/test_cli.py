@@ -155,6 +155,8 @@ def test_status_up_and_down(sim, relay):
     assert result.returncode == 0 and "submission" in result.stdout
     status = relay.status()
     assert status["counters"]["messages_accepted"] == status["counters"]["messages_delivered"] == 1
+    assert status["counters"]["upstream_connections"] == status["counters"]["tokens_fetched"] == 1
+    assert status["counters"]["deferrals"] == 0
     assert status["workers"]["listener"]["pid"] == relay.pid("listener")
     assert status["queue"]["messages"] == 0
     relay.stop()
