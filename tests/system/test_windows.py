@@ -44,9 +44,11 @@ def wait_full(relay):
 
 
 def wait_taken(sim, relay, n):
-    """Until n messages are at the simulator, and the relay knows it: what is under way when the clock leaps counts as of then."""
+    """Until n messages are at the simulator, the relay knows it, and all its connections have logged in: what is under way when the
+    clock leaps counts as of then, or has lasted too long."""
     sim.wait_messages(n, 30)
     relay.wait_event("delivered", n)
+    wait_until(lambda: relay.status()["counters"]["upstream_connections"] == sim.stats()["auth_ok"], 20, "all to have logged in")
 
 
 def kept(relay):
