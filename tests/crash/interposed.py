@@ -63,7 +63,7 @@ class CrashRelay(harness.Relay):
         super().__init__(folder, sim, **{"sandbox": "off", **overrides})
         self.control = Control(self.dir / "control")
 
-    def start(self, wait=True, timeout=15):
+    def start(self, wait=True, timeout=30):
         own = {"LD_PRELOAD": harness.binary("interpose.so"), "CRASH_CONTROL": str(self.control.path),
                "CRASH_SPOOL": str(self.spool)}
         with _environment:

@@ -181,7 +181,7 @@ class Sim:
         (self.dir / "ports.json").unlink(missing_ok=True)
         with open(self.dir / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stderr, env=environment(self.clock))
-        wait_until(self._ready, 20, lambda: f"the simulator to start: {read_text(self.dir / 'stderr')}")
+        wait_until(self._ready, 60, lambda: f"the simulator to start: {read_text(self.dir / 'stderr')}")
         return self
 
     def _ready(self):
@@ -507,7 +507,7 @@ class Relay:
         self.config.write_text(config_text(self.settings))
         return self.config
 
-    def start(self, wait=True, timeout=15):
+    def start(self, wait=True, timeout=30):
         """Start; with wait, return when the banner answers."""
         self.write_config()
         self._log = open(self.log_file, "ab")
@@ -518,7 +518,7 @@ class Relay:
             self.wait_banner(timeout)
         return self
 
-    def wait_banner(self, timeout=15):
+    def wait_banner(self, timeout=30):
         def banner():
             if self.process.poll() is not None:
                 raise HarnessError(f"mfdrelay ended with {self.process.returncode}. Its log:\n{self.log()[-4000:]}")
@@ -599,14 +599,14 @@ class Relay:
                 found.append({"component": match[1], **{k: v.strip('"') for k, v in keys}})
         return found
 
-    def wait_event(self, name, n=1, timeout=15):
+    def wait_event(self, name, n=1, timeout=25):
         """Wait for n events of that name in all, and return them."""
         def there():
             events = self.events(name)
             return events if len(events) >= n else None
         return wait_until(there, timeout, lambda: f"{n} x '{name}' in the log:\n{self.log()[-4000:]}")
 
-    def wait_log(self, pattern, timeout=15):
+    def wait_log(self, pattern, timeout=25):
         return wait_until(lambda: re.search(pattern, self.log()), timeout,
                           lambda: f"/{pattern}/ in the log:\n{self.log()[-4000:]}")
 
