@@ -10,7 +10,7 @@
 struct whole_sync;
 
 #define WHOLE_SYNC_FILES_MIN   3		/* fewer are synced one by one: two syncs cost what this one does */
-#define WHOLE_SYNC_PENDING_MAX (32 << 20)	/* bytes: a third of a second for a slow disk */
+#define WHOLE_SYNC_PENDING_MAX (16 << 20)	/* bytes: a fifth of a second for a disk, two for a slow memory card */
 
 /* For the file system of folder, which is borrowed. Opens what says how much is to be written, so it comes before the
  * sandbox. NULL where it cannot be had: on a file system or a kernel of which it is not known that this sync covers data,
