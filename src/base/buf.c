@@ -1,5 +1,6 @@
 #include "base/buf.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,17 @@ void buf_add_text(struct buf *buf, const char *text)
 void buf_add_char(struct buf *buf, char c)
 {
 	buf_add(buf, &c, 1);
+}
+
+void buf_join(struct buf *buf, ...)
+{
+	const char *s;
+	va_list args;
+
+	va_start(args, buf);
+	while ((s = va_arg(args, const char *)) != NULL)
+		buf_add_text(buf, s);
+	va_end(args);
 }
 
 struct str buf_str(const struct buf *buf)

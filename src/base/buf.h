@@ -15,6 +15,7 @@ void buf_add(struct buf *buf, const char *bytes, size_t n);
 void buf_add_str(struct buf *buf, struct str s);
 void buf_add_text(struct buf *buf, const char *text);
 void buf_add_char(struct buf *buf, char c);
+void buf_join(struct buf *buf, ...) __attribute__((sentinel));	/* C strings, the last argument NULL */
 
 /* What it holds, borrowed. */
 struct str buf_str(const struct buf *buf);

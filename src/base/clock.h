@@ -11,8 +11,9 @@ int64_t clock_wall_ms(void);	/* since 1970-01-01 UTC, milliseconds */
 int64_t clock_wall_us(void);	/* the same in microseconds */
 
 /* Write wall_ms as an RFC 5322 date-time in UTC ("Mon, 23 Nov 2026 18:29:00 +0000") or as RFC 3339
- * ("2026-11-23T18:29:00Z"). size is at least 40. Returns dst. */
+ * ("2026-11-23T18:29:00Z", "2026-11-23T18:29:00.123Z"). size is at least 40. Returns dst. */
 const char *clock_rfc5322(char *dst, size_t size, int64_t wall_ms);
 const char *clock_rfc3339(char *dst, size_t size, int64_t wall_ms);
+const char *clock_rfc3339_ms(char *dst, size_t size, int64_t wall_ms);
 
 #endif

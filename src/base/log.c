@@ -2,13 +2,15 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
 
 #define LINE_MAX_BYTES 4096
 
@@ -17,11 +19,6 @@ static struct {
 	enum log_level level;
 	bool journal;
 } settings = {"mfdrelay", LOG_LEVEL_INFO, false};
-
-struct line {
-	char text[LINE_MAX_BYTES];
-	size_t n;
-};
 
 struct kv kv_bytes(const char *key, struct str value)
 {
@@ -69,17 +66,6 @@ bool log_lets(enum log_level level)
 	return level <= settings.level;
 }
 
-/* Room for the newline is always kept. */
-static void put(struct line *line, const char *p, size_t n)
-{
-	size_t room = sizeof line->text - 1 - line->n;
-
-	if (n > room)
-		n = room;
-	memcpy(line->text + line->n, p, n);
-	line->n += n;
-}
-
 static bool is_plain(struct str s, size_t max)
 {
 	if (s.n == 0 || s.n > max)
@@ -91,11 +77,11 @@ static bool is_plain(struct str s, size_t max)
 	return true;
 }
 
-static void put_quoted(struct line *line, struct str s, size_t max)
+static void put_quoted(struct text *line, struct str s, size_t max)
 {
 	size_t n = s.n > max ? max : s.n;
 
-	put(line, "\"", 1);
+	text_join(line, "\"", NULL);
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 		char hex[5];
@@ -103,92 +89,84 @@ static void put_quoted(struct line *line, struct str s, size_t max)
 		if (c == '"' || c == '\\') {
 			hex[0] = '\\';
 			hex[1] = (char)c;
-			put(line, hex, 2);
+			text_add(line, (struct str){hex, 2});
 		} else if (c >= 0x20 && c < 0x7f) {
-			put(line, &s.p[i], 1);
+			text_add(line, (struct str){&s.p[i], 1});
 		} else {
 			snprintf(hex, sizeof hex, "\\x%02x", c);
-			put(line, hex, 4);
+			text_add(line, (struct str){hex, 4});
 		}
 	}
-	if (n < s.n)
-		put(line, "...", 3);
-	put(line, "\"", 1);
+	text_join(line, n < s.n ? "...\"" : "\"", NULL);
 }
 
-static void put_text(struct line *line, struct str s, size_t max)
+static void put_text(struct text *line, struct str s, size_t max)
 {
 	if (is_plain(s, max))
-		put(line, s.p, s.n);
+		text_add(line, s);
 	else
 		put_quoted(line, s, max);
 }
 
-static void put_value(struct line *line, const struct kv *kv)
+static void put_value(struct text *line, const struct kv *kv)
 {
-	char number[24];
-
-	put(line, " ", 1);
-	put(line, kv->key, strlen(kv->key));
-	put(line, "=", 1);
-	if (kv->kind == KV_STR || kv->kind == KV_WORDS) {
-		put_text(line, kv->text, kv->kind == KV_WORDS ? LOG_WORDS_MAX : LOG_VALUE_MAX);
-		return;
+	text_join(line, " ", kv->key, "=", NULL);
+	switch (kv->kind) {
+	case KV_STR:
+		put_text(line, kv->text, LOG_VALUE_MAX);
+		break;
+	case KV_WORDS:
+		put_text(line, kv->text, LOG_WORDS_MAX);
+		break;
+	case KV_U64:
+		text_number(line, kv->number, 0);
+		break;
+	case KV_I64:
+		text_join(line, (int64_t)kv->number < 0 ? "-" : "", NULL);
+		text_number(line, (int64_t)kv->number < 0 ? -kv->number : kv->number, 0);
+		break;
 	}
-	if (kv->kind == KV_U64)
-		snprintf(number, sizeof number, "%" PRIu64, kv->number);
-	else
-		snprintf(number, sizeof number, "%" PRId64, (int64_t)kv->number);
-	put(line, number, strlen(number));
 }
 
-static void put_prefix(struct line *line, enum log_level level, const char *event)
+static void put_prefix(struct text *line, enum log_level level, const char *event)
 {
-	char prefix[96];
 	struct timespec now;
-	struct tm tm;
-	size_t n;
+	char time[40];
 
 	if (settings.journal) {
-		n = (size_t)snprintf(prefix, sizeof prefix, "<%d>", (int)level);
+		text_join(line, "<", NULL);
+		text_number(line, (uint64_t)level, 0);
+		text_join(line, ">", NULL);
 	} else {
 		clock_gettime(CLOCK_REALTIME, &now);
-		gmtime_r(&now.tv_sec, &tm);
-		n = strftime(prefix, sizeof prefix, "%Y-%m-%dT%H:%M:%S", &tm);
-		n += (size_t)snprintf(prefix + n, sizeof prefix - n, ".%03ldZ ", now.tv_nsec / 1000000);
+		clock_rfc3339_ms(time, sizeof time, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+		text_join(line, time, " ", NULL);
 		if (level <= LOG_LEVEL_WARNING)
-			n += (size_t)snprintf(prefix + n, sizeof prefix - n, "%s ",
-			    level <= LOG_LEVEL_ERR ? "ERROR" : "WARNING");
+			text_join(line, level <= LOG_LEVEL_ERR ? "ERROR " : "WARNING ", NULL);
 	}
-	put(line, prefix, n);
-	put(line, settings.component, strlen(settings.component));
-	put(line, " ", 1);
-	put(line, event, strlen(event));
+	text_join(line, settings.component, " ", event, NULL);
 }
 
 void log_emit(enum log_level level, const char *event, const struct kv *values)
 {
 	int saved_errno = errno;
-	struct line line;
+	char bytes[LINE_MAX_BYTES + 1];
+	struct text line = text_in(bytes, LINE_MAX_BYTES); /* room for the newline is always kept */
 
-	line.n = 0; /* the text needs no zeros */
 	put_prefix(&line, level, event);
 	for (; values->key != NULL; values++)
 		put_value(&line, values);
-	line.text[line.n++] = '\n';
+	line.p[line.n++] = '\n';
 	/* Where stderr is gone there is nobody left to tell. */
-	ssize_t written = write(STDERR_FILENO, line.text, line.n);
+	ssize_t written = write(STDERR_FILENO, line.p, line.n);
 	(void)written;
 	errno = saved_errno;
 }
 
 const char *log_quote(char *dst, size_t size, struct str value)
 {
-	struct line line;
+	struct text text = text_in(dst, size);
 
-	line.n = 0;
-	put_text(&line, value, LOG_VALUE_MAX);
-	if (!str_copy(dst, size, (struct str){line.text, line.n}))
-		str_copy(dst, size, (struct str){line.text, size - 1});
+	put_text(&text, value, LOG_VALUE_MAX);
 	return dst;
 }

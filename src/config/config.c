@@ -1,10 +1,10 @@
 #include "config/config.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
+#include "base/text.h"
 #include "smtp/address.h"
 
 const char *const upstream_kind_names[] = {
@@ -84,9 +84,12 @@ bool listen_overlaps(const struct listen_config *a, const struct listen_config *
 
 const char *listen_name(char *dst, size_t size, const struct listen_config *listen)
 {
-	dst[0] = '\0';
-	if (listen->address != NULL)
-		snprintf(dst, size, "%s:%u", listen->address, (unsigned)listen->port);
+	struct text text = text_in(dst, size);
+
+	if (listen->address != NULL) {
+		text_join(&text, listen->address, ":", NULL);
+		text_number(&text, listen->port, 0);
+	}
 	return dst;
 }
 

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/ration.h"
+#include "base/text.h"
 #include "base/timer.h"
 #include "config/config.h"
 #include "listener/auth.h"
@@ -94,10 +95,12 @@ void session_enter(struct session *s, enum session_state state)
 static void write_reply(struct session *s, const char *reply)
 {
 	char line[SESSION_REPLY_MAX + 3];
-	int n = snprintf(line, sizeof line, "%.*s\r\n", SESSION_REPLY_MAX, reply);
+	struct text text = text_in(line, sizeof line);
 
+	text_add(&text, (struct str){reply, strnlen(reply, SESSION_REPLY_MAX)});
+	text_join(&text, "\r\n", NULL);
 	/* In one write, so in one segment: some devices take a segment for a reply. */
-	s->choked = conn_write(s->conn, line, (size_t)n) > OUTPUT_MAX;
+	s->choked = conn_write(s->conn, text.p, text.n) > OUTPUT_MAX;
 }
 
 /* RFC 5321 section 3.8: these two announce the end. */
@@ -157,8 +160,9 @@ void session_lost(struct session *s, const char *reason)
 void session_greet(struct session *s)
 {
 	char banner[SESSION_REPLY_MAX];
+	struct text text = text_in(banner, sizeof banner);
 
-	snprintf(banner, sizeof banner, "220 %s ESMTP mfdrelay", s->env->config->hostname);
+	text_join(&text, "220 ", s->env->config->hostname, " ESMTP mfdrelay", NULL);
 	s->state = S_COMMAND;
 	session_answer(s, banner);
 }

@@ -1,17 +1,17 @@
 #include "listener/trace.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
-#define HELO_SHOWN 255
+#define NAME_SHOWN 255
 
 /* The characters of a domain or an address literal; nothing that has a meaning in a header beyond that. */
-static void clean_helo(char dst[HELO_SHOWN + 1], const char *helo)
+static void clean_helo(char dst[NAME_SHOWN + 1], const char *helo)
 {
-	size_t n = strnlen(helo, HELO_SHOWN);
+	size_t n = strnlen(helo, NAME_SHOWN);
 
 	for (size_t i = 0; i < n; i++)
 		dst[i] = isalnum((unsigned char)helo[i]) || strchr(".-_:[]", helo[i]) != NULL ? helo[i] : '?';
@@ -20,18 +20,19 @@ static void clean_helo(char dst[HELO_SHOWN + 1], const char *helo)
 
 size_t trace_received(char *dst, const struct trace *trace)
 {
-	char helo[HELO_SHOWN + 1], date[40], tls[100] = "";
+	char helo[NAME_SHOWN + 1], date[40];
 	const char *tag = strchr(trace->peer, ':') != NULL ? "IPv6:" : "";
-	int n;
+	struct text text = text_in(dst, TRACE_MAX + 1);
 
 	clean_helo(helo, trace->helo[0] != '\0' ? trace->helo : "unknown");
-	if (trace->tls_version != NULL)
-		snprintf(tls, sizeof tls, " (%s %s)", trace->tls_version, trace->tls_cipher);
 	clock_rfc5322(date, sizeof date, trace->wall_ms);
-	n = snprintf(dst, TRACE_MAX + 1,
-	    "Received: from %s ([%s%s])\r\n\tby %.255s with %s%s id %s;\r\n\t%s\r\n", helo, tag, trace->peer,
-	    trace->hostname, trace->protocol, tls, trace->id, date);
-	return n < TRACE_MAX ? (size_t)n : TRACE_MAX;
+	text_join(&text, "Received: from ", helo, " ([", tag, trace->peer, "])\r\n\tby ", NULL);
+	text_add(&text, (struct str){trace->hostname, strnlen(trace->hostname, NAME_SHOWN)});
+	text_join(&text, " with ", trace->protocol, NULL);
+	if (trace->tls_version != NULL)
+		text_join(&text, " (", trace->tls_version, " ", trace->tls_cipher, ")", NULL);
+	text_join(&text, " id ", trace->id, ";\r\n\t", date, "\r\n", NULL);
+	return text.n;
 }
 
 static void scan_byte(struct trace_scan *scan, char c)

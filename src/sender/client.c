@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,35 +134,13 @@ void client_fail_reply(struct client *c, enum smtp_phase phase)
 	client_fail(c, &why);
 }
 
-static void add_line(struct buf *lines, const char *format, va_list args)
+void client_send_line(struct client *c, const char *command, const char *argument)
 {
-	char line[1200];
-	int n = vsnprintf(line, sizeof line - 2, format, args);
+	struct buf line = {0};
 
-	assert(n >= 0 && (size_t)n < sizeof line - 2);
-	memcpy(line + n, "\r\n", 2);
-	buf_add(lines, line, (size_t)n + 2);
-}
-
-void client_add_line(struct buf *lines, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	add_line(lines, format, args);
-	va_end(args);
-}
-
-void client_send_line(struct client *c, const char *format, ...)
-{
-	struct buf lines = {0};
-	va_list args;
-
-	va_start(args, format);
-	add_line(&lines, format, args);
-	va_end(args);
-	conn_write(c->conn, lines.p, lines.n);
-	buf_free(&lines);
+	buf_join(&line, command, argument, "\r\n", NULL);
+	conn_write(c->conn, line.p, line.n);
+	buf_free(&line);
 }
 
 /* --- the states --- */
@@ -215,10 +192,10 @@ static void begin(struct client *c)
 		break;
 	case ST_EHLO:
 	case ST_EHLO_TLS:
-		client_send_line(c, "EHLO %s", c->settings->config->hostname);
+		client_send_line(c, "EHLO ", c->settings->config->hostname);
 		break;
 	case ST_STARTTLS:
-		client_send_line(c, "STARTTLS");
+		client_send_line(c, "STARTTLS", "");
 		break;
 	case ST_TOKEN:
 		client_begin_token(c);
@@ -239,10 +216,10 @@ static void begin(struct client *c)
 		client_begin_content(c);
 		break;
 	case ST_RSET:
-		client_send_line(c, "RSET");
+		client_send_line(c, "RSET", "");
 		break;
 	case ST_QUIT:
-		client_send_line(c, "QUIT");
+		client_send_line(c, "QUIT", "");
 		break;
 	case ST_BANNER:
 	case ST_FINAL:

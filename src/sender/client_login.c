@@ -114,7 +114,7 @@ void client_send_auth(struct client *c)
 		c->answer_next = 1;
 		send_secret_line(c, command, &c->answers[0]);
 	} else {
-		client_send_line(c, "AUTH %s", mechanism(c));
+		client_send_line(c, "AUTH ", mechanism(c));
 	}
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "sender/attempt.h"
 #include "sender/outgoing.h"
 #include "spool/spool.h"
@@ -57,12 +58,15 @@ static void add_mail(struct client *c, struct buf *lines)
 {
 	const struct envelope *envelope = envelope_of(c);
 	const struct ehlo *ehlo = &c->ehlo;
-	char size[40] = "";
+	char digits[24] = "";
+	struct text size = text_in(digits, sizeof digits);
 
-	if (ehlo->has_size && !is_rehearsal(c))
-		snprintf(size, sizeof size, " SIZE=%" PRIu64, bytes_of(c));
-	client_add_line(lines, "MAIL FROM:<%s>%s%s", sender_of(c), size,
-	    envelope->has_8bit && ehlo->eightbitmime ? " BODY=8BITMIME" : "");
+	buf_join(lines, "MAIL FROM:<", sender_of(c), ">", NULL);
+	if (ehlo->has_size && !is_rehearsal(c)) {
+		text_number(&size, bytes_of(c), 0);
+		buf_join(lines, " SIZE=", digits, NULL);
+	}
+	buf_join(lines, envelope->has_8bit && ehlo->eightbitmime ? " BODY=8BITMIME" : "", "\r\n", NULL);
 }
 
 static void add_envelope_command(struct client *c, size_t i, struct buf *lines)
@@ -72,10 +76,10 @@ static void add_envelope_command(struct client *c, size_t i, struct buf *lines)
 	if (i == 0)
 		add_mail(c, lines);
 	else if (i <= t->count)
-		client_add_line(
-		    lines, "RCPT TO:<%s>", envelope_of(c)->recipients[t->recipients[i - 1].index]);
+		buf_join(lines, "RCPT TO:<", envelope_of(c)->recipients[t->recipients[i - 1].index], ">\r\n",
+		    NULL);
 	else
-		client_add_line(lines, "DATA");
+		buf_join(lines, "DATA\r\n", NULL);
 }
 
 /* With PIPELINING everything at once (RFC 2920), in one write; else one after the other. */

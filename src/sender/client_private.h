@@ -16,7 +16,6 @@
 #include "smtp/data.h"
 #include "smtp/reply.h"
 
-struct buf;
 struct event;
 struct outgoing;
 struct token_wait;
@@ -126,9 +125,8 @@ void client_break_off(struct client *c, const char *text);
 /* Hand the attempt back: it has its results. */
 void client_conclude(struct client *c);
 
-/* A command, now; and one to be sent with others in one write. CRLF is added; a line has 1,200 bytes at most. */
-void client_send_line(struct client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void client_add_line(struct buf *lines, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A command, now: "EHLO " and its argument, which may be "". CRLF is added. */
+void client_send_line(struct client *c, const char *command, const char *argument);
 
 /* client_login.c: from the EHLO that counts to ST_IDLE. */
 void client_begin_login(struct client *c);

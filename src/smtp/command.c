@@ -15,7 +15,9 @@ static struct str tail(struct str s, size_t n)
 
 static bool is_one_of(char c, const char *set)
 {
-	return c != '\0' && strchr(set, c) != NULL;
+	while (*set != '\0' && *set != c)
+		set++;
+	return *set != '\0';
 }
 
 /* The offset of the first byte of set that is outside quotes; s.n where there is none. */

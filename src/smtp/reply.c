@@ -1,8 +1,9 @@
 #include "smtp/reply.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "base/text.h"
 
 static bool is_digit(char c)
 {
@@ -86,11 +87,13 @@ enum reply_result reply_feed(struct reply *reply, struct str line)
 
 const char *reply_format(char *dst, size_t size, const struct reply *reply)
 {
-	dst[0] = '\0';
+	struct text text = text_in(dst, size);
+
 	if (reply->code == 0)
 		return dst;
-	snprintf(dst, size, "%d%s%s%s%s", reply->code, reply->enhanced[0] != '\0' ? " " : "", reply->enhanced,
-	    reply->text[0] != '\0' ? " " : "", reply->text);
+	text_number(&text, (uint64_t)reply->code, 0);
+	text_join(&text, reply->enhanced[0] != '\0' ? " " : "", reply->enhanced,
+	    reply->text[0] != '\0' ? " " : "", reply->text, NULL);
 	for (char *p = dst; *p != '\0'; p++)
 		if (*p == '\n')
 			*p = ' ';

@@ -20,12 +20,11 @@
 #include "spool/envelope.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "smtp/address.h"
 #include "spool/fields.h"
 #include "spool/spool_private.h"
@@ -88,13 +87,14 @@ char *envelope_format(const struct envelope *envelope, size_t *n, size_t *tail_o
 
 void envelope_format_tail(char out[ENVELOPE_TAIL_BYTES], bool has_8bit, uint64_t content_bytes)
 {
-	char text[ENVELOPE_TAIL_BYTES + 1];
-	int n = snprintf(text, sizeof text, "has-8bit: %d\ncontent-bytes: %0*" PRIu64 "\n", has_8bit ? 1 : 0,
-	    BYTES_DIGITS, content_bytes);
+	char tail[ENVELOPE_TAIL_BYTES + 1];
+	struct text text = text_in(tail, sizeof tail);
 
-	assert(n == ENVELOPE_TAIL_BYTES);
-	(void)n;
-	memcpy(out, text, ENVELOPE_TAIL_BYTES);
+	text_join(&text, "has-8bit: ", has_8bit ? "1" : "0", "\ncontent-bytes: ", NULL);
+	text_number(&text, content_bytes, BYTES_DIGITS);
+	text_join(&text, "\n", NULL);
+	assert(text.n == ENVELOPE_TAIL_BYTES);
+	memcpy(out, tail, ENVELOPE_TAIL_BYTES);
 }
 
 static void read_id(struct field_reader *reader, struct envelope *out)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 bool field_wrong(struct field_reader *reader, const char *what)
 {
@@ -129,8 +130,9 @@ void field_put_text(struct field_writer *writer, const char *name, const char *v
 
 void field_put_number(struct field_writer *writer, const char *name, uint64_t value)
 {
-	char text[24];
+	char digits[24];
+	struct text text = text_in(digits, sizeof digits);
 
-	snprintf(text, sizeof text, "%" PRIu64, value);
-	field_put_text(writer, name, text);
+	text_number(&text, value, 0);
+	field_put_text(writer, name, digits);
 }

@@ -59,6 +59,7 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "spool/spool_private.h"
 #include "spool/whole_sync.h"
 
@@ -68,7 +69,9 @@ const char *const spool_dir_names[DIR_COUNT] = {"failed", "queue", "state", "var
 
 const char *name_of(char *out, const char *prefix, const char *id, const char *suffix)
 {
-	snprintf(out, NAME_MAX_BYTES, "%s%s%s", prefix, id, suffix);
+	struct text text = text_in(out, NAME_MAX_BYTES);
+
+	text_join(&text, prefix, id, suffix, NULL);
 	return out;
 }
 

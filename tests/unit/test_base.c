@@ -18,11 +18,13 @@
 
 #include <event2/event.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/str.h"
+#include "base/text.h"
 #include "base/work.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -151,6 +153,53 @@ static void heap_agrees_with_a_sorted_list(void **state)
 	assert_null(heap_first(&heap));
 }
 
+static void builds_texts(void **state)
+{
+	char bytes[32], little[8], one[1];
+	struct text text = text_in(bytes, sizeof bytes);
+
+	(void)state;
+	assert_string_equal(bytes, "");
+	text_join(&text, "a", "", "bc", NULL);
+	text_add(&text, (struct str){"d\0e", 3});
+	assert_int_equal(text.n, 6);
+	assert_memory_equal(bytes, "abcd\0e", 7);
+	text = text_in(bytes, sizeof bytes);
+	text_number(&text, 0, 0);
+	text_number(&text, 7, 3);
+	text_number(&text, 1234, 3);
+	assert_string_equal(bytes, "00071234");
+	text = text_in(bytes, sizeof bytes);
+	text_number(&text, UINT64_MAX, 20);
+	assert_string_equal(bytes, "18446744073709551615");
+	text = text_in(bytes, sizeof bytes);
+	text_number(&text, 9, 20);
+	assert_string_equal(bytes, "00000000000000000009");
+	text = text_in(little, sizeof little);
+	text_join(&text, "abcd", "efgh", "i", NULL);
+	assert_string_equal(little, "abcdefg");
+	assert_int_equal(text.n, 7);
+	text = text_in(one, sizeof one);
+	text_join(&text, "a", NULL);
+	assert_string_equal(one, "");
+}
+
+static void buffers_grow(void **state)
+{
+	struct buf buf = {0};
+
+	(void)state;
+	buf_join(&buf, "a", "", "bc", NULL);
+	assert_true(str_eq(buf_str(&buf), "abc"));
+	for (size_t i = 3; i < 1000; i++)
+		buf_add_char(&buf, (char)('0' + i % 10));
+	assert_int_equal(buf.n, 1000);
+	assert_memory_equal(buf.p + 990, "0123456789", 10);
+	assert_memory_equal(buf.p, "abc3456789", 10);
+	buf_free(&buf);
+	assert_null(buf.p);
+}
+
 struct quote_case {
 	const char *label, *in;
 	size_t n;
@@ -252,6 +301,7 @@ static void writes_times_in_english(void **state)
 	assert_string_equal(
 	    clock_rfc5322(text, sizeof text, 1795458540000), "Mon, 23 Nov 2026 18:29:00 +0000");
 	assert_string_equal(clock_rfc3339(text, sizeof text, 1795458540999), "2026-11-23T18:29:00Z");
+	assert_string_equal(clock_rfc3339_ms(text, sizeof text, 1795458540099), "2026-11-23T18:29:00.099Z");
 	assert_string_equal(clock_rfc5322(text, sizeof text, 0), "Thu, 01 Jan 1970 00:00:00 +0000");
 	assert_true(clock_mono_ms() > 0);
 	assert_true(clock_wall_us() / 1000 - clock_wall_ms() < 1000);
@@ -556,6 +606,8 @@ int main(void)
 	    cmocka_unit_test(reads_numbers),
 	    cmocka_unit_test(copies_what_fits),
 	    cmocka_unit_test(heap_agrees_with_a_sorted_list),
+	    cmocka_unit_test(builds_texts),
+	    cmocka_unit_test(buffers_grow),
 	    cmocka_unit_test(quotes_for_the_log),
 	    cmocka_unit_test(cuts_for_the_log),
 	    cmocka_unit_test(logs_one_line),

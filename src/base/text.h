@@ -1,0 +1,25 @@
+/* A text of bounded length, put together piece by piece: what printf does, for lines that every message costs. It always ends
+ * in NUL; what does not fit is cut off. */
+#ifndef MFDRELAY_BASE_TEXT_H
+#define MFDRELAY_BASE_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/str.h"
+
+struct text {
+	char *p;
+	size_t n, room;		/* the NUL not counted */
+};
+
+/* An empty text in p, size bytes (at least 1) with the NUL; borrowed for the text's life. */
+struct text text_in(char *p, size_t size);
+
+/* Add at the end: bytes; C strings, the last argument NULL. */
+void text_add(struct text *text, struct str s);
+void text_join(struct text *text, ...) __attribute__((sentinel));
+
+/* Add number in decimal, with zeros in front where it has fewer digits than width (at most 20). */
+void text_number(struct text *text, uint64_t number, unsigned width);
+
+#endif
