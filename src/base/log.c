@@ -1,6 +1,5 @@
 #include "base/log.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -66,13 +65,18 @@ bool log_lets(enum log_level level)
 	return level <= settings.level;
 }
 
+static bool is_plain_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+	       (c != '\0' && strchr("._:/@+-,[]<>%*", c) != NULL);
+}
+
 static bool is_plain(struct str s, size_t max)
 {
 	if (s.n == 0 || s.n > max)
 		return false;
 	for (size_t i = 0; i < s.n; i++)
-		if (!isalnum((unsigned char)s.p[i]) &&
-		    (s.p[i] == '\0' || strchr("._:/@+-,[]<>%*", s.p[i]) == NULL))
+		if (!is_plain_char(s.p[i]))
 			return false;
 	return true;
 }
@@ -81,21 +85,18 @@ static void put_quoted(struct text *line, struct str s, size_t max)
 {
 	size_t n = s.n > max ? max : s.n;
 
-	text_join(line, "\"", NULL);
+	text_char(line, '"');
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
-		char hex[5];
-
-		if (c == '"' || c == '\\') {
-			hex[0] = '\\';
-			hex[1] = (char)c;
-			text_add(line, (struct str){hex, 2});
-		} else if (c >= 0x20 && c < 0x7f) {
-			text_add(line, (struct str){&s.p[i], 1});
-		} else {
+		if (c < 0x20 || c >= 0x7f) {
+			char hex[5];
 			snprintf(hex, sizeof hex, "\\x%02x", c);
 			text_add(line, (struct str){hex, 4});
+			continue;
 		}
+		if (c == '"' || c == '\\')
+			text_char(line, '\\');
+		text_char(line, s.p[i]);
 	}
 	text_join(line, n < s.n ? "...\"" : "\"", NULL);
 }
@@ -110,7 +111,9 @@ static void put_text(struct text *line, struct str s, size_t max)
 
 static void put_value(struct text *line, const struct kv *kv)
 {
-	text_join(line, " ", kv->key, "=", NULL);
+	text_char(line, ' ');
+	text_add(line, str_of(kv->key));
+	text_char(line, '=');
 	switch (kv->kind) {
 	case KV_STR:
 		put_text(line, kv->text, LOG_VALUE_MAX);
@@ -122,7 +125,8 @@ static void put_value(struct text *line, const struct kv *kv)
 		text_number(line, kv->number, 0);
 		break;
 	case KV_I64:
-		text_join(line, (int64_t)kv->number < 0 ? "-" : "", NULL);
+		if ((int64_t)kv->number < 0)
+			text_char(line, '-');
 		text_number(line, (int64_t)kv->number < 0 ? -kv->number : kv->number, 0);
 		break;
 	}

@@ -22,7 +22,7 @@ static size_t alike_length(struct str a, const char *b)
 {
 	size_t n = 0;
 
-	while (n < a.n && b[n] != '\0' && lower(a.p[n]) == lower(b[n]))
+	while (n < a.n && b[n] != '\0' && (a.p[n] == b[n] || lower(a.p[n]) == lower(b[n])))
 		n++;
 	return n;
 }
@@ -65,9 +65,8 @@ bool str_u64(struct str s, uint64_t max, uint64_t *out)
 		if (s.p[i] < '0' || s.p[i] > '9')
 			return false;
 		unsigned digit = (unsigned)(s.p[i] - '0');
-		if (value > (UINT64_MAX - digit) / 10)
+		if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, digit, &value))
 			return false;
-		value = value * 10 + digit;
 	}
 	if (value > max)
 		return false;

@@ -15,7 +15,15 @@ struct text {
 /* An empty text in p, size bytes (at least 1) with the NUL; borrowed for the text's life. */
 struct text text_in(char *p, size_t size);
 
-/* Add at the end: bytes; C strings, the last argument NULL. */
+/* Add at the end: a byte; bytes; C strings, the last argument NULL. */
+static inline void text_char(struct text *text, char c)
+{
+	if (text->n == text->room)
+		return;
+	text->p[text->n++] = c;
+	text->p[text->n] = '\0';
+}
+
 void text_add(struct text *text, struct str s);
 void text_join(struct text *text, ...) __attribute__((sentinel));
 

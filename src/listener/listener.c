@@ -196,22 +196,23 @@ static void admit(const struct door *door, int fd, const struct sockaddr_storage
 	struct listener *l = door->listener;
 	const struct config *config = l->env.config;
 	struct in6_addr peer = peer_of(address);
+	const struct sockaddr *any = (const struct sockaddr *)address;
 	char host[64], reply[200];
 
-	sockaddr_host(host, sizeof host, (const struct sockaddr *)address);
 	if (l->env.session_count >= places_for(l, &peer)) {
 		snprintf(reply, sizeof reply,
 		    "421 4.7.0 Too many sessions (limits.sessions is %u): try again later",
 		    config->limits.sessions);
-		refuse(l, fd, host, reply);
+		refuse(l, fd, sockaddr_host(host, sizeof host, any), reply);
 	} else if (!peers_enter(l->peers, &peer, config->limits.sessions_per_address)) {
 		snprintf(reply, sizeof reply,
 		    "421 4.7.0 Too many sessions from %s (limits.sessions_per_address is %u): try again "
 		    "later",
-		    host, config->limits.sessions_per_address);
+		    sockaddr_host(host, sizeof host, any), config->limits.sessions_per_address);
 		refuse(l, fd, host, reply);
 	} else if (!session_new(&l->env, fd, &peer, door->config)) {
-		log_event(LOG_LEVEL_ERR, "session-failed", kv_str("peer", host), kv_errno());
+		log_event(LOG_LEVEL_ERR, "session-failed",
+		    kv_str("peer", sockaddr_host(host, sizeof host, any)), kv_errno());
 		peers_leave(l->peers, &peer);
 	}
 }

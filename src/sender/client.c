@@ -233,7 +233,7 @@ void client_enter(struct client *c, enum client_state state)
 	log_event(LOG_LEVEL_DEBUG, "client", kv_str("upstream", upstream_of(c)->name),
 	    kv_str("from", state_names[c->state]), kv_str("to", state_names[state]));
 	c->state = state;
-	c->reply = (struct reply){0};
+	reply_clear(&c->reply);
 	if (c->conn != NULL && state_timeout_ms[state] != 0)
 		conn_set_timeout(c->conn, state_timeout_ms[state]);
 	begin(c);
@@ -333,7 +333,7 @@ static void on_line(struct client *c, struct str line)
 		break;
 	case REPLY_DONE:
 		on_reply(c);
-		c->reply = (struct reply){0};
+		reply_clear(&c->reply);
 		break;
 	case REPLY_GARBAGE:
 		client_fail_trouble(c, ROAD_GARBAGE, "the answer is not an SMTP reply");

@@ -82,11 +82,11 @@ uint64_t window_used(struct window *window, enum quota_span span, int64_t now_ms
 
 static unsigned room_in(struct window *window, enum quota_span span, int64_t now_ms)
 {
-	uint64_t used = window_used(window, span, now_ms);
 	unsigned limit = window->limits.of[span];
 
 	if (limit == 0)
 		return WINDOW_ANY;
+	uint64_t used = window_used(window, span, now_ms);
 	return used < limit ? limit - (unsigned)used : 0;
 }
 

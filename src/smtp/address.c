@@ -170,6 +170,8 @@ bool address_matches(const char *text, const char *pattern)
 	while (*text != '\0') {
 		if (*pattern == '*') {
 			after_star = ++pattern;
+			if (*after_star == '\0')
+				return true;
 			resume = text;
 		} else if (lower(*pattern) == lower(*text)) {
 			pattern++;

@@ -20,11 +20,21 @@ static bool is_one_of(char c, const char *set)
 	return *set != '\0';
 }
 
+/* Whether s holds a byte of set, in quotes or not. */
+static bool holds_one_of(struct str s, const char *set)
+{
+	while (*set != '\0' && (s.n == 0 || memchr(s.p, *set, s.n) == NULL))
+		set++;
+	return *set != '\0';
+}
+
 /* The offset of the first byte of set that is outside quotes; s.n where there is none. */
 static size_t find(struct str s, const char *set)
 {
 	bool quoted = false;
 
+	if (!holds_one_of(s, set))
+		return s.n;
 	for (size_t i = 0; i < s.n; i++) {
 		if (quoted && s.p[i] == '\\')
 			i++;

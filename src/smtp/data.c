@@ -130,18 +130,32 @@ static size_t length_before(const char *p, char c, size_t n)
 	return found == NULL ? n : (size_t)(found - p);
 }
 
+static bool is_clean_word(uint64_t word)
+{
+	return ((word_zeros(word) | word_zeros(word ^ WORD_OF('\r'))) & WORD_HIGH_BITS) == 0;
+}
+
 /* Whether there is no CR and no NUL in it; *all collects the bits of its bytes, up to the first such one at least. */
 static bool is_clean(const char *p, size_t n, uint64_t *all)
 {
-	for (; n >= sizeof *all; p += sizeof *all, n -= sizeof *all) {
-		uint64_t word = word_at(p);
+	uint64_t word;
+	size_t i = 0;
+
+	for (; n - i >= sizeof word; i += sizeof word) {
+		word = word_at(p + i);
 		*all |= word;
-		if (((word_zeros(word) | word_zeros(word ^ WORD_OF('\r'))) & WORD_HIGH_BITS) != 0)
+		if (!is_clean_word(word))
 			return false;
 	}
-	for (; n > 0; p++, n--) {
-		*all |= (unsigned char)*p;
-		if (*p == '\r' || *p == '\0')
+	if (i < n && n >= sizeof word) {
+		/* The rest, in a word that begins before it. */
+		word = word_at(p + n - sizeof word);
+		*all |= word;
+		return is_clean_word(word);
+	}
+	for (; i < n; i++) {
+		*all |= (unsigned char)p[i];
+		if (p[i] == '\r' || p[i] == '\0')
 			return false;
 	}
 	return true;

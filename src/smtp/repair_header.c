@@ -71,7 +71,8 @@ static bool is_params(struct str name)
 	return str_ieq(name, "Content-Type") || str_ieq(name, "Content-Disposition");
 }
 
-/* A field on its way: its name and unfolded value, which the repairs change. */
+/* A field on its way: its name and unfolded value, which the repairs change. The buffers serve for one field after the
+ * other. */
 struct line {
 	const struct block *block;
 	const struct field *field;
@@ -79,6 +80,7 @@ struct line {
 	char new_name[100];
 	struct buf value;
 	struct buf extra; /* fields to go out behind it */
+	struct buf text;  /* the whole, as it goes out */
 	bool changed;
 };
 
@@ -377,20 +379,19 @@ static void put_field(struct line *line)
 	const struct field *field = line->field;
 	const struct block *block = line->block;
 	struct str old = {block->bytes.p + field->start, field->end - field->start};
-	struct buf text = {0};
+	struct buf *text = &line->text;
 
 	if (line->changed)
-		header_fold(&text, line->name, buf_str(&line->value));
+		header_fold(text, line->name, buf_str(&line->value));
 	else if (block->facts->repairs)
-		add_tidied(line, &text);
+		add_tidied(line, text);
 	else
-		buf_add_str(&text, old);
+		buf_add_str(text, old);
 	if (block->facts->repairs)
-		break_lines(line, &text);
-	buf_add_str(&text, buf_str(&line->extra));
-	if (text.n != old.n || memcmp(text.p, old.p, old.n) != 0)
-		plan_replace(block->plan, block->offset + field->start, old.n, buf_str(&text));
-	buf_free(&text);
+		break_lines(line, text);
+	buf_add_str(text, buf_str(&line->extra));
+	if (text->n != old.n || memcmp(text->p, old.p, old.n) != 0)
+		plan_replace(block->plan, block->offset + field->start, old.n, buf_str(text));
 }
 
 static void drop_field(const struct block *block, const struct field *field)
@@ -399,21 +400,23 @@ static void drop_field(const struct block *block, const struct field *field)
 	    block->plan, block->offset + field->start, field->end - field->start, (struct str){"", 0});
 }
 
-static void repair_field(const struct block *block, const struct field *field)
+static void repair_field(struct line *line, const struct field *field)
 {
-	struct line line = {.block = block, .field = field, .name = block_name(block, field)};
+	const struct block *block = line->block;
 
-	header_unfold(&line.value, raw_value(block, field));
-	rename_duplicate(&line);
-	if (block->top && str_ieq(line.name, "From"))
-		repair_from(&line);
+	line->field = field;
+	line->name = block_name(block, field);
+	line->value.n = line->extra.n = line->text.n = 0;
+	line->changed = false;
+	header_unfold(&line->value, raw_value(block, field));
+	rename_duplicate(line);
+	if (block->top && str_ieq(line->name, "From"))
+		repair_from(line);
 	if (block->top && block->facts->repairs)
-		repair_top_value(&line);
+		repair_top_value(line);
 	if (block->facts->repairs)
-		repair_value(&line);
-	put_field(&line);
-	buf_free(&line.value);
-	buf_free(&line.extra);
+		repair_value(line);
+	put_field(line);
 }
 
 /* --- what is missing --- */
@@ -509,6 +512,7 @@ void block_repair(const struct block *block)
 	/* The Sender belonged to the old From. */
 	bool drops_sender =
 	    block->top && block_find(block, "Sender") != NULL && block_from_is_replaced(block);
+	struct line line = {.block = block};
 
 	for (size_t i = block->has_trace; i < block->count; i++) {
 		const struct field *field = &block->fields[i];
@@ -516,7 +520,10 @@ void block_repair(const struct block *block)
 		if (is_dropped(block, field, drops_sender))
 			drop_field(block, field);
 		else
-			repair_field(block, field);
+			repair_field(&line, field);
 	}
+	buf_free(&line.value);
+	buf_free(&line.extra);
+	buf_free(&line.text);
 	end_block(block);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "smtp/header.h"
 #include "smtp/repair_inside.h"
 
@@ -60,22 +61,26 @@ struct repair_scan {
 
 	/* A body. */
 	struct part part;
-	char held[HELD_MAX];
 	size_t held_n;
 	bool flushed; /* what was held is counted: the line is longer */
 	uint64_t line_n;
 	char last, before_last; /* bytes of the line */
-	struct level levels[LEVELS_MAX];
 	size_t depth;
 
-	struct field fields[FIELDS_MAX]; /* of the header; not zeroed */
+	/* From here on not zeroed: it is written before it is read. */
+	char tail[80]; /* what the last line but one of our own field ends with, and the next begins with */
+	char held[HELD_MAX];
+	struct level levels[LEVELS_MAX];
+	struct field fields[FIELDS_MAX]; /* of the header */
 };
 
 struct repair_scan *repair_scan_new(const struct repair_facts *facts)
 {
 	struct repair_scan *scan = xrealloc(NULL, sizeof *scan);
 
-	memset(scan, 0, offsetof(struct repair_scan, fields));
+	memset(scan, 0, offsetof(struct repair_scan, tail));
+	struct text tail = text_in(scan->tail, sizeof scan->tail);
+	text_join(&tail, " id ", facts->id, ";\r\n\t", NULL);
 	scan->facts = facts;
 	scan->plan = xcalloc(1, sizeof *scan->plan);
 	scan->doubtful = NOWHERE;
@@ -458,16 +463,13 @@ static struct str last_field(const struct repair_scan *scan)
 /* Behind "id ID;" in the first field comes one line more, and then what the device said: called with that line. */
 static void look_for_trace(struct repair_scan *scan)
 {
-	char tail[80] = " id ";
 	struct str field = last_field(scan);
 
 	if (scan->state != IN_TOP || scan->count != 1 || scan->trace_end > 0 || field.n > TRACE_MAX ||
 	    !str_istarts(field, "Received:"))
 		return;
-	strncat(tail, scan->facts->id, 60);
-	strcat(tail, ";\r\n\t");
-	size_t n = strlen(tail), end = scan->line + 1;
-	if (n <= end && memcmp(scan->header.p + end - n, tail, n) == 0)
+	size_t n = strlen(scan->tail), end = scan->line + 1;
+	if (n <= end && memcmp(scan->header.p + end - n, scan->tail, n) == 0)
 		scan->trace_end = scan->header.n;
 }
 

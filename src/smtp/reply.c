@@ -70,6 +70,13 @@ static void put_line(struct reply *reply, struct str text)
 	put(reply, text);
 }
 
+void reply_clear(struct reply *reply)
+{
+	reply->code = 0;
+	reply->enhanced[0] = reply->text[0] = '\0';
+	reply->lines = 0;
+}
+
 enum reply_result reply_feed(struct reply *reply, struct str line)
 {
 	int code = line.n <= REPLY_LINE_MAX ? read_code(line) : 0;

@@ -21,6 +21,9 @@ struct reply {
 
 enum reply_result { REPLY_MORE, REPLY_DONE, REPLY_GARBAGE };
 
+/* As it began: {0} but for what is not read. */
+void reply_clear(struct reply *reply);
+
 /* Feed one line, without its line end, to a reply that began as {0}. REPLY_DONE: it is complete. REPLY_GARBAGE:
  * not three digits and '-', ' ' or nothing; a code outside 200-599 or one that differs from the first line's; too
  * long a line; too many lines; an LF inside the line. */

@@ -71,6 +71,11 @@ static bool are_plain(const char *bytes, size_t n)
 
 	for (; n - i >= sizeof found; i += sizeof found)
 		found |= not_plain(word_at(bytes + i));
+	if (i < n && n >= sizeof found) {
+		/* The rest, in a word that begins before it. */
+		found |= not_plain(word_at(bytes + n - sizeof found));
+		i = n;
+	}
 	if ((found & WORD_HIGH_BITS) != 0)
 		i = 0;
 	while (i < n && is_plain(bytes[i]))

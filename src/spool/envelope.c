@@ -158,7 +158,8 @@ int envelope_parse(struct str text, struct envelope *out, size_t *n, struct err 
 	if (reader.rest.n > ENVELOPE_MAX)
 		reader.rest.n = ENVELOPE_MAX;
 	size_t given = reader.rest.n;
-	bool is_earlier = str_istarts(reader.rest, EARLIER_LINE "\n");
+	bool is_earlier =
+	    given >= sizeof EARLIER_LINE && memcmp(text.p, EARLIER_LINE "\n", sizeof EARLIER_LINE) == 0;
 	if (!field_line(&reader, is_earlier ? EARLIER_LINE : VERSION_LINE) && reader.status == FIELDS_BAD)
 		err_set(err,
 		    "line 1: not \"" VERSION_LINE "\": damaged, or written by a later version of mfdrelay");

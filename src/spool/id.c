@@ -41,9 +41,13 @@ void id_new(struct id_source *source, char *out)
 	memcpy(out, source->tag, TAG_DIGITS + 1);
 }
 
-static bool all_of(const char *text, size_t n, const char *set)
+/* Whether the first n of text are decimal digits or letters up to most. */
+static bool are_digits(const char *text, size_t n, char most)
 {
-	return strspn(text, set) >= n;
+	for (size_t i = 0; i < n; i++)
+		if (!(text[i] >= '0' && text[i] <= '9') && !(text[i] >= 'a' && text[i] <= most))
+			return false;
+	return true;
 }
 
 bool spool_id_valid(const char *text)
@@ -52,14 +56,14 @@ bool spool_id_valid(const char *text)
 
 	if (n < PLAIN_DIGITS || n > SPOOL_ID_MAX)
 		return false;
-	if (!all_of(text, PLAIN_DIGITS, digits) ||
-	    !all_of(text + PLAIN_DIGITS - TAG_DIGITS, TAG_DIGITS, "0123456789abcdef"))
+	if (!are_digits(text, PLAIN_DIGITS, 'v') ||
+	    !are_digits(text + PLAIN_DIGITS - TAG_DIGITS, TAG_DIGITS, 'f'))
 		return false;
 	if (n == PLAIN_DIGITS)
 		return true;
 	text += PLAIN_DIGITS;
 	n -= PLAIN_DIGITS;
-	return text[0] == 'r' && n >= 2 && all_of(text + 1, n - 1, digits);
+	return text[0] == 'r' && n >= 2 && are_digits(text + 1, n - 1, 'v');
 }
 
 bool id_is_report(const char *id)

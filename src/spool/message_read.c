@@ -43,22 +43,23 @@ static ssize_t read_head(int fd, char *bytes, size_t n)
 static int read_envelope(int fd, uint64_t file_bytes, struct envelope *out, size_t *size, struct err *err)
 {
 	struct err why = {"it is cut off"};
-	char *bytes = NULL;
+	char first[FIRST_READ], *bytes = first, *more = NULL;
 	int result = 1;
 
 	for (size_t n = FIRST_READ; result == 1 && n <= ENVELOPE_MAX; n *= 4) {
-		bytes = xrealloc(bytes, n);
+		if (n > FIRST_READ)
+			bytes = more = xrealloc(more, n);
 		ssize_t got = read_head(fd, bytes, n < file_bytes ? n : (size_t)file_bytes);
 		if (got < 0) {
 			err_sys(err, "reading it");
-			free(bytes);
+			free(more);
 			return -1;
 		}
 		result = envelope_parse((struct str){bytes, (size_t)got}, out, size, &why);
 		if ((size_t)got < n)
 			break;
 	}
-	free(bytes);
+	free(more);
 	if (result == 0)
 		return 0;
 	err_set(err, "its envelope is damaged: %s", why.text);
