@@ -88,16 +88,27 @@ def read_text(path):
         return ""
 
 
-def ports_to_give():
-    """Round and round, from anywhere on: ports below those that the kernel gives to whoever connects, and no other worker's of this
-    run. What a test has stopped for a while finds its port free again."""
-    number, each = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), 2000
+PORTS_EACH = 500
+_claims = []
+
+
+def claim_ports():
+    """Round and round, ports that no other process gives to its tests, below those that the kernel gives to whoever connects: what a
+    test has stopped for a while finds its port free again."""
     end = max(32768, int(read_text("/proc/sys/net/ipv4/ip_local_port_range").split()[0]))
-    begin, offset = end - (number % 14 + 1) * each, random.randrange(each)
-    return itertools.cycle([begin + (offset + i) % each for i in range(each)])
+    for begin in range(end - PORTS_EACH, 2048, -PORTS_EACH):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0mfdrelay tests have ports from {begin}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)  # until the end of this process
+        return itertools.cycle(range(begin, begin + PORTS_EACH))
+    raise HarnessError("too many tests run at the same time: none of the ports that they share out is left")
 
 
-_ports = ports_to_give()
+_ports = claim_ports()
 
 
 def free_port():

@@ -58,7 +58,7 @@ def xoauth2(user, bearer):
 
 
 def connect(sim, port=None, tls=True):
-    client = smtplib.SMTP("127.0.0.1", port or sim.smtp_port, local_hostname="relay.test", timeout=10)
+    client = smtplib.SMTP("127.0.0.1", port or sim.smtp_port, local_hostname="relay.test", timeout=60)
     client.ehlo()
     if tls:
         client._host = "localhost"
