@@ -248,13 +248,15 @@ class Sim:
         path = self.dir / "stats.json"
         if self.process is None:
             return json.loads(path.read_text())
-        before = json.loads(path.read_text())["serial"]
-        self.process.send_signal(signal.SIGUSR1)
 
         def newer():
             stats = json.loads(path.read_text())
             return stats if stats["serial"] > before else None
-        return wait_until(newer, 10, "the simulator's counts")
+        for _ in range(2):  # the first may have been on its way, with the counts of a moment ago
+            before = json.loads(path.read_text())["serial"]
+            self.process.send_signal(signal.SIGUSR1)
+            stats = wait_until(newer, 10, "the simulator's counts", step=0.005)
+        return stats
 
     def used(self, rule):
         """How often a rule, given as in faults(), has been used."""
