@@ -190,7 +190,7 @@ def test_tokens_are_renewed_by_whichever_clock_says_so(sim, relay):
     def send():
         before = len(sim.messages())
         relay.clock.forward(25)  # the connection goes, so that a login is needed
-        wait_until(lambda: sim.stats()["connections"]["smtp"]["now"] == 0, 10, "the idle connection to end")
+        wait_until(lambda: sim.stats()["connections"]["smtp"]["now"] == 0, 40, "the idle connection to end")
         relay.send(make_mail())
         sim.wait_messages(before + 1)
         relay.wait_empty()  # the connection is idle from now on, by the relay's clock

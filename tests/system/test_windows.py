@@ -111,12 +111,12 @@ def test_waiting_is_shown_and_is_no_attempt(sim, make_paced):
 
 def test_what_the_upstream_took_and_did_not_answer_counts(sim, make_paced):
     sim.faults("final-dot keep-cut times=1")
-    relay = make_paced()
+    relay = make_paced(retry={"first": "1m", "max": "1h"})
     send_many(relay, 1)
     relay.wait_event("deferred")
     shown = window(relay)
     assert shown["minute"]["used"] == 1 and shown["day"]["used"] == 1, shown
-    sim.clock.forward(5)
+    sim.clock.forward(61)
     relay.wait_empty()
     assert window(relay)["day"]["used"] == 2
 
