@@ -17,26 +17,21 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* The length of what a and b begin with alike: most names that are looked for differ in their first letter. */
-static size_t alike_length(struct str a, const char *b)
+/* Most names that are looked for differ in their first letter. */
+bool str_ieq(struct str a, const char *b)
 {
 	size_t n = 0;
 
 	while (n < a.n && b[n] != '\0' && (a.p[n] == b[n] || lower(a.p[n]) == lower(b[n])))
 		n++;
-	return n;
-}
-
-bool str_ieq(struct str a, const char *b)
-{
-	size_t n = alike_length(a, b);
-
 	return n == a.n && b[n] == '\0';
 }
 
 bool str_istarts(struct str a, const char *prefix)
 {
-	return prefix[alike_length(a, prefix)] == '\0';
+	size_t n = strlen(prefix);
+
+	return a.n >= n && str_ieq((struct str){a.p, n}, prefix);
 }
 
 static bool is_blank(char c)

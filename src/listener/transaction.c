@@ -10,6 +10,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "config/config.h"
 #include "listener/pace.h"
 #include "listener/session.h"
@@ -304,27 +305,28 @@ static void on_committed(void *arg, const struct spool_result *result)
 	struct session_env *env = t->env;
 	transaction_fn *fn = t->fn;
 	void *fn_arg = t->arg;
-	char id[SPOOL_ID_MAX + 1];
-	char *reply;
+	char id[SPOOL_ID_MAX + 1], ok[64];
+	struct text text = text_in(ok, sizeof ok);
+	char *trouble = NULL;
 	/* An id that was there already means that ours was not stored. */
 	const char *error = result->exists ? "the id is taken" : result->error;
 
 	memcpy(id, t->envelope.id, sizeof id);
 	if (error == NULL) {
 		atomic_store(&env->counters->storage_error, 0);
-		reply = xasprintf("250 2.0.0 Ok: queued as %s", id);
+		text_join(&text, "250 2.0.0 Ok: queued as ", id, NULL);
 		log_accepted(t);
 	} else {
 		int number = result->exists ? EEXIST : result->error_number;
 		atomic_store(&env->counters->storage_error, number);
-		reply = transaction_disk_reply(number);
-		log_refused(t, reply, error);
+		trouble = transaction_disk_reply(number);
+		log_refused(t, trouble, error);
 	}
 	transaction_free(t);
 	env->commits--;
 	if (fn != NULL)
-		fn(fn_arg, reply, error == NULL ? id : NULL);
-	free(reply);
+		fn(fn_arg, trouble != NULL ? trouble : ok, error == NULL ? id : NULL);
+	free(trouble);
 	env->committed(env->arg, error == NULL ? id : NULL);
 }
 

@@ -266,6 +266,17 @@ static bool next_event(struct conn *conn, enum conn_event *event)
 	return false;
 }
 
+static void set_timer(struct conn *conn)
+{
+	if (!conn->timeout_is_new)
+		return;
+	conn->timeout_is_new = false;
+	if (conn->timeout_ms > 0)
+		timer_set(conn->timer, conn->timeout_ms);
+	else
+		event_del(conn->timer);
+}
+
 /* Returns false when the caller has let go of the connection. */
 static bool tell(struct conn *conn, enum conn_event event)
 {
@@ -280,6 +291,7 @@ static bool tell(struct conn *conn, enum conn_event event)
 	if (gone)
 		return false;
 	conn->gone = NULL;
+	set_timer(conn);
 	conn_settle(conn);
 	return true;
 }
@@ -451,10 +463,11 @@ void conn_set_reading(struct conn *conn, bool on)
 void conn_set_timeout(struct conn *conn, unsigned ms)
 {
 	conn->late = 0;
-	if (ms > 0 && !conn->ended)
-		timer_set(conn->timer, ms);
-	else
-		event_del(conn->timer);
+	conn->timeout_ms = conn->ended ? 0 : ms;
+	conn->timeout_is_new = true;
+	/* While fn runs only the last one counts: a dialog sets it at every step. */
+	if (conn->gone == NULL)
+		set_timer(conn);
 }
 
 const char *conn_error(const struct conn *conn)

@@ -48,6 +48,8 @@ struct conn {
 	bool tls_error; /* of conn_error_is_tls */
 	bool cut;	/* a write has failed, and what came before is not read yet */
 	bool finishing, half_closed;
+	unsigned timeout_ms;	/* of conn_set_timeout */
+	bool timeout_is_new;	/* timer is not set to it yet */
 	unsigned char late;	/* rounds of the loop since the time was over */
 	TAILQ_ENTRY(conn) next; /* in finishing_conns */
 };

@@ -78,7 +78,8 @@ struct sender {
 /* By a timer, not by activation: between two rounds the loop looks at its connections. */
 static void pump_soon(struct sender *s)
 {
-	timer_set(s->pump, 0);
+	if (!evtimer_pending(s->pump, NULL))
+		timer_set(s->pump, 0);
 }
 
 static void set_due_timer(struct sender *s)

@@ -4,13 +4,18 @@
 #include <strings.h>
 
 /* Sets, not <ctype.h>: what a letter is must not depend on a locale. */
-#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-#define ATEXT ALNUM "!#$%&'*+-/=?^_`{|}~"
+#define ATEXT "!#$%&'*+-/=?^_`{|}~" /* and letters and digits */
 
-static bool holds_only(struct str s, const char *set)
+static bool is_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* Letters, digits, and those of others. */
+static bool holds_only(struct str s, const char *others)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] == '\0' || strchr(set, s.p[i]) == NULL)
+		if (!is_alnum(s.p[i]) && (s.p[i] == '\0' || strchr(others, s.p[i]) == NULL))
 			return false;
 	return true;
 }
@@ -90,7 +95,7 @@ static bool put_plain_local(struct address *out, struct str raw)
 static bool is_literal(struct str domain)
 {
 	return domain.n > 2 && domain.p[0] == '[' && domain.p[domain.n - 1] == ']' &&
-	       holds_only((struct str){domain.p + 1, domain.n - 2}, ALNUM ".:-");
+	       holds_only((struct str){domain.p + 1, domain.n - 2}, ".:-");
 }
 
 static bool is_domain_name(struct str domain)
@@ -98,7 +103,7 @@ static bool is_domain_name(struct str domain)
 	for (size_t i = 0; i < domain.n; i++)
 		if (domain.p[i] == '.' && (i == 0 || i + 1 == domain.n || domain.p[i - 1] == '.'))
 			return false;
-	return holds_only(domain, ALNUM "-_.");
+	return holds_only(domain, "-_.");
 }
 
 /* An empty domain ("root@", an unset field in a panel) is as good as none. */
