@@ -3,6 +3,7 @@ cure all goes on by itself. What was acknowledged arrives, once; what was refuse
 
 import concurrent.futures
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -25,12 +26,11 @@ class Trouble:
 
     def __init__(self, relay, sim):
         self.relay, self.sim = relay, sim
-        self.acknowledged, self.count = set(), 0
+        self.acknowledged, self.numbers = set(), itertools.count(1)
 
     def send(self, size=0, recipient="boss@contoso.com"):
         """(code, text) of what ended it: the 250, or a refusal."""
-        self.count += 1
-        subject = f"number-{self.count}."
+        subject = f"number-{next(self.numbers)}."
         with self.relay.smtp() as client:
             client.helo("printer")
             for command in ("MAIL FROM:<printer@contoso.com>", f"RCPT TO:<{recipient}>", "DATA"):
@@ -77,15 +77,32 @@ def expect_code(reply, code, pattern=""):
     assert reply[0] == code and re.search(pattern, reply[1]), reply
 
 
+@contextlib.contextmanager
+def running(relay):
+    """relay, from when both its workers are ready to its end."""
+    relay.start()
+    try:
+        wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
+        yield relay
+    finally:
+        relay.control.off()
+        relay.stop()
+    relay.check_clean()
+
+
 @pytest.fixture
 def interposed_relay(tmp_path, sim):
-    relay = interposed.CrashRelay(tmp_path / "interposed", sim)
-    relay.start()
-    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
-    yield relay
-    relay.control.off()
-    relay.stop()
-    relay.check_clean()
+    with running(interposed.CrashRelay(tmp_path / "interposed", sim)) as relay:
+        yield relay
+
+
+@pytest.fixture
+def ext4_relay(tmp_path, sim):
+    """Under interpose.so, with its spool on ext4."""
+    mounts.make_ext4(tmp_path / "image", 64)
+    with mounts.mounted(tmp_path / "disk", "ext4", tmp_path / "image", "loop"):
+        with running(interposed.CrashRelay(tmp_path / "interposed", sim, spool=str(tmp_path / "disk" / "spool"))) as relay:
+            yield relay
 
 
 def fill(path):
@@ -177,54 +194,44 @@ def test_a_disk_that_takes_nothing_refuses_with_its_reason_and_resumes(calls, ac
 
 
 @pytest.mark.interposed
-def test_where_the_sync_of_all_files_fails_each_has_its_own(tmp_path, sim):
+def test_where_the_sync_of_all_files_fails_each_has_its_own(ext4_relay, sim):
     """Somebody else's data could not be written: no reason to refuse ours. A disk that takes nothing refuses all of them."""
-    image = tmp_path / "image"
-    mounts.make_ext4(image, 64)
-    with mounts.mounted(tmp_path / "disk", "ext4", image, "loop"):
-        relay = interposed.CrashRelay(tmp_path / "interposed", sim, spool=str(tmp_path / "disk" / "spool")).start()
-        trouble = Trouble(relay, sim)
+    relay, trouble = ext4_relay, Trouble(ext4_relay, sim)
 
-        def send_at_once(n=24):
-            with concurrent.futures.ThreadPoolExecutor(n) as pool:
-                return [reply for reply in pool.map(lambda _: trouble.send(), range(n))]
-        relay.control.arm("listener", 1, "eio", ["syncfs"], lasting=True)
-        assert {code for code, _ in send_at_once()} == {250} and relay.control.count > 0
-        relay.control.arm("listener", 1, "eio", ["syncfs", "fsync"], lasting=True)
-        assert {code for code, _ in send_at_once()} == {451} and any(n.startswith("syncfs") for n in relay.control.names())
-        relay.control.off()
-        trouble.accepts_again()
-        trouble.check_end()
-        assert relay.leftovers() == []
-        relay.stop()
-        relay.check_clean()
+    def all_are_told(code, n=24):
+        """Many at once, whether or not some of them came together."""
+        with concurrent.futures.ThreadPoolExecutor(n) as pool:
+            assert {reply[0] for reply in pool.map(lambda _: trouble.send(), range(n))} == {code}
+        return any(name.startswith("syncfs") for name in relay.control.names())
+    relay.control.arm("listener", 1, "eio", ["syncfs"], lasting=True)
+    wait_until(lambda: all_are_told(250), 30, "files to be synced together")
+    relay.control.arm("listener", 1, "eio", ["syncfs", "fsync"], lasting=True)
+    wait_until(lambda: all_are_told(451), 30, "files to be synced together")
+    relay.control.off()
+    trouble.accepts_again()
+    trouble.check_end()
+    assert relay.leftovers() == []
 
 
 @pytest.mark.interposed
 @pytest.mark.parametrize("action", ["kill", "kill-after"])
-def test_a_listener_that_dies_at_the_sync_of_all_files_loses_nothing_acknowledged(action, tmp_path, sim):
-    image = tmp_path / "image"
-    mounts.make_ext4(image, 64)
-    with mounts.mounted(tmp_path / "disk", "ext4", image, "loop"):
-        relay = interposed.CrashRelay(tmp_path / "interposed", sim, spool=str(tmp_path / "disk" / "spool")).start()
-        trouble = Trouble(relay, sim)
-        refused = (OSError, harness.smtplib.SMTPException)
+def test_a_listener_that_dies_at_the_sync_of_all_files_loses_nothing_acknowledged(action, ext4_relay, sim):
+    relay, trouble = ext4_relay, Trouble(ext4_relay, sim)
+    refused = (OSError, harness.smtplib.SMTPException)
 
-        def send(_):
-            with contextlib.suppress(*refused):
-                trouble.send()
-        relay.control.arm("listener", 2, action, ["syncfs"])
-        with concurrent.futures.ThreadPoolExecutor(24) as pool:
-            list(pool.map(send, range(96)))
-        assert relay.control.struck and trouble.acknowledged
-        relay.control.off()
-        trouble.accepts_again()
-        relay.wait_empty(60)  # a wake-up that died with the listener costs a rescan, after 30 s
-        arrived = trouble.arrived()
-        assert trouble.acknowledged <= set(arrived) and len(arrived) == len(set(arrived))
-        assert relay.leftovers() == []
-        relay.stop()
-        relay.check_clean()
+    def send(_):
+        with contextlib.suppress(*refused):
+            trouble.send()
+    relay.control.arm("listener", 2, action, ["syncfs"])
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        wait_until(lambda: list(pool.map(send, range(96))) and relay.control.struck, 30, "files to be synced together, twice")
+    assert trouble.acknowledged
+    relay.control.off()
+    trouble.accepts_again()
+    relay.wait_empty(60)  # a wake-up that died with the listener costs a rescan, after 30 s
+    arrived = trouble.arrived()
+    assert trouble.acknowledged <= set(arrived) and len(arrived) == len(set(arrived))
+    assert relay.leftovers() == []
 
 
 @pytest.mark.interposed
