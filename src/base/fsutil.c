@@ -191,28 +191,34 @@ int fs_each_name(int dir_fd, bool (*fn)(void *arg, const char *name), void *arg)
 	return error == 0 ? 0 : -1;
 }
 
-/* Whether that ext4 writes a journal: sysfs names the task that does. Not so on ext2, and where sysfs is not
- * to be seen. */
-static bool has_journal(int fd)
+int fs_open_ext4_fact(int fd, const char *name)
 {
-	char path[64], device[256], task[256];
+	char path[64], device[256], fact[320];
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return false;
+		return -1;
 	snprintf(path, sizeof path, "/sys/dev/block/%u:%u", major(st.st_dev), minor(st.st_dev));
 	ssize_t n = readlink(path, device, sizeof device - 1);
 	if (n <= 0)
-		return false;
+		return -1;
 	device[n] = '\0';
-	const char *name = strrchr(device, '/');
-	snprintf(task, sizeof task, "/sys/fs/ext4/%.200s/journal_task", name != NULL ? name + 1 : device);
-	fd = open(task, O_RDONLY | O_CLOEXEC);
+	const char *base = strrchr(device, '/');
+	snprintf(fact, sizeof fact, "/sys/fs/ext4/%.200s/%s", base != NULL ? base + 1 : device, name);
+	return open(fact, O_RDONLY | O_CLOEXEC);
+}
+
+/* Whether that ext4 writes a journal: sysfs names the task that does. Not so on ext2. */
+static bool has_journal(int dir_fd)
+{
+	int fd = fs_open_ext4_fact(dir_fd, "journal_task");
+	char digit = '\0';
+
 	if (fd < 0)
 		return false;
-	n = read(fd, task, 1);
+	ssize_t n = read(fd, &digit, 1);
 	close(fd);
-	return n == 1 && task[0] >= '0' && task[0] <= '9';
+	return n == 1 && digit >= '0' && digit <= '9';
 }
 
 /* The name must bring along what was synced before it. btrfs logs nothing at the fsync of a file without
@@ -269,8 +275,6 @@ bool fs_can_sync_whole(int dir_fd)
 {
 	struct statfs fs;
 
-	if (!syncfs_tells_errors() || fstatfs(dir_fd, &fs) < 0)
-		return false;
-	return (unsigned long)fs.f_type == XFS_SUPER_MAGIC ||
-	       ((unsigned long)fs.f_type == EXT4_SUPER_MAGIC && has_journal(dir_fd));
+	return syncfs_tells_errors() && fstatfs(dir_fd, &fs) == 0 &&
+	       (unsigned long)fs.f_type == EXT4_SUPER_MAGIC && has_journal(dir_fd);
 }

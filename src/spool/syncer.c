@@ -14,7 +14,7 @@ struct syncer {
 	struct work_pool *pool, *large; /* NULL once the threads have been stopped */
 	const int *folders;
 	size_t folder_count;
-	const struct whole_sync *whole;
+	struct whole_sync *whole;
 };
 
 static struct sync_job *of(struct work_job *work)
@@ -58,7 +58,7 @@ static void sync_each(struct work_job *const *jobs, size_t n)
 }
 
 /* When the sync of all fails, those of each say whose failure it is. */
-static void sync_files(const struct whole_sync *whole, struct work_job *const *jobs, size_t n)
+static void sync_files(struct whole_sync *whole, struct work_job *const *jobs, size_t n)
 {
 	size_t files = 0;
 
@@ -157,7 +157,7 @@ static void submit_large(struct syncer *syncer, struct sync_job *job)
 }
 
 struct syncer *syncer_new(
-    struct event_base *base, const int *folders, size_t folder_count, const struct whole_sync *whole)
+    struct event_base *base, const int *folders, size_t folder_count, struct whole_sync *whole)
 {
 	struct syncer *syncer = xcalloc(1, sizeof *syncer);
 

@@ -41,7 +41,7 @@ struct sync_job {
 /* folders (borrowed) are descriptors; they are synced in that order. whole (borrowed) is for the files of large batches;
  * NULL: each file has a sync of its own. Starts the threads. */
 struct syncer *syncer_new(
-    struct event_base *base, const int *folders, size_t folder_count, const struct whole_sync *whole);
+    struct event_base *base, const int *folders, size_t folder_count, struct whole_sync *whole);
 
 /* Success means: data and names are on stable storage. A failed sync fails that file alone and is not tried again on it;
  * a failed sync of a folder fails all jobs of the batch that touch it. */

@@ -1,97 +1,69 @@
 #include "spool/whole_sync.h"
 
-#include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fsutil.h"
 #include "base/mem.h"
 
-#define NODES_MAX  8
-#define COUNTS_MAX 8192 /* of one node; the kernel shows at most a page */
-
 struct whole_sync {
 	int folder;
-	uint64_t page_bytes;
-	int counts
-	    [NODES_MAX]; /* the memory's counts, a file for each node; /proc/meminfo is hidden from services */
-	size_t nodes;
+	int backlog; /* of sysfs: the blocks that are written to files and have no place on the disk yet */
+	uint64_t blocks_max;
+	int64_t rests_until_ms; /* monotonic */
 };
-
-static bool open_counts(struct whole_sync *whole)
-{
-	char path[64];
-	int fd;
-
-	for (unsigned node = 0; node < NODES_MAX; node++) {
-		snprintf(path, sizeof path, "/sys/devices/system/node/node%u/vmstat", node);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			break;
-		whole->counts[whole->nodes++] = fd;
-	}
-	/* A machine with more nodes than are looked at has more to write than is known. */
-	return whole->nodes > 0 && whole->nodes < NODES_MAX;
-}
 
 struct whole_sync *whole_sync_new(int folder)
 {
-	struct whole_sync *whole;
+	struct statvfs fs;
+	int backlog;
 
-	if (!fs_can_sync_whole(folder))
+	if (!fs_can_sync_whole(folder) || fstatvfs(folder, &fs) < 0 || fs.f_frsize == 0)
 		return NULL;
-	whole = xcalloc(1, sizeof *whole);
-	whole->folder = folder;
-	whole->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-	if (open_counts(whole))
-		return whole;
-	whole_sync_free(whole);
-	return NULL;
+	backlog = fs_open_ext4_fact(folder, "delayed_allocation_blocks");
+	if (backlog < 0)
+		return NULL;
+	struct whole_sync *whole = xcalloc(1, sizeof *whole);
+	*whole = (struct whole_sync){
+	    .folder = folder, .backlog = backlog, .blocks_max = WHOLE_SYNC_BACKLOG_MAX / fs.f_frsize};
+	return whole;
 }
 
-/* The pages that the line of that name, "\nname ", counts; a great many when it is not there. */
-static uint64_t count_of(const char *counts, const char *line)
+static bool backlog_is_small(const struct whole_sync *whole)
 {
-	const char *found = strstr(counts, line);
-
-	return found != NULL ? strtoull(found + strlen(line), NULL, 10) : UINT32_MAX;
-}
-
-static uint64_t pending_pages(int fd)
-{
-	char counts[COUNTS_MAX];
-	ssize_t n = pread(fd, counts, sizeof counts - 1, 0);
+	char text[32], *end;
+	ssize_t n = pread(whole->backlog, text, sizeof text - 1, 0);
 
 	if (n <= 0)
-		return UINT32_MAX;
-	counts[n] = '\0';
-	return count_of(counts, "\nnr_dirty ") + count_of(counts, "\nnr_writeback ");
+		return false;
+	text[n] = '\0';
+	return strtoull(text, &end, 10) <= whole->blocks_max && end != text;
 }
 
 bool whole_sync_pays(const struct whole_sync *whole, size_t files)
 {
-	uint64_t pages = 0;
-
-	if (whole == NULL || files < WHOLE_SYNC_FILES_MIN)
-		return false;
-	for (size_t i = 0; i < whole->nodes; i++)
-		pages += pending_pages(whole->counts[i]);
-	return pages <= WHOLE_SYNC_PENDING_MAX / whole->page_bytes;
+	return whole != NULL && files >= WHOLE_SYNC_FILES_MIN && clock_mono_ms() >= whole->rests_until_ms &&
+	       backlog_is_small(whole);
 }
 
-int whole_sync_run(const struct whole_sync *whole)
+int whole_sync_run(struct whole_sync *whole)
 {
-	return fs_sync_whole(whole->folder);
+	int64_t begun_ms = clock_mono_ms();
+	int result = fs_sync_whole(whole->folder);
+	int64_t ended_ms = clock_mono_ms();
+
+	if (ended_ms - begun_ms > WHOLE_SYNC_SLOW_MS)
+		whole->rests_until_ms = ended_ms + WHOLE_SYNC_REST_MS;
+	return result;
 }
 
 void whole_sync_free(struct whole_sync *whole)
 {
 	if (whole == NULL)
 		return;
-	for (size_t i = 0; i < whole->nodes; i++)
-		close(whole->counts[i]);
+	close(whole->backlog);
 	free(whole);
 }

@@ -1,6 +1,6 @@
 /* One sync of the whole file system in place of one of each file of a batch. As durable, and much cheaper: each sync of a
  * file that follows the first makes the disk empty its cache once more. But it also writes what others have written there,
- * so it is taken only while the machine has little to write. */
+ * so it is taken only while that is little. */
 #ifndef MFDRELAY_SPOOL_WHOLE_SYNC_H
 #define MFDRELAY_SPOOL_WHOLE_SYNC_H
 
@@ -10,21 +10,22 @@
 struct whole_sync;
 
 #define WHOLE_SYNC_FILES_MIN   3		/* fewer are synced one by one: two syncs cost what this one does */
-#define WHOLE_SYNC_PENDING_MAX (16 << 20)	/* bytes: a fifth of a second for a disk, two for a slow memory card */
+#define WHOLE_SYNC_BACKLOG_MAX (16 << 20)	/* bytes: a fifth of a second for a disk, two for a slow memory card */
+#define WHOLE_SYNC_SLOW_MS     2000		/* others wrote more than it seemed: devices wait half a minute, no longer */
+#define WHOLE_SYNC_REST_MS     60000		/* behind such a one */
 
 /* For the file system of folder, which is borrowed. Opens what says how much is to be written, so it comes before the
- * sandbox. NULL where it cannot be had: on a file system or a kernel of which it is not known that this sync covers data,
- * sizes and the disk's cache and tells of errors, or without /sys. */
+ * sandbox. NULL where it cannot be had: it takes ext4 with a journal, Linux 5.8 or later, and /sys. */
 struct whole_sync *whole_sync_new(int folder);
 
-/* Whether to take it for so many files: they are enough, and there is little else to write. NULL: false. Any thread, one at
- * a time; reads a file of the kernel's. */
+/* Whether to take it for so many files: they are enough, there is little else to write, and the last one was not slow. NULL:
+ * false. Reads a file of the kernel's. This and whole_sync_run: any thread, one at a time. */
 bool whole_sync_pays(const struct whole_sync *whole, size_t files);
 
 /* 0: all that had been written to the file system when it was called is on stable storage. -1 with errno: something of it,
  * of whatever file, is not; sync each to know which. It blocks. Not to be called for NULL. A file system that has turned
  * read-only or was shut down may answer 0: there no name can be given afterwards, and no folder synced. */
-int whole_sync_run(const struct whole_sync *whole);
+int whole_sync_run(struct whole_sync *whole);
 
 /* NULL is fine. */
 void whole_sync_free(struct whole_sync *whole);

@@ -196,32 +196,14 @@ ssize_t read(int fd, void *bytes, size_t n)
 	return data_call(READ, fd, SYS_read, (uintptr_t)bytes, n, 0);
 }
 
-/* Of the memory's counts the lines that whole_sync.c looks for: a machine that has nothing else to write. */
-static ssize_t nothing_to_write(int fd, void *bytes, size_t n)
-{
-	static const char counts[] = "\nnr_dirty 0\nnr_writeback 0\n";
-	char link[40], path[64] = "";
-
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	if (control == NULL || readlink(link, path, sizeof path - 1) <= 0 ||
-	    strncmp(path, "/sys/devices/system/node/", 25) != 0 || n < sizeof counts)
-		return -1;
-	memcpy(bytes, counts, sizeof counts - 1);
-	return sizeof counts - 1;
-}
-
 ssize_t pread(int fd, void *bytes, size_t n, off_t offset)
 {
-	ssize_t counts = nothing_to_write(fd, bytes, n);
-
-	if (counts > 0)
-		return counts;
 	return data_call(PREAD, fd, SYS_pread64, (uintptr_t)bytes, n, offset);
 }
 
 ssize_t pread64(int fd, void *bytes, size_t n, off64_t offset)
 {
-	return pread(fd, bytes, n, offset);
+	return data_call(PREAD, fd, SYS_pread64, (uintptr_t)bytes, n, offset);
 }
 
 int fsync(int fd)

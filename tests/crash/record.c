@@ -6,8 +6,7 @@
  * flatters the daemon, a change is recorded when it has been made, a sync when it begins (it covers what was recorded
  * before) and when it has succeeded (from then on it counts), and a 250 before it leaves.
  *
- * The daemon is told that the machine has nothing else to write, so that a sync of the whole file system pays. With
- * RECORD_NAMED set there are no files without a name, as on a file system without O_TMPFILE. */
+ * With RECORD_NAMED set there are no files without a name, as on a file system without O_TMPFILE. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -173,32 +172,6 @@ ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset)
 	if (written > 0)
 		record_file(fd, WRITE, (uint64_t)offset, bytes, (size_t)written);
 	return written;
-}
-
-/* Of the memory's counts the lines that whole_sync.c looks for. */
-static ssize_t nothing_to_write(int fd, void *bytes, size_t n)
-{
-	static const char counts[] = "\nnr_dirty 0\nnr_writeback 0\n";
-	char link[40], path[64] = "";
-
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	if (log_fd < 0 || readlink(link, path, sizeof path - 1) <= 0 ||
-	    strncmp(path, "/sys/devices/system/node/", 25) != 0 || n < sizeof counts)
-		return -1;
-	memcpy(bytes, counts, sizeof counts - 1);
-	return sizeof counts - 1;
-}
-
-ssize_t pread(int fd, void *bytes, size_t n, off_t offset)
-{
-	ssize_t counts = nothing_to_write(fd, bytes, n);
-
-	return counts > 0 ? counts : syscall(SYS_pread64, fd, bytes, n, offset);
-}
-
-ssize_t pread64(int fd, void *bytes, size_t n, off64_t offset)
-{
-	return pread(fd, bytes, n, offset);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t offset)

@@ -21,7 +21,7 @@
 static int record_sync(int fd);
 static int record_writeback(int fd);
 static bool record_pays(const struct whole_sync *whole, size_t files);
-static int record_whole(const struct whole_sync *whole);
+static int record_whole(struct whole_sync *whole);
 #define fs_sync		   record_sync
 #define fs_start_writeback record_writeback
 #define whole_sync_pays	   record_pays
@@ -97,7 +97,7 @@ static bool record_pays(const struct whole_sync *whole, size_t files)
 	return t.pays_from != 0 && files >= t.pays_from;
 }
 
-static int record_whole(const struct whole_sync *whole)
+static int record_whole(struct whole_sync *whole)
 {
 	(void)whole;
 	note('W', 0);

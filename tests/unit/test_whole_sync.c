@@ -3,96 +3,114 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "base/fsutil.h"
+
+static int64_t now_ms, takes_ms;
+static int sync_result;
+
+static int64_t test_clock(void)
+{
+	return now_ms;
+}
+
+static int sync_whole(int fd)
+{
+	assert_int_equal(fd, 7);
+	now_ms += takes_ms;
+	return sync_result;
+}
+
+#define clock_mono_ms test_clock
+#define fs_sync_whole sync_whole
 #include "spool/whole_sync.c"
 
-#define PAGE 4096
-#define MOST (WHOLE_SYNC_PENDING_MAX / PAGE)
+#define MOST 4096
 
 static struct whole_sync whole;
 
-static int teardown(void **state)
+static void set_backlog(const char *text)
 {
-	(void)state;
-	while (whole.nodes > 0)
-		close(whole.counts[--whole.nodes]);
-	return 0;
-}
-
-static void add_node_of(const char *counts)
-{
-	int fd = memfd_create("vmstat", MFD_CLOEXEC);
-
-	assert_int_equal(write(fd, counts, strlen(counts)), strlen(counts));
-	whole.page_bytes = PAGE;
-	whole.counts[whole.nodes++] = fd;
-}
-
-static void add_node(unsigned dirty, unsigned writeback)
-{
-	char counts[200];
-
-	snprintf(counts, sizeof counts,
-	    "nr_free_pages 9\nnr_dirty_threshold 8\nnr_dirty %u\nnr_writeback_temp 7\nnr_writeback %u\n"
-	    "nr_dirtied 123456\n",
-	    dirty, writeback);
-	add_node_of(counts);
+	if (whole.backlog > 0)
+		close(whole.backlog);
+	whole = (struct whole_sync){.folder = 7, .blocks_max = MOST};
+	whole.backlog = memfd_create("delayed_allocation_blocks", MFD_CLOEXEC);
+	assert_int_equal(write(whole.backlog, text, strlen(text)), strlen(text));
 }
 
 static void test_it_pays_for_enough_files_while_there_is_little_else_to_write(void **state)
 {
 	(void)state;
-	add_node(MOST - 2, 1);
+	set_backlog("4096\n");
 	assert_true(whole_sync_pays(&whole, WHOLE_SYNC_FILES_MIN));
 	assert_false(whole_sync_pays(&whole, WHOLE_SYNC_FILES_MIN - 1));
 	assert_false(whole_sync_pays(NULL, WHOLE_SYNC_FILES_MIN));
-}
-
-static void test_all_nodes_count(void **state)
-{
-	(void)state;
-	add_node(MOST / 2, MOST / 2);
+	set_backlog("4097\n");
+	assert_false(whole_sync_pays(&whole, 50));
+	set_backlog("0\n");
 	assert_true(whole_sync_pays(&whole, 50));
-	add_node(0, 1);
-	assert_false(whole_sync_pays(&whole, 50));
-}
-
-static void test_what_is_on_its_way_to_the_disk_counts(void **state)
-{
-	(void)state;
-	add_node(0, MOST + 1);
-	assert_false(whole_sync_pays(&whole, 50));
 }
 
 static void test_what_cannot_be_read_is_much(void **state)
 {
-	static const char *const bad[] = {
-	    "", "nr_free_pages 1\n", "nr_free_pages 1\nnr_dirty 1\n", "\nnr_writeback 1\n"};
+	static const char *const bad[] = {"", "\n", "none\n", "99999999999999999999999\n"};
 
+	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		add_node_of(bad[i]);
+		set_backlog(bad[i]);
 		assert_false(whole_sync_pays(&whole, 50));
-		teardown(state);
 	}
-	add_node(0, 0);
-	close(whole.counts[0]);
+	set_backlog("0\n");
+	close(whole.backlog);
 	assert_false(whole_sync_pays(&whole, 50));
-	whole.nodes = 0;
+	whole.backlog = 0;
+}
+
+static void test_behind_a_slow_one_it_rests(void **state)
+{
+	(void)state;
+	set_backlog("0\n");
+	takes_ms = WHOLE_SYNC_SLOW_MS;
+	assert_int_equal(whole_sync_run(&whole), 0);
+	assert_true(whole_sync_pays(&whole, 50));
+	takes_ms = WHOLE_SYNC_SLOW_MS + 1;
+	assert_int_equal(whole_sync_run(&whole), 0);
+	now_ms += WHOLE_SYNC_REST_MS - 1;
+	assert_false(whole_sync_pays(&whole, 50));
+	now_ms++;
+	assert_true(whole_sync_pays(&whole, 50));
+}
+
+static void test_its_failure_is_told(void **state)
+{
+	(void)state;
+	set_backlog("0\n");
+	sync_result = -1;
+	assert_int_equal(whole_sync_run(&whole), -1);
+	sync_result = 0;
+}
+
+static int close_backlog(void **state)
+{
+	(void)state;
+	if (whole.backlog > 0)
+		close(whole.backlog);
+	return 0;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_teardown(
-		test_it_pays_for_enough_files_while_there_is_little_else_to_write, teardown),
-	    cmocka_unit_test_teardown(test_all_nodes_count, teardown),
-	    cmocka_unit_test_teardown(test_what_is_on_its_way_to_the_disk_counts, teardown),
-	    cmocka_unit_test_teardown(test_what_cannot_be_read_is_much, teardown),
+	    cmocka_unit_test(test_it_pays_for_enough_files_while_there_is_little_else_to_write),
+	    cmocka_unit_test(test_what_cannot_be_read_is_much),
+	    cmocka_unit_test(test_behind_a_slow_one_it_rests),
+	    cmocka_unit_test(test_its_failure_is_told),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, close_backlog);
 }
