@@ -14,6 +14,7 @@ struct whole_sync {
 	int backlog; /* of sysfs: the blocks that are written to files and have no place on the disk yet */
 	uint64_t blocks_max;
 	int64_t rests_until_ms; /* monotonic */
+	bool has_failed;
 };
 
 struct whole_sync *whole_sync_new(int folder)
@@ -45,10 +46,12 @@ static bool backlog_is_small(const struct whole_sync *whole)
 
 bool whole_sync_pays(const struct whole_sync *whole, size_t files)
 {
-	return whole != NULL && files >= WHOLE_SYNC_FILES_MIN && clock_mono_ms() >= whole->rests_until_ms &&
-	       backlog_is_small(whole);
+	return whole != NULL && !whole->has_failed && files >= WHOLE_SYNC_FILES_MIN &&
+	       clock_mono_ms() >= whole->rests_until_ms && backlog_is_small(whole);
 }
 
+/* syncfs tells an error once. It may be of a file that is not to be synced yet: the next one would be silent about it, the
+ * file's own sync is not. */
 int whole_sync_run(struct whole_sync *whole)
 {
 	int64_t begun_ms = clock_mono_ms();
@@ -57,6 +60,8 @@ int whole_sync_run(struct whole_sync *whole)
 
 	if (ended_ms - begun_ms > WHOLE_SYNC_SLOW_MS)
 		whole->rests_until_ms = ended_ms + WHOLE_SYNC_REST_MS;
+	if (result < 0)
+		whole->has_failed = true;
 	return result;
 }
 

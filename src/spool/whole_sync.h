@@ -18,13 +18,14 @@ struct whole_sync;
  * sandbox. NULL where it cannot be had: it takes ext4 with a journal, Linux 5.8 or later, and /sys. */
 struct whole_sync *whole_sync_new(int folder);
 
-/* Whether to take it for so many files: they are enough, there is little else to write, and the last one was not slow. NULL:
- * false. Reads a file of the kernel's. This and whole_sync_run: any thread, one at a time. */
+/* Whether to take it for so many files: they are enough, there is little else to write, the last one was not slow, and none
+ * has failed. NULL: false. Reads a file of the kernel's. This and whole_sync_run: any thread, one at a time. */
 bool whole_sync_pays(const struct whole_sync *whole, size_t files);
 
 /* 0: all that had been written to the file system when it was called is on stable storage. -1 with errno: something of it,
- * of whatever file, is not; sync each to know which. It blocks. Not to be called for NULL. A file system that has turned
- * read-only or was shut down may answer 0: there no name can be given afterwards, and no folder synced. */
+ * of whatever file, is not; sync each to know which, now and from then on. It blocks. Not to be called for NULL. A file
+ * system that has turned read-only or was shut down may answer 0: there no name can be given afterwards, and no folder
+ * synced. */
 int whole_sync_run(struct whole_sync *whole);
 
 /* NULL is fine. */
