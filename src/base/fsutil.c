@@ -257,7 +257,8 @@ bool fs_can_link_unnamed(int dir_fd)
 	return has_proc;
 }
 
-/* Earlier ones have syncfs answer 0 when the data could not be written. */
+/* Before 5.8 syncfs answers 0 where data could not be written, before 5.17 where the file system's own sync, of its journal
+ * and the disk's cache, has failed. */
 static bool syncfs_tells_errors(void)
 {
 	struct utsname name;
@@ -267,7 +268,7 @@ static bool syncfs_tells_errors(void)
 		return false;
 	unsigned long major_number = strtoul(name.release, &end, 10);
 	unsigned long minor_number = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
-	return major_number > 5 || (major_number == 5 && minor_number >= 8);
+	return major_number > 5 || (major_number == 5 && minor_number >= 17);
 }
 
 /* Without a journal ext4 empties the disk's cache before it writes the inodes. */

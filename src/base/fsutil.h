@@ -42,7 +42,7 @@ int fs_each_name(int dir_fd, bool (*fn)(void *arg, const char *name), void *arg)
 bool fs_can_link_unnamed(int dir_fd);
 
 /* Whether fs_sync_whole there covers data, sizes and the disk's cache, as an fsync of each file does, and tells of errors:
- * ext4 with a journal, from Linux 5.8 on (syncfs(2)). */
+ * ext4 with a journal, from Linux 5.17 on. */
 bool fs_can_sync_whole(int dir_fd);
 
 /* Open what ext4 tells of itself: a file of /sys/fs/ext4/<device> (Documentation/ABI/testing/sysfs-fs-ext4), for reading.

@@ -15,7 +15,7 @@ struct whole_sync;
 #define WHOLE_SYNC_REST_MS     60000		/* behind such a one */
 
 /* For the file system of folder, which is borrowed. Opens what says how much is to be written, so it comes before the
- * sandbox. NULL where it cannot be had: it takes ext4 with a journal, Linux 5.8 or later, and /sys. */
+ * sandbox. NULL where it cannot be had: it takes ext4 with a journal, Linux 5.17 or later, and /sys. */
 struct whole_sync *whole_sync_new(int folder);
 
 /* Whether to take it for so many files: they are enough, there is little else to write, the last one was not slow, and none
