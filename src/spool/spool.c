@@ -185,9 +185,12 @@ static int read_tag(struct spool *spool, struct err *err)
 
 static int prepare(struct spool *spool, struct err *err)
 {
+	/* Where the syncer's jobs have their files. */
+	const int folders[] = {spool->dirs[DIR_QUEUE], spool->dirs[DIR_STATE], spool->root};
+
 	if (read_tag(spool, err) < 0)
 		return -1;
-	spool->whole_sync = whole_sync_new(spool->dirs[DIR_QUEUE]);
+	spool->whole_sync = whole_sync_new(folders, sizeof folders / sizeof folders[0]);
 	spool->can_link_unnamed = fs_can_link_unnamed(spool->dirs[DIR_QUEUE]);
 	spool->tidy.work.done = on_tidy_done;
 	spool->tidy.fd = -1;

@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -17,12 +18,25 @@ struct whole_sync {
 	bool has_failed;
 };
 
-struct whole_sync *whole_sync_new(int folder)
+/* One of them may have a file system mounted on it. */
+static bool are_on_one_file_system(const int *folders, size_t n)
+{
+	struct stat first, other;
+
+	for (size_t i = 0; i < n; i++)
+		if (fstat(folders[0], &first) < 0 || fstat(folders[i], &other) < 0 ||
+		    first.st_dev != other.st_dev)
+			return false;
+	return true;
+}
+
+struct whole_sync *whole_sync_new(const int *folders, size_t n)
 {
 	struct statvfs fs;
-	int backlog;
+	int folder = folders[0], backlog;
 
-	if (!fs_can_sync_whole(folder) || fstatvfs(folder, &fs) < 0 || fs.f_frsize == 0)
+	if (!are_on_one_file_system(folders, n) || !fs_can_sync_whole(folder) || fstatvfs(folder, &fs) < 0 ||
+	    fs.f_frsize == 0)
 		return NULL;
 	backlog = fs_open_ext4_fact(folder, "delayed_allocation_blocks");
 	if (backlog < 0)

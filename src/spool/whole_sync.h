@@ -14,9 +14,10 @@ struct whole_sync;
 #define WHOLE_SYNC_SLOW_MS     2000		/* others wrote more than it seemed: devices wait half a minute, no longer */
 #define WHOLE_SYNC_REST_MS     60000		/* behind such a one */
 
-/* For the file system of folder, which is borrowed. Opens what says how much is to be written, so it comes before the
- * sandbox. NULL where it cannot be had: it takes ext4 with a journal, Linux 5.17 or later, and /sys. */
-struct whole_sync *whole_sync_new(int folder);
+/* For files in these folders, n of them and at least one, which are borrowed. Opens what says how much is to be written, so it
+ * comes before the sandbox. NULL where it cannot be had: it takes one file system for all of them, ext4 with a journal, Linux
+ * 5.17 or later, and /sys. */
+struct whole_sync *whole_sync_new(const int *folders, size_t n);
 
 /* Whether to take it for so many files: they are enough, there is little else to write, the last one was not slow, and none
  * has failed. NULL: false. Reads a file of the kernel's. This and whole_sync_run: any thread, one at a time. */

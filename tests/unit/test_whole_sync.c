@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <cmocka.h>
 
@@ -100,6 +101,21 @@ static void test_a_failed_one_is_the_last(void **state)
 	assert_false(whole_sync_pays(&whole, 50));
 }
 
+/* What was written to the other would not be synced. */
+static void test_all_folders_are_on_one_file_system(void **state)
+{
+	int folders[] = {
+	    open("/", O_PATH | O_CLOEXEC), open("/", O_PATH | O_CLOEXEC), open("/proc", O_PATH | O_CLOEXEC)};
+
+	(void)state;
+	assert_true(are_on_one_file_system(folders, 2));
+	assert_false(are_on_one_file_system(folders, 3));
+	assert_null(whole_sync_new(folders, 3));
+	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+		close(folders[i]);
+	assert_false(are_on_one_file_system(folders, 2));
+}
+
 static int close_backlog(void **state)
 {
 	(void)state;
@@ -115,6 +131,7 @@ int main(void)
 	    cmocka_unit_test(test_what_cannot_be_read_is_much),
 	    cmocka_unit_test(test_behind_a_slow_one_it_rests),
 	    cmocka_unit_test(test_a_failed_one_is_the_last),
+	    cmocka_unit_test(test_all_folders_are_on_one_file_system),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, close_backlog);
