@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 /* All return 0, or -1 with errno. */
-int fs_start_writeback(int fd);			/* hint only: begins to write the file's data, waits for nothing */
+int fs_start_writeback(int fd);			/* begins to write the file's data, waits for nothing; may tell of an error that no sync tells again */
 int fs_sync(int fd);				/* fsync of a file or folder; after a failure never again on the same file */
 int fs_sync_whole(int fd);			/* syncfs: all that has been written to the file system fd is on */
 int fs_link_fd(int fd, int dir_fd, const char *name);	/* give an O_TMPFILE file its name; EEXIST when it is taken */

@@ -47,11 +47,18 @@ static bool needs_sync(const struct sync_job *job)
 	return job->error == 0 && !job->is_synced && job->fd >= 0;
 }
 
+/* All of them at once, where there are several. What this call is told of an error no later sync is told again; that the kernel
+ * does not have it, or not for us, is none. */
+static void start_writeback(struct work_job *const *jobs, size_t n)
+{
+	for (size_t i = 0; i < n && n > 1; i++)
+		if (needs_sync(of(jobs[i])) && fs_start_writeback(of(jobs[i])->fd) < 0 && errno != ENOSYS &&
+		    errno != EPERM)
+			fail_job(of(jobs[i]), "writing the file to disk");
+}
+
 static void sync_each(struct work_job *const *jobs, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		if (n > 1 && needs_sync(of(jobs[i])))
-			fs_start_writeback(of(jobs[i])->fd);
 	for (size_t i = 0; i < n; i++)
 		if (needs_sync(of(jobs[i])) && fs_sync(of(jobs[i])->fd) < 0)
 			fail_job(of(jobs[i]), "syncing the file to disk");
@@ -62,6 +69,7 @@ static void sync_files(struct whole_sync *whole, struct work_job *const *jobs, s
 {
 	size_t files = 0;
 
+	start_writeback(jobs, n);
 	for (size_t i = 0; i < n; i++)
 		files += needs_sync(of(jobs[i]));
 	if (!whole_sync_pays(whole, files) || whole_sync_run(whole) < 0)

@@ -1,5 +1,6 @@
 #include "spool/whole_sync.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/fsutil.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 struct whole_sync {
@@ -70,12 +72,18 @@ int whole_sync_run(struct whole_sync *whole)
 {
 	int64_t begun_ms = clock_mono_ms();
 	int result = fs_sync_whole(whole->folder);
+	int error = errno;
 	int64_t ended_ms = clock_mono_ms();
 
 	if (ended_ms - begun_ms > WHOLE_SYNC_SLOW_MS)
 		whole->rests_until_ms = ended_ms + WHOLE_SYNC_REST_MS;
-	if (result < 0)
+	if (result < 0) {
 		whole->has_failed = true;
+		log_event(LOG_LEVEL_WARNING, "spool-whole-sync-failed", kv_errno(),
+		    kv_str("consequence", "from now on each message is synced by itself, which takes longer"),
+		    kv_str("remedy", "look at the disk and the kernel's log, then restart mfdrelay"));
+	}
+	errno = error;
 	return result;
 }
 

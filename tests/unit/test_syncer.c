@@ -49,11 +49,12 @@ static struct {
 	unsigned done;
 	char steps[8192]; /* written by the thread, read after it has been joined */
 	int fail_sync_fd, fail_folder_fd;
+	int fail_writeback_fd, writeback_errno;
 	size_t pays_from; /* files; 0: never */
 	bool fail_whole;
 	void (*at_folder_sync)(void);
 	struct probe gate_probe;
-	sem_t gate;
+	sem_t gate, at_gate;
 } t;
 
 static void note(char step, unsigned number)
@@ -88,7 +89,8 @@ static int record_sync(int fd)
 static int record_writeback(int fd)
 {
 	note('b', number_of(fd));
-	return 0;
+	errno = t.writeback_errno;
+	return fd == t.fail_writeback_fd ? -1 : 0;
 }
 
 static bool record_pays(const struct whole_sync *whole, size_t files)
@@ -146,6 +148,7 @@ static const struct sync_ops probe_ops = {.write = write_probe, .name = name_pro
 static int wait_at_gate(struct sync_job *job)
 {
 	(void)job;
+	sem_post(&t.at_gate);
 	sem_wait(&t.gate);
 	return 0;
 }
@@ -156,11 +159,12 @@ static int setup(void **state)
 {
 	(void)state;
 	memset(&t, 0, sizeof t);
-	t.fail_sync_fd = t.fail_folder_fd = -1;
+	t.fail_sync_fd = t.fail_folder_fd = t.fail_writeback_fd = -1;
 	t.base = event_base_new();
 	t.folders[FOLDER_A] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	t.folders[FOLDER_B] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	sem_init(&t.gate, 0, 0);
+	sem_init(&t.at_gate, 0, 0);
 	t.syncer = syncer_new(t.base, t.folders, LENGTH(t.folders), NULL);
 	return 0;
 }
@@ -172,6 +176,7 @@ static int teardown(void **state)
 	close(t.folders[FOLDER_A]);
 	close(t.folders[FOLDER_B]);
 	sem_destroy(&t.gate);
+	sem_destroy(&t.at_gate);
 	event_base_free(t.base);
 	return 0;
 }
@@ -186,7 +191,7 @@ static void close_gate(void)
 {
 	t.gate_probe = (struct probe){.job = {.work.done = on_gate_done, .ops = &gate_ops, .fd = -1}};
 	syncer_submit(t.syncer, &t.gate_probe.job);
-	usleep(20000);
+	sem_wait(&t.at_gate);
 }
 
 static void open_gate_and_finish(void)
@@ -235,7 +240,7 @@ static void test_one_sync_serves_all_files_where_it_pays(void **state)
 	for (unsigned i = 1; i <= 3; i++)
 		submit(i, BIT(FOLDER_A));
 	submit_batch(3);
-	assert_string_equal(t.steps, "w1 w2 w3 W0 n1 n2 n3 f0 ");
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 W0 n1 n2 n3 f0 ");
 	for (unsigned i = 1; i <= 3; i++)
 		assert_int_equal(t.probes[i].job.error, 0);
 }
@@ -261,9 +266,35 @@ static void test_when_it_fails_each_has_its_own(void **state)
 		submit(i, BIT(FOLDER_A));
 	t.fail_sync_fd = t.probes[2].job.fd;
 	submit_batch(3);
-	assert_string_equal(t.steps, "w1 w2 w3 W0 b1 b2 b3 s1 s2 u2 s3 n1 n3 f0 ");
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 W0 s1 s2 u2 s3 n1 n3 f0 ");
 	assert_int_equal(t.probes[2].job.error, EIO);
 	assert_int_equal(t.probes[1].job.error + t.probes[3].job.error, 0);
+}
+
+static void fail_writeback_of_the_second(int error)
+{
+	for (unsigned i = 1; i <= 3; i++)
+		submit(i, BIT(FOLDER_A));
+	t.fail_writeback_fd = t.probes[2].job.fd;
+	t.writeback_errno = error;
+	submit_batch(3);
+}
+
+/* The kernel tells such an error once: the syncs behind it answer that all is well. */
+static void test_an_error_at_the_start_of_the_writing_fails_one(void **state)
+{
+	(void)state;
+	fail_writeback_of_the_second(EIO);
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 u2 b3 s1 s3 n1 n3 f0 ");
+	assert_int_equal(t.probes[2].job.error, EIO);
+	assert_int_equal(t.probes[1].job.error + t.probes[3].job.error, 0);
+}
+
+static void test_a_kernel_without_an_early_start_is_no_error(void **state)
+{
+	(void)state;
+	fail_writeback_of_the_second(ENOSYS);
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 s1 s2 s3 n1 n2 n3 f0 ");
 }
 
 static void test_one_alone_needs_no_early_writeback(void **state)
@@ -453,6 +484,8 @@ int main(void)
 	    TEST(test_one_sync_serves_all_files_where_it_pays),
 	    TEST(test_whether_it_pays_is_said_of_those_that_need_it),
 	    TEST(test_when_it_fails_each_has_its_own),
+	    TEST(test_an_error_at_the_start_of_the_writing_fails_one),
+	    TEST(test_a_kernel_without_an_early_start_is_no_error),
 	    TEST(test_one_alone_needs_no_early_writeback),
 	    TEST(test_failed_write_fails_one),
 	    TEST(test_failed_sync_fails_one_and_is_not_tried_again),
