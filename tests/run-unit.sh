@@ -1,11 +1,12 @@
 #!/bin/sh
-# Run the cmocka programs given as arguments, go on after a failure, count over all of them.
+# Run the cmocka programs given as arguments, as many at once as there are processors, go on after a failure, count over all
+# of them.
 #   sh tests/run-unit.sh build/tests/unit/test_*
 # The last line is "N passed, M failed"; exit 1 when a test failed, a program broke off, or no test ran.
 passed=0
 failed=0
-output=$(mktemp) || exit 1
-trap 'rm -f "$output"' EXIT
+outputs=$(mktemp -d) || exit 1
+trap 'rm -rf "$outputs"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # The sum of the numbers on cmocka's lines "[  WORD  ] N test(s)".
@@ -20,9 +21,12 @@ skipped()
 	sed -n '/test(s) run\./q;/^\[  SKIPPED \] /{s///;G;s/^\([^\n]*\)\n\(.*\)/    skipped \1: \2/p;};h' "$output"
 }
 
+printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} sh -c \
+	'output=$1/${2##*/}; CMOCKA_MESSAGE_OUTPUT=stdout "$2" >"$output" 2>&1; echo $? >"$output.status"' run-one "$outputs" {}
+
 for program in "$@"; do
-	CMOCKA_MESSAGE_OUTPUT=stdout "$program" >"$output" 2>&1
-	status=$?
+	output=$outputs/${program##*/}
+	status=$(cat "$output.status" || echo 1)
 	good=$(count PASSED)
 	bad=$(count FAILED)
 	note=
