@@ -138,9 +138,9 @@ static void put_prefix(struct text *line, enum log_level level, const char *even
 	char time[40];
 
 	if (settings.journal) {
-		text_join(line, "<", NULL);
+		text_char(line, '<');
 		text_number(line, (uint64_t)level, 0);
-		text_join(line, ">", NULL);
+		text_char(line, '>');
 	} else {
 		clock_gettime(CLOCK_REALTIME, &now);
 		clock_rfc3339_ms(time, sizeof time, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
@@ -154,13 +154,13 @@ static void put_prefix(struct text *line, enum log_level level, const char *even
 void log_emit(enum log_level level, const char *event, const struct kv *values)
 {
 	int saved_errno = errno;
-	char bytes[LINE_MAX_BYTES + 1];
-	struct text line = text_in(bytes, LINE_MAX_BYTES); /* room for the newline is always kept */
+	char bytes[LINE_MAX_BYTES];
+	struct text line = text_in(bytes, sizeof bytes);
 
 	put_prefix(&line, level, event);
 	for (; values->key != NULL; values++)
 		put_value(&line, values);
-	line.p[line.n++] = '\n';
+	line.p[line.n++] = '\n'; /* in the place of the NUL */
 	/* Where stderr is gone there is nobody left to tell. */
 	ssize_t written = write(STDERR_FILENO, line.p, line.n);
 	(void)written;

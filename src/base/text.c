@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define DIGITS_MAX 20 /* of 64 bits */
+#define DIGITS_MAX (TEXT_NUMBER_SIZE - 1) /* of 64 bits */
 
 struct text text_in(char *p, size_t size)
 {
@@ -43,4 +43,12 @@ void text_number(struct text *text, uint64_t number, unsigned width)
 	while (at > least)
 		digits[--at] = '0';
 	text_add(text, (struct str){digits + at, sizeof digits - at});
+}
+
+const char *text_of_number(char out[TEXT_NUMBER_SIZE], uint64_t number)
+{
+	struct text text = text_in(out, TEXT_NUMBER_SIZE);
+
+	text_number(&text, number, 0);
+	return out;
 }

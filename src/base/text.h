@@ -30,4 +30,8 @@ void text_join(struct text *text, ...) __attribute__((sentinel));
 /* Add number in decimal, with zeros in front where it has fewer digits than width (at most 20). */
 void text_number(struct text *text, uint64_t number, unsigned width);
 
+/* number in decimal, in out. Returns out. */
+#define TEXT_NUMBER_SIZE 21
+const char *text_of_number(char out[TEXT_NUMBER_SIZE], uint64_t number);
+
 #endif

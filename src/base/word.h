@@ -19,6 +19,12 @@ static inline uint64_t word_at(const char *p)
 	return word;
 }
 
+/* The last eight of n bytes at p, n at least eight: the rest of a scan, in a word that begins before it. */
+static inline uint64_t word_last(const char *p, size_t n)
+{
+	return word_at(p + n - sizeof(uint64_t));
+}
+
 /* High bits tell that some byte of word is zero. Which one, only as to the first: one next to it may be told wrongly. Bytes above
  * 0x7f are never told. */
 static inline uint64_t word_zeros(uint64_t word)

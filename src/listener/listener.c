@@ -205,10 +205,11 @@ static void admit(const struct door *door, int fd, const struct sockaddr_storage
 		    config->limits.sessions);
 		refuse(l, fd, sockaddr_host(host, sizeof host, any), reply);
 	} else if (!peers_enter(l->peers, &peer, config->limits.sessions_per_address)) {
+		sockaddr_host(host, sizeof host, any);
 		snprintf(reply, sizeof reply,
 		    "421 4.7.0 Too many sessions from %s (limits.sessions_per_address is %u): try again "
 		    "later",
-		    sockaddr_host(host, sizeof host, any), config->limits.sessions_per_address);
+		    host, config->limits.sessions_per_address);
 		refuse(l, fd, host, reply);
 	} else if (!session_new(&l->env, fd, &peer, door->config)) {
 		log_event(LOG_LEVEL_ERR, "session-failed",

@@ -58,14 +58,11 @@ static void add_mail(struct client *c, struct buf *lines)
 {
 	const struct envelope *envelope = envelope_of(c);
 	const struct ehlo *ehlo = &c->ehlo;
-	char digits[24] = "";
-	struct text size = text_in(digits, sizeof digits);
+	char digits[TEXT_NUMBER_SIZE];
 
 	buf_join(lines, "MAIL FROM:<", sender_of(c), ">", NULL);
-	if (ehlo->has_size && !is_rehearsal(c)) {
-		text_number(&size, bytes_of(c), 0);
-		buf_join(lines, " SIZE=", digits, NULL);
-	}
+	if (ehlo->has_size && !is_rehearsal(c))
+		buf_join(lines, " SIZE=", text_of_number(digits, bytes_of(c)), NULL);
 	buf_join(lines, envelope->has_8bit && ehlo->eightbitmime ? " BODY=8BITMIME" : "", "\r\n", NULL);
 }
 

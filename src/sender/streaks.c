@@ -29,12 +29,6 @@ static const char *mailbox_of(const struct lane *lane)
 	return lane->mailbox != NULL ? lane->mailbox : "-";
 }
 
-static void add_word(struct buf *text, const char *word, char end)
-{
-	buf_add_text(text, word);
-	buf_add_char(text, end);
-}
-
 static char *format(void *arg, size_t *n)
 {
 	const struct streaks *streaks = arg;
@@ -44,11 +38,9 @@ static char *format(void *arg, size_t *n)
 	buf_add_text(&text, HEADING);
 	for (size_t i = 0; i < streaks->count; i++)
 		for (size_t j = 0; (lane = upstream_lane(streaks->upstreams[i], j)) != NULL; j++) {
-			if (!lane->streak.is_roads)
-				continue;
-			add_word(&text, lane->streak.cause->name, ' ');
-			add_word(&text, mailbox_of(lane), ' ');
-			add_word(&text, lane->upstream->name, '\n');
+			if (lane->streak.is_roads)
+				buf_join(&text, lane->streak.cause->name, " ", mailbox_of(lane), " ",
+				    lane->upstream->name, "\n", NULL);
 		}
 	*n = text.n;
 	return text.p;

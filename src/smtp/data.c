@@ -148,8 +148,7 @@ static bool is_clean(const char *p, size_t n, uint64_t *all)
 			return false;
 	}
 	if (i < n && n >= sizeof word) {
-		/* The rest, in a word that begins before it. */
-		word = word_at(p + n - sizeof word);
+		word = word_last(p, n);
 		*all |= word;
 		return is_clean_word(word);
 	}

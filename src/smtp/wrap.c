@@ -72,8 +72,7 @@ static bool are_plain(const char *bytes, size_t n)
 	for (; n - i >= sizeof found; i += sizeof found)
 		found |= not_plain(word_at(bytes + i));
 	if (i < n && n >= sizeof found) {
-		/* The rest, in a word that begins before it. */
-		found |= not_plain(word_at(bytes + n - sizeof found));
+		found |= not_plain(word_last(bytes, n));
 		i = n;
 	}
 	if ((found & WORD_HIGH_BITS) != 0)

@@ -130,9 +130,7 @@ void field_put_text(struct field_writer *writer, const char *name, const char *v
 
 void field_put_number(struct field_writer *writer, const char *name, uint64_t value)
 {
-	char digits[24];
-	struct text text = text_in(digits, sizeof digits);
+	char digits[TEXT_NUMBER_SIZE];
 
-	text_number(&text, value, 0);
-	field_put_text(writer, name, digits);
+	field_put_text(writer, name, text_of_number(digits, value));
 }

@@ -1,6 +1,5 @@
 #include "spool/whole_sync.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -25,9 +24,10 @@ static bool are_on_one_file_system(const int *folders, size_t n)
 {
 	struct stat first, other;
 
-	for (size_t i = 0; i < n; i++)
-		if (fstat(folders[0], &first) < 0 || fstat(folders[i], &other) < 0 ||
-		    first.st_dev != other.st_dev)
+	if (fstat(folders[0], &first) < 0)
+		return false;
+	for (size_t i = 1; i < n; i++)
+		if (fstat(folders[i], &other) < 0 || first.st_dev != other.st_dev)
 			return false;
 	return true;
 }
@@ -72,7 +72,6 @@ int whole_sync_run(struct whole_sync *whole)
 {
 	int64_t begun_ms = clock_mono_ms();
 	int result = fs_sync_whole(whole->folder);
-	int error = errno;
 	int64_t ended_ms = clock_mono_ms();
 
 	if (ended_ms - begun_ms > WHOLE_SYNC_SLOW_MS)
@@ -83,7 +82,6 @@ int whole_sync_run(struct whole_sync *whole)
 		    kv_str("consequence", "from now on each message is synced by itself, which takes longer"),
 		    kv_str("remedy", "look at the disk and the kernel's log, then restart mfdrelay"));
 	}
-	errno = error;
 	return result;
 }
 

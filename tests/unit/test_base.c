@@ -182,6 +182,10 @@ static void builds_texts(void **state)
 	text = text_in(one, sizeof one);
 	text_join(&text, "a", NULL);
 	assert_string_equal(one, "");
+
+	char digits[TEXT_NUMBER_SIZE];
+	assert_string_equal(text_of_number(digits, 0), "0");
+	assert_string_equal(text_of_number(digits, UINT64_MAX), "18446744073709551615");
 }
 
 static void buffers_grow(void **state)
