@@ -1,5 +1,5 @@
-/* A small file in var/ of the spool that is written anew whenever what it is made from has changed, off the event loop and whole: after a crash it is
- * the old or the new one. */
+/* A small file in var/ of the spool that is written anew whenever what it is made from has changed, off the event loop and
+ * whole: after a crash it is the old or the new one. */
 #ifndef MFDRELAY_SPOOL_KEPT_FILE_H
 #define MFDRELAY_SPOOL_KEPT_FILE_H
 

@@ -91,8 +91,8 @@ ssize_t message_read_at(int fd, void *bytes, size_t n, uint64_t offset);
  * (the caller frees) and *offset, the content's; 1 with err when the file is damaged; -1 with err and errno. */
 int message_read(int fd, const char *id, struct envelope *out, uint64_t *offset, struct err *err);
 
-/* Read the state of a message from dir (its name is id + suffix); none gives one with all pending, and *exists (may be NULL) says so. Returns
- * as message_read. */
+/* Read the state of a message from dir (its name is id + suffix); none gives one with all pending, and *exists (exists may
+ * be NULL) says so. Returns as message_read. */
 int message_read_state(const struct spool *spool, enum spool_dir dir, const char *suffix,
     const struct envelope *envelope, struct state *out, bool *exists, struct err *err);
 

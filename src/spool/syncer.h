@@ -1,6 +1,7 @@
 /* Group commit, off the loop: one thread takes what has gathered and carries a whole batch through each step, so that
- * one sync of a folder serves all names of a batch, and where it pays one of the file system all its data. Large files are written and synced on a thread of their own before they
- * join a batch, so that small ones do not wait for them. It knows nothing of messages: what a step does is the job's. */
+ * one sync of a folder serves all names of a batch, and where it pays one of the file system all its data. Large files are
+ * written and synced on a thread of their own before they join a batch, so that small ones do not wait for them. It knows
+ * nothing of messages: what a step does is the job's. */
 #ifndef MFDRELAY_SPOOL_SYNCER_H
 #define MFDRELAY_SPOOL_SYNCER_H
 
