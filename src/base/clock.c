@@ -24,3 +24,8 @@ int64_t clock_wall_us(void)
 {
 	return read_us(CLOCK_REALTIME);
 }
+
+void clock_rest_us(unsigned us)
+{
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = us * 1000L}, NULL);
+}

@@ -101,6 +101,7 @@ static void write_reply(struct session *s, const char *reply)
 	text_join(&text, "\r\n", NULL);
 	/* In one write, so in one segment: some devices take a segment for a reply. */
 	s->choked = conn_write(s->conn, text.p, text.n) > OUTPUT_MAX;
+	s->env->answers++;
 }
 
 /* RFC 5321 section 3.8: these two announce the end. */

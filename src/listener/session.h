@@ -56,6 +56,7 @@ struct session_env {
 	unsigned tls_first_count;
 	LIST_HEAD(session_list, session) sessions;
 	size_t session_count, stranger_count;
+	unsigned answers;	/* given since whoever reads it has set it to 0 */
 	size_t commits;		/* under way, their session still there or not */
 	bool retiring;		/* a session begins one more message at most */
 	bool draining;		/* no new message is begun */

@@ -180,6 +180,16 @@ int worker_become(const char *name, uid_t uid, gid_t gid, struct err *err)
 	return privileges_drop(uid, gid, err);
 }
 
+static void run(struct worker *worker)
+{
+	const struct worker_role *role = worker->role;
+	unsigned us;
+
+	while (event_base_loop(worker->base, EVLOOP_ONCE) == 0 && !event_base_got_exit(worker->base))
+		if (role->rest_us != NULL && (us = role->rest_us(worker->state)) > 0)
+			clock_rest_us(us);
+}
+
 int worker_main(const struct worker_role *role, const struct worker_input *input)
 {
 	struct worker worker = {.role = role, .input = input};
@@ -191,7 +201,7 @@ int worker_main(const struct worker_role *role, const struct worker_input *input
 		status = 1;
 	} else {
 		channel_send(input->supervisor_fd, WORD_READY, 0);
-		event_base_dispatch(worker.base);
+		run(&worker);
 	}
 	tear_down(&worker);
 	return status;

@@ -45,6 +45,9 @@ struct worker_role {
 	void (*drain)(void *state, enum drain why);
 	/* The drain's time is over: answer what is unfinished with 4xx or leave it queued, then call worker_finished. */
 	void (*deadline)(void *state);
+	/* How long the loop stays away from its events behind a round of them, in us; 0: not at all. NULL: never. What comes
+	 * meanwhile is met in one round, and whoever sends it need not wake this process for each. */
+	unsigned (*rest_us)(void *state);
 	/* Free everything. */
 	void (*stop)(void *state);
 };

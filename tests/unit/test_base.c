@@ -309,6 +309,9 @@ static void writes_times_in_english(void **state)
 	assert_string_equal(clock_rfc5322(text, sizeof text, 0), "Thu, 01 Jan 1970 00:00:00 +0000");
 	assert_true(clock_mono_ms() > 0);
 	assert_true(clock_wall_us() / 1000 - clock_wall_ms() < 1000);
+	int64_t before_ms = clock_mono_ms();
+	clock_rest_us(20000);
+	assert_in_range(clock_mono_ms() - before_ms, 19, 10000);
 }
 
 struct folder {

@@ -794,6 +794,7 @@ static void who_talks_before_the_greeting_is_answered_in_order(void **state)
 	expect(&r, "250 2.1.0");
 	expect(&r, "221 ");
 	assert_true(wait_eof(&r));
+	assert_int_equal(r.env.answers, 4);
 	relay_close(&r);
 }
 
