@@ -269,13 +269,15 @@ static void on_daily(evutil_socket_t fd, short what, void *cookie)
 	timer_set(s->daily, DAY_MS);
 }
 
-/* The listener is on the other end; a form that is not its own is dropped, as one that got lost would be. */
+/* The listener and the supervisor are on the other end; a form that is not its own is dropped, as one that got lost would be. */
 static void take_packet(struct sender *s, union packet *packet, size_t n)
 {
 	size_t ids = n - offsetof(struct handover_messages, ids);
 
 	if (packet->kind == HANDOVER_STRANGER && n == sizeof packet->stranger)
 		unknown_learn(s->unknown, &packet->stranger, clock_wall_ms());
+	if (packet->kind == HANDOVER_LOOK)
+		timer_set(s->rescan, 0);
 	if (packet->kind != HANDOVER_MESSAGES)
 		return;
 	for (size_t i = 0; i < ids / sizeof packet->messages.ids[0]; i++) {

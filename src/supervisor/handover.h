@@ -1,6 +1,7 @@
 /* What the listener tells the sender, over worker_input.peer_fd: packets that begin with their kind. Any may get lost: a message
  * is then found by the next rescan, and a stranger is counted at his next try. The sender takes nothing else from the listener,
- * and believes nothing of it but the lengths. */
+ * and believes nothing of it but the lengths. What a listener could not tell any more when it died, the supervisor makes good:
+ * one octet, HANDOVER_LOOK. */
 #ifndef MFDRELAY_SUPERVISOR_HANDOVER_H
 #define MFDRELAY_SUPERVISOR_HANDOVER_H
 
@@ -12,7 +13,11 @@
 #define HANDOVER_IDS  64	/* at most, in one packet */
 #define HANDOVER_HELO 64	/* octets shown of a name */
 
-enum handover_kind { HANDOVER_MESSAGES = 'm', HANDOVER_STRANGER = 's' };
+enum handover_kind {
+	HANDOVER_MESSAGES = 'm',
+	HANDOVER_STRANGER = 's',
+	HANDOVER_LOOK = 'l',	/* there may be messages in queue/ that nobody has told of: the rescan is due */
+};
 
 /* New messages in queue/; the packet ends with the last id. */
 struct handover_messages {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@
 #include "spool/spool.h"
 #include "supervisor/certificate.h"
 #include "supervisor/channel.h"
+#include "supervisor/handover.h"
 #include "supervisor/process.h"
 #include "supervisor/sockets.h"
 #include "supervisor/worker.h"
@@ -250,6 +252,14 @@ static void drop_retired(struct supervisor *s, struct process *process)
 	}
 }
 
+/* What a listener had made durable, and not yet told of when it died, would wait for the sender's next rescan. */
+static void have_sender_look(const struct supervisor *s)
+{
+	static const char look = HANDOVER_LOOK;
+
+	send(s->wake_fds[0], &look, sizeof look, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* At the start both must stand. After a reload the new listener counts: the new sender may have to wait long for
  * the old one's last transaction, and systemd would call that a failed reload. */
 static void announce_ready(struct supervisor *s)
@@ -284,6 +294,8 @@ static void on_process(void *arg, struct process *process, enum process_event ev
 		return;
 	}
 	log_death(process);
+	if (strcmp(process_name(process), listener_role.name) == 0)
+		have_sender_look(s);
 	if (slot != NULL)
 		on_slot_ended(slot);
 	else

@@ -293,6 +293,22 @@ def test_a_report_is_not_made_twice_when_the_sender_dies_before_it_is_recorded(t
         lane.close()
 
 
+def test_what_a_dead_listener_could_not_tell_of_leaves_at_once(tmp_path):
+    lane = Lane(tmp_path)
+    try:
+        lane.learn()
+        lane.fresh()
+        lane.relay.status()  # its answer comes when the first look at the spool is over: the next is due in 30 s
+        lane.forget()
+        lane.relay.control.arm("listener", 1, "kill-after", ["linkat", "renameat2"])
+        queue_id, refusal = lane.send(make_mail(), AtOnce.recipient)
+        assert lane.relay.control.struck and queue_id is None, f"{queue_id}, {refusal}"
+        wait_until(lambda: len(lane.arrived()) == 1, 10, lambda: f"its message\n{lane.relay.log()[-2000:]}")
+        lane.relay.wait_empty()
+    finally:
+        lane.close()
+
+
 on_both = pytest.mark.parametrize("on_tmpfs", [False, True], ids=["disk", "tmpfs"])
 
 
