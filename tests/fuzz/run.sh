@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the fuzz targets (clang's libFuzzer, AddressSanitizer, UndefinedBehaviorSanitizer) and runs each for a bounded
-# time on a copy of its seeds.
+# time on a copy of its seeds, as many at once as there are processors.
 #
 #   sh tests/fuzz/run.sh                 all of them
 #   sh tests/fuzz/run.sh data reply      these
@@ -38,8 +38,9 @@ fail()
 	exit 1
 }
 
+[ "${1-}" != --one ] || one=$2
 for target; do
-	[ -f "tests/fuzz/fuzz_$target.c" ] || fail "no target \"$target\"; see: sh tests/fuzz/run.sh --list"
+	[ -n "${one-}" ] || [ -f "tests/fuzz/fuzz_$target.c" ] || fail "no target \"$target\"; see: sh tests/fuzz/run.sh --list"
 done
 case "$seconds" in
 '' | *[!0-9]* | 0) fail "SECONDS_EACH=$seconds is not a number of seconds above 0" ;;
@@ -48,20 +49,24 @@ case "$seed" in
 '' | *[!0-9]*) fail "SEED=$seed is not a number" ;;
 esac
 
-command -v "$clang" >/dev/null 2>&1 || fail "clang is missing; run sh contrib/setup.sh --fuzz"
-mkdir -p "$out/bin" "$out/crashes"
-echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' >"$out/probe.c"
-"$clang" -fsanitize=fuzzer,address,undefined -o "$out/probe" "$out/probe.c" 2>"$out/build.log" || {
-	cat "$out/build.log" >&2
-	fail "clang cannot link a fuzz target; its libraries (libclang-rt-14-dev) are missing; run sh contrib/setup.sh --fuzz"
-}
+# The library of the daemon's code, once for all targets.
+prepare()
+{
+	command -v "$clang" >/dev/null 2>&1 || fail "clang is missing; run sh contrib/setup.sh --fuzz"
+	mkdir -p "$out/bin" "$out/crashes"
+	echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' >"$out/probe.c"
+	"$clang" -fsanitize=fuzzer,address,undefined -o "$out/probe" "$out/probe.c" 2>"$out/build.log" || {
+		cat "$out/build.log" >&2
+		fail "clang cannot link a fuzz target; its libraries (libclang-rt-14-dev) are missing; run sh contrib/setup.sh --fuzz"
+	}
 
-sanitize="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
-# clang says in another way than gcc that ASan is there; src/config/source.c asks for gcc's.
-env -u MAKEFLAGS -u MAKELEVEL "${MAKE:-make}" --no-print-directory BUILD="$out/objects" CC="$clang" CFLAGS="-O1 -g -fno-omit-frame-pointer" \
-	CPPFLAGS=-D__SANITIZE_ADDRESS__=1 SANITIZE="$sanitize" "$out/objects/libmfdrelay.a" >"$out/build.log" 2>&1 || {
-	tail -n 30 "$out/build.log" >&2
-	fail "the daemon's code does not build with clang; its last words are above"
+	sanitize="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
+	# clang says in another way than gcc that ASan is there; src/config/source.c asks for gcc's.
+	env -u MAKEFLAGS -u MAKELEVEL "${MAKE:-make}" --no-print-directory -j "$(nproc)" BUILD="$out/objects" CC="$clang" CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+		CPPFLAGS=-D__SANITIZE_ADDRESS__=1 SANITIZE="$sanitize" "$out/objects/libmfdrelay.a" >"$out/build.log" 2>&1 || {
+		tail -n 30 "$out/build.log" >&2
+		fail "the daemon's code does not build with clang; its last words are above"
+	}
 }
 
 # Where it is installed (llvm-14), reports name functions and lines.
@@ -76,9 +81,9 @@ build()
 	# shellcheck disable=SC2086 # a list of words
 	"$clang" -std=c11 -D_GNU_SOURCE -Isrc -Itests/fuzz -Wall -Wextra -Wshadow -Wconversion -O1 -g \
 		-fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -pthread \
-		-o "$out/bin/fuzz_$1" "tests/fuzz/fuzz_$1.c" "$out/objects/libmfdrelay.a" $libraries >"$out/build.log" 2>&1 &&
+		-o "$out/bin/fuzz_$1" "tests/fuzz/fuzz_$1.c" "$out/objects/libmfdrelay.a" $libraries >"$out/$1.log" 2>&1 &&
 		return 0
-	cat "$out/build.log"
+	cat "$out/$1.log"
 	echo "$1: does not build"
 	return 1
 }
@@ -99,6 +104,7 @@ try()
 	cov=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
 	echo "$1: runs ${runs:-0}, cov ${cov:-0}"
 	if [ "$status" = 0 ] && [ "${runs:-0}" -gt 0 ]; then
+		: >"$out/passed/$1"
 		return 0
 	fi
 	grep -E 'broken promise|ERROR|runtime error|Assertion|SUMMARY' "$log" || tail -n 15 "$log"
@@ -112,16 +118,17 @@ try()
 	return 1
 }
 
-passed=0
-failed=0
+if [ -n "${one-}" ]; then
+	build "$one" && try "$one"
+	exit
+fi
+prepare
 # shellcheck disable=SC2086 # a list of words
 [ "$#" -gt 0 ] || set -- $all
-for target; do
-	if build "$target" && try "$target"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-	fi
-done
+rm -rf "$out/passed"
+mkdir "$out/passed"
+printf '%s\n' "$@" | xargs -n 1 -P "$(nproc)" sh tests/fuzz/run.sh --one || :
+passed=$(find "$out/passed" -type f | wc -l)
+failed=$(($# - passed))
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
