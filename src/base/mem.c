@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,4 +60,9 @@ char *xasprintf(const char *format, ...)
 	if (n < 0)
 		out_of_memory();
 	return p;
+}
+
+void mem_keep_spare(int bytes)
+{
+	mallopt(M_TRIM_THRESHOLD, bytes);
 }

@@ -12,4 +12,8 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* From now on up to that many bytes that are free stay with the process. The C library gives what is above 128 KiB back to the
+ * kernel, which clears it when it is taken again a moment later. */
+void mem_keep_spare(int bytes);
+
 #endif

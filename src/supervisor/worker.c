@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/privileges.h"
 #include "base/timer.h"
 #include "config/config.h"
@@ -20,6 +21,7 @@
 /* How long a worker goes on when the supervisor has died: shorter than a new daemon waits for the spool's
  * lock. */
 #define ORPHAN_DRAIN_MS 3000
+#define SPARE_MEMORY	(4 << 20) /* bytes; what sixty messages take at once */
 
 struct worker {
 	const struct worker_role *role;
@@ -174,6 +176,7 @@ int worker_become(const char *name, uid_t uid, gid_t gid, struct err *err)
 	char title[16] = "mfd-";
 
 	log_init(name);
+	mem_keep_spare(SPARE_MEMORY);
 	str_copy(title + 4, sizeof title - 4, str_of(name));
 	prctl(PR_SET_NAME, title, 0, 0, 0);
 	set_signals();
