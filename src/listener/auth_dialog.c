@@ -138,7 +138,7 @@ const char *auth_dialog_begin(struct session *s, struct str args)
 
 const char *auth_dialog_line(struct session *s, struct str line)
 {
-	line = str_trim(line);
+	line = command_trim(line);
 	if (str_eq(line, "*"))
 		return give_up(s, "501 5.7.0 Authentication cancelled");
 	if (s->state == S_AUTH_PLAIN)

@@ -51,11 +51,25 @@ static bool has(struct str s, const char *set)
 	return find(s, set) < s.n;
 }
 
+static bool is_around_lines(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\0';
+}
+
+struct str command_trim(struct str line)
+{
+	while (line.n > 0 && is_around_lines(line.p[0]))
+		line = tail(line, 1);
+	while (line.n > 0 && is_around_lines(line.p[line.n - 1]))
+		line.n--;
+	return line;
+}
+
 struct command command_split(struct str line)
 {
 	size_t n = 0;
 
-	line = str_trim(line);
+	line = command_trim(line);
 	while (n < line.n && !is_one_of(line.p[n], " \t"))
 		n++;
 	return (struct command){.verb = head(line, n), .args = str_trim(tail(line, n))};

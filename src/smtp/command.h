@@ -17,6 +17,10 @@ struct command {
 
 struct command command_split(struct str line);
 
+/* line without what may stand around it: blanks; the NUL of a device that sends its strings with their end, which comes
+ * before the next line; the CR of a line that ends in CRCRLF. Inside a line none of them is dropped. */
+struct str command_trim(struct str line);
+
 /* What MAIL FROM carries. */
 struct mail_args {
 	struct address sender;	/* text "" for the null reverse-path "<>", and for "<@>" */

@@ -24,6 +24,8 @@ static const struct split_case split_cases[] = {
     {"several words", "helo a b c", "helo", "a b c"},
     {"an empty line", "", "", ""},
     {"blanks alone are an empty line", " \t ", "", ""},
+    {"the CR of CRCRLF is dropped", "DATA\r", "DATA", ""},
+    {"a CR inside is kept", "HELO a\rb", "HELO", "a\rb"},
 };
 
 static void splits_lines(void **state)
