@@ -139,6 +139,12 @@ static const char *refuse_args(enum args_result result, const char *what, const 
 		return say("501 5.5.4 Syntax: %s:<address>", what);
 	case ARGS_ADDRESS:
 		return bad_address;
+	case ARGS_NOT_ASCII: /* RFC 6531 section 3.5, where SMTPUTF8 is not offered */
+		return "553 5.6.7 An address with letters beyond ASCII: SMTPUTF8 is not offered, correct the "
+		       "address";
+	case ARGS_TOO_MANY:
+		return say("452 4.5.3 More than %d recipients in one RCPT: the others in further ones",
+		    RCPT_LIST_MAX);
 	case ARGS_RELAYED:
 		return "550 5.7.1 Addresses with % or ! in the local part are not relayed";
 	}
@@ -272,6 +278,20 @@ static const char *refuse_recipients(
 	return refuse_size(transaction_announced(s->mail), *limit);
 }
 
+/* RFC 5321 section 4.5.1: whoever looks after the relay. Returns the refusal where nobody is known to do so. */
+static const char *name_postmaster(const struct session *s, struct address *found, size_t n)
+{
+	const char *report_to = s->env->config->report_to;
+
+	for (size_t i = 0; i < n; i++) {
+		if (address_domain(&found[i])[0] != '\0')
+			continue;
+		if (report_to == NULL || !address_parse(str_of(report_to), &found[i]))
+			return "550 5.1.1 postmaster is nobody here: set report_to in mfdrelay.conf";
+	}
+	return NULL;
+}
+
 static void note_stranger(const struct session *s, struct str args)
 {
 	static struct address found[RCPT_LIST_MAX];
@@ -298,6 +318,8 @@ static const char *on_rcpt(struct session *s, struct str args)
 	if (refusal == NULL)
 		refusal = refuse_args(command_rcpt(args, found, RCPT_LIST_MAX, &n), "RCPT TO",
 		    "501 5.1.3 That is no recipient's address");
+	if (refusal == NULL)
+		refusal = name_postmaster(s, found, n);
 	if (refusal == NULL)
 		refusal = refuse_recipients(s, found, n, &limit);
 	if (refusal != NULL) {

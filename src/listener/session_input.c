@@ -35,10 +35,13 @@ static bool take_first(struct session *s)
 
 static void begin_overlong(struct session *s)
 {
+	bool is_auth = s->state != S_COMMAND;
+
 	auth_dialog_reset(s);
 	s->dropped = 0;
 	s->state = S_OVERLONG;
-	session_answer(s, "500 5.5.2 Line too long");
+	/* RFC 4954 section 6. */
+	session_answer(s, is_auth ? "500 5.5.6 Line of a login too long" : "500 5.5.2 Line too long");
 }
 
 static bool take_line(struct session *s)

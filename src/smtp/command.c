@@ -1,6 +1,7 @@
 #include "smtp/command.h"
 
 #include <string.h>
+#include <strings.h>
 
 static struct str head(struct str s, size_t n)
 {
@@ -183,6 +184,15 @@ static struct str first_word(struct str s)
 	return has(head(s, n), "@") && !has(tail(s, n), "@") ? head(s, n) : s;
 }
 
+/* Why a path is refused that holds no usable address. */
+static enum args_result judge_path(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] > 127)
+			return ARGS_NOT_ASCII;
+	return ARGS_ADDRESS;
+}
+
 /* Parse one path. *out is the null path for "<>" and for the "<@>" of Lotus. */
 static enum args_result parse_path(struct str s, struct address *out)
 {
@@ -198,7 +208,7 @@ static enum args_result parse_path(struct str s, struct address *out)
 		s = first_word(s);
 	/* What is no address without its quotes may be one with them: "\"@\"" is a local part. */
 	if (!address_parse(strip_quotes(s), out) && !address_parse(s, out))
-		return ARGS_ADDRESS;
+		return judge_path(s);
 	if (memchr(out->text, '%', out->at) != NULL || memchr(out->text, '!', out->at) != NULL)
 		return ARGS_RELAYED;
 	return ARGS_OK;
@@ -258,11 +268,12 @@ enum args_result command_rcpt(struct str args, struct address *out, size_t max, 
 		if (is_no_path(path))
 			continue;
 		if (*count == max)
-			return ARGS_ADDRESS;
+			return ARGS_TOO_MANY;
 		enum args_result result = parse_path(path, &out[*count]);
 		if (result != ARGS_OK)
 			return result;
-		if (address_domain(&out[*count])[0] == '\0')
+		if (address_domain(&out[*count])[0] == '\0' &&
+		    strcasecmp(out[*count].text, "postmaster") != 0)
 			return ARGS_ADDRESS;
 		(*count)++;
 	}

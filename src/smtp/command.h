@@ -32,6 +32,8 @@ enum args_result {
 	ARGS_OK,
 	ARGS_SYNTAX,		/* no FROM:/TO:, or nothing that could be a path */
 	ARGS_ADDRESS,		/* a path that holds no usable address */
+	ARGS_NOT_ASCII,		/* the same, and there is an octet above 127 in it: an address that needs SMTPUTF8 (RFC 6531) */
+	ARGS_TOO_MANY,		/* more addresses than fit */
 	ARGS_RELAYED,		/* '%' or '!' in the local part: an address that asks for relaying */
 };
 
@@ -43,9 +45,9 @@ enum args_result {
 enum args_result command_mail(struct str args, struct mail_args *out);
 
 /* Parse the args of RCPT into up to max addresses (some devices put several into one command, separated by ','
- * or ';'; empty items are skipped). Every address has a domain; the empty path and an address without a domain are
- * ARGS_ADDRESS, and so is a list of more than max. All or nothing: on anything but ARGS_OK nothing in out is to be
- * used, and *count is of no meaning. */
+ * or ';'; empty items are skipped). Every address has a domain, but for "postmaster" in any case (RFC 5321 section
+ * 4.5.1); the empty path and any other address without a domain are ARGS_ADDRESS. All or nothing: on anything but
+ * ARGS_OK nothing in out is to be used, and *count is of no meaning. */
 enum args_result command_rcpt(struct str args, struct address *out, size_t max, size_t *count);
 
 #endif

@@ -5,8 +5,8 @@
  * A dialog has one thing a line: "C: text" is said by the device, "C> text" too but without a line end,
  * "C* N text" N times; \r \n \0 \xHH are those bytes. "S: text" is what a reply line begins with, "S= text"
  * all of it. "eof": the device closes its side. "closed": the relay does, after the last reply. "queued N":
- * messages in the spool afterwards; "content text" and "lacks text": of the last one. Before all that: "peer
- * ADDRESS", "size N", "upstream-size N", "quirk eod-lf", "recipients N", "bare_newlines reject", "without-users", "legacy" (the listener's
+ * messages in the spool afterwards; "content text" and "lacks text": of the last one; "goes-to ADDRESS,...": its recipients. Before all that: "peer
+ * ADDRESS", "size N", "upstream-size N", "quirk eod-lf", "recipients N", "bare_newlines reject", "report_to ADDRESS", "without-users", "legacy" (the listener's
  * tls_min is 1.0), and "only whole bytes steps" for the ways that are
  * tried, "cuts" for one that is also said in two pieces, cut at each byte. A line that begins with '#' is for the reader. */
 #include <errno.h>
@@ -496,6 +496,8 @@ static void apply_option(struct relay *r, struct dialog *d, const char *line, co
 		r->config.upstreams[0].limits.message_size = strtoul(value, NULL, 10);
 	else if (after(line, "bare_newlines reject") != NULL)
 		r->listen.bare_newlines = BARE_REJECT;
+	else if ((value = after(line, "report_to")) != NULL)
+		r->config.report_to = (char *)(uintptr_t)value;
 	else if ((value = after(line, "recipients")) != NULL)
 		r->config.limits.recipients = (unsigned)strtoul(value, NULL, 10);
 	else if (after(line, "without-users") != NULL) {
@@ -587,6 +589,20 @@ static void step_client(struct relay *r, const char *line)
 		shutdown(r->fd, SHUT_WR);
 }
 
+static void check_recipients(struct relay *r, const struct dialog *d, const char *wanted)
+{
+	struct envelope envelope = {0};
+	char all[1024] = "";
+	size_t n;
+
+	free(look_message(r, &envelope, &n));
+	for (size_t i = 0; i < envelope.recipient_count; i++)
+		sprintf(all + strlen(all), "%s%.100s", i > 0 ? "," : "", envelope.recipients[i]);
+	if (strcmp(all, wanted) != 0)
+		fail_msg("%s: goes to %s", d->file, all);
+	envelope_free(&envelope);
+}
+
 static void check_spool(struct relay *r, const struct dialog *d, const char *line)
 {
 	struct envelope envelope = {0};
@@ -598,6 +614,10 @@ static void check_spool(struct relay *r, const struct dialog *d, const char *lin
 		size_t count = look_queue(r).count;
 		if (count != strtoul(value, NULL, 10))
 			fail_msg("%s: want %s messages, there are %zu", d->file, value, count);
+		return;
+	}
+	if ((value = after(line, "goes-to")) != NULL) {
+		check_recipients(r, d, value);
 		return;
 	}
 	if ((value = after(line, "content")) == NULL && (value = after(line, "lacks")) == NULL)
