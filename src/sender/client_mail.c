@@ -181,6 +181,10 @@ static void on_recipient_reply(struct client *c, struct recipient_result *recipi
 	struct failure why;
 
 	c->step = CLIENT_RCPT;
+	/* It says nothing of its own then: an upstream that takes recipients all the same, and a content, must not get one that
+	 * is sent again. */
+	if (c->mail_refused)
+		return;
 	if (c->reply.code / 100 == 2) {
 		recipient->accepted = true;
 		c->accepted++;
@@ -188,9 +192,7 @@ static void on_recipient_reply(struct client *c, struct recipient_result *recipi
 		return;
 	}
 	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_RCPT);
-	/* Behind a refused MAIL it says nothing of its own. */
-	if (!c->mail_refused)
-		client_not_proved(c, &why);
+	client_not_proved(c, &why);
 	attempt_fail_one(recipient, &why);
 }
 

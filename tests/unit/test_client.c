@@ -493,6 +493,15 @@ static void a_354_for_nobody_is_ended_with_an_empty_message(void **state)
 	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_P);
 }
 
+static void behind_a_refused_mail_no_recipient_counts_as_accepted(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S: 250-up", "S: 250 PIPELINING",
+	    "C: MAIL FROM:<dev@x.test>", "C: RCPT TO:<a@x.test>", "C: DATA", "S: 451 4.3.2 not now",
+	    "S: 250 ok", "S: 354 go", "C: .", "S: 250 taken", "C: QUIT");
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_T);
+}
+
 static void a_refused_mail_fails_every_recipient_and_the_session_goes_on(void **state)
 {
 	(void)state;
@@ -897,6 +906,7 @@ int main(void)
 	    cmocka_unit_test_teardown(
 		bdat_refused_before_the_content_is_complete_is_no_verdict, free_attempts),
 	    cmocka_unit_test_teardown(a_354_for_nobody_is_ended_with_an_empty_message, free_attempts),
+	    cmocka_unit_test_teardown(behind_a_refused_mail_no_recipient_counts_as_accepted, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_refused_mail_fails_every_recipient_and_the_session_goes_on, free_attempts),
 	    cmocka_unit_test_teardown(no_recipient_accepted_means_no_data, free_attempts),
