@@ -5,11 +5,13 @@ Each message has two recipients, one of whom has had it where there is a state: 
 
 import json
 import os
+import random
+import time
 
 import pytest
 
 import harness
-from harness import wait_until
+from harness import make_mail, wait_until
 
 ID = "1j0ur49jjr08tb8f9"
 QT, Q, ST, S, F, FS, FR = (f"queue/tmp.{ID}", f"queue/{ID}", f"state/tmp.{ID}", f"state/{ID}", f"failed/{ID}",
@@ -150,3 +152,71 @@ def test_a_copy_that_is_given_up_replaces_what_was_in_failed(sim, make_relay):
         sim.clear()
     found = files_of(relay.spool)
     assert found.keys() == {F, FS} and found[F] == message(CONTENT, [GONE]) and b"status: reported" in found[FS]
+
+
+def damaged(chance, text):
+    at, n = chance.randrange(len(text)), chance.randrange(1, 300)
+    return chance.choice([text[:at],
+                          text[:at] + chance.randbytes(min(n, 8)) + text[at + min(n, 8):],
+                          text[:at] + chance.randbytes(n) + text[at:],
+                          text[:at] + str(chance.choice([-1, 2**31, 2**63, 10**30])).encode() + text[at + 1:],
+                          bytes(n), text * 2])
+
+
+def test_a_thousand_damaged_files_stop_nobody(sim, make_relay):
+    """Each is sent, or kept in failed/; a worker that dies of one would die of it at every start."""
+    chance, relay = random.Random(2009), make_relay(sim, start=False)
+    put(relay.spool, {})
+    ids = [f"1j0ur4{n:05}{ID[11:]}" for n in range(1000)]
+    for n, own in enumerate(ids):
+        texts = {folder: text.replace(ID.encode(), own.encode()) for folder, text in (("queue", WHOLE), ("state", PARTLY))}
+        if n % 2 == 0:
+            texts["state"] = damaged(chance, texts["state"])
+        else:
+            envelope = texts["queue"].index(b"\n\n") + 2
+            texts["queue"] = damaged(chance, texts["queue"][:envelope]) + texts["queue"][envelope:]
+        for name, text in texts.items():
+            (relay.spool / name / own).write_bytes(text)
+    begun = time.monotonic()
+    relay.start()
+    started_s = time.monotonic() - begun
+    relay.send(make_mail(subject="honest"))
+    wait_until(lambda: relay.status()["queue"]["messages"] < 100, 30, "nearly all to have come to an end")
+    relay.cli("queue", "retry", "all", check=True)  # who waits by what the damage made of his wait
+    relay.wait_empty(30)
+    ended = {*relay.queue_ids("failed"), *(e["id"] for e in relay.events("delivered"))}
+    assert set(ids) <= ended, sorted(set(ids) - ended)
+    assert len(relay.queue_ids("failed")) > 500 and not relay.events("worker-died")
+    assert any(b"Subject: honest" in m.content for m in sim.messages())
+    assert started_s < 2
+
+
+def test_a_start_on_ten_thousand_messages_keeps_no_device_waiting(sim, make_relay):
+    relay = make_relay(sim, start=False)
+    put(relay.spool, {})
+    for n in range(10_000):
+        own = f"1j0ur4{n:05}{ID[11:]}"
+        (relay.spool / "queue" / own).write_bytes(WHOLE.replace(ID.encode(), own.encode()))
+    sim.faults("connect refuse")
+    try:
+        begun = time.monotonic()
+        relay.start()
+        relay.send(make_mail())
+        assert time.monotonic() - begun < 5
+        wait_until(lambda: relay.status()["queue"]["messages"] == 10_001, 30, "all to be known")
+        assert relay.stop() == 0
+    finally:
+        sim.clear()
+
+
+def test_a_message_that_nobody_told_of_is_found_within_30_seconds(sim, make_relay):
+    seen = len(sim.messages())
+    relay = make_relay(sim, start=False, clock=True)
+    put(relay.spool, {})
+    relay.start()
+    relay.wait_event("ready")
+    relay.status()  # its answer comes when the first look is over
+    (relay.dir / ID).write_bytes(WHOLE)
+    (relay.dir / ID).rename(relay.spool / "queue" / ID)
+    relay.clock.forward(30)
+    assert sim.wait_messages(seen + 1, 10)[seen].content == CONTENT
