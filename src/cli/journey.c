@@ -255,9 +255,8 @@ static void print_end(const struct journey *journey, bool is_daemon_up)
 		puts("The upstream has taken it. Where it does not appear: mfdrelay explain nothing arrives");
 		break;
 	case JOURNEY_FAILED:
-		printf(
-		    "It was given up: its sender is sent a report, and a copy is in failed/ of the spool.\n"
-		    "The cause removed, it goes again with: mfdrelay queue retry %s\n",
+		printf("It was given up: a report is sent, and a copy is in failed/ of the spool.\n"
+		       "The cause removed, it goes again with: mfdrelay queue retry %s\n",
 		    journey->message->id);
 		break;
 	default:

@@ -23,9 +23,7 @@ const char *identity_own_address(const struct identity *identity)
 	return rule->is_any_mailbox && identity->mailbox != NULL ? identity->mailbox : rule->address;
 }
 
-/* What no answer can ever come to: <root>, <x@localhost>, <x@[10.0.0.5]>, <x.@domain> (devices write them, and
- * Exchange Online refuses them). */
-static bool is_useless(const char *address)
+bool identity_is_useless(const char *address)
 {
 	struct address parsed;
 
@@ -52,8 +50,8 @@ static const char *apply(const struct identity_config *rule, const char *own, co
 	if (own == NULL)
 		return address;
 	if (rule->rule == SENDER_KEEP)
-		return address[0] != '\0' && is_useless(address) ? own : address;
-	if (rule->rule == SENDER_MAP && !is_useless(address) && may_stay(rule, own, address))
+		return address[0] != '\0' && identity_is_useless(address) ? own : address;
+	if (rule->rule == SENDER_MAP && !identity_is_useless(address) && may_stay(rule, own, address))
 		return address;
 	return own;
 }

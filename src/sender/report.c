@@ -4,14 +4,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "sender/identity.h"
 #include "smtp/address.h"
 #include "spool/spool.h"
 
-#define HEADERS_SHOWN 4096 /* bytes of the message's own head that the report quotes */
+#define QUOTED_MAX 4096 /* bytes of the message that the report quotes: its head; all of a report */
 
 struct text {
 	char *bytes;
@@ -43,21 +45,39 @@ static bool can_be_told(const struct config *config, const char *address)
 {
 	struct address parsed;
 
-	return address_parse(str_of(address), &parsed) && address_domain(&parsed)[0] != '\0' &&
+	return address_parse(str_of(address), &parsed) && !identity_is_useless(address) &&
 	       config_route(config, "", address) >= 0;
+}
+
+/* Whether it is an address that the relay itself sends as: a mailbox that nobody reads, mostly. */
+static bool is_ours(const struct config *config, const char *address)
+{
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		const struct upstream_config *upstream = &config->upstreams[i];
+
+		if (upstream->mailbox != NULL && strcasecmp(upstream->mailbox, address) == 0)
+			return true;
+		for (size_t k = 0; k < upstream->mailbox_count; k++)
+			if (strcasecmp(upstream->mailboxes[k], address) == 0)
+				return true;
+	}
+	return false;
 }
 
 const char *report_recipient(const struct config *config, const struct spool_message *message)
 {
 	const struct envelope *envelope = spool_envelope(message);
+	const char *report_to = config->report_to;
 
+	if (report_to != NULL && !can_be_told(config, report_to))
+		report_to = NULL;
 	if (envelope->is_report)
-		return NULL;
-	if (can_be_told(config, envelope->sender))
+		return report_to != NULL && strcasecmp(report_to, envelope->recipients[0]) != 0 ? report_to
+												: NULL;
+	if (can_be_told(config, envelope->sender) &&
+	    (report_to == NULL || !is_ours(config, envelope->sender)))
 		return envelope->sender;
-	if (config->report_to != NULL && can_be_told(config, config->report_to))
-		return config->report_to;
-	return NULL;
+	return report_to;
 }
 
 /* What the upstream lets us be: the address of the road that the report takes. */
@@ -79,8 +99,11 @@ static void put_head(struct text *text, const struct config *config, const struc
 
 	put_from(text, config, recipient);
 	put(text, "To: <%s>", recipient);
-	put(text, "Subject: Not delivered: your message from %s",
-	    envelope->device[0] != '\0' ? envelope->device : "a device");
+	if (envelope->is_report)
+		put(text, "Subject: Not delivered: a message, and the report to its sender");
+	else
+		put(text, "Subject: Not delivered: your message from %s",
+		    envelope->device[0] != '\0' ? envelope->device : "a device");
 	put(text, "Date: %s", clock_rfc5322(date, sizeof date, clock_wall_ms()));
 	put(text, "Message-ID: <%s@%s>", id, config->hostname);
 	put(text, "Auto-Submitted: auto-replied");
@@ -125,31 +148,24 @@ static void put_recipients(struct text *text, struct spool_message *message)
 }
 
 /* Quoted with a bar, so that nothing in it can be taken for a part of the report. */
-static void put_headers(struct text *text, const struct spool_message *message)
+static void put_quoted(struct text *text, const struct spool_message *message, bool head_only)
 {
-	char headers[HEADERS_SHOWN + 1];
-	ssize_t n = spool_read(message, 0, headers, HEADERS_SHOWN);
+	char quoted[QUOTED_MAX + 1];
+	ssize_t n = spool_read(message, 0, quoted, QUOTED_MAX);
 
-	headers[n > 0 ? n : 0] = '\0';
-	char *end = strstr(headers, "\r\n\r\n");
+	quoted[n > 0 ? n : 0] = '\0';
+	char *end = head_only ? strstr(quoted, "\r\n\r\n") : NULL;
 	if (end != NULL)
 		*end = '\0';
-	put(text, "%s", "");
-	put(text, "The head of the message was:");
-	put(text, "%s", "");
 	char *rest = NULL;
-	for (char *line = strtok_r(headers, "\r\n", &rest); line != NULL;
-	     line = strtok_r(NULL, "\r\n", &rest))
+	for (char *line = strtok_r(quoted, "\r\n", &rest); line != NULL; line = strtok_r(NULL, "\r\n", &rest))
 		put(text, "  | %.900s", line);
 }
 
-static void compose(struct text *text, const struct config *config, struct spool_message *message,
-    const char *id, const char *recipient)
+static void put_message(struct text *text, const struct config *config, const struct envelope *envelope)
 {
-	const struct envelope *envelope = spool_envelope(message);
 	char date[40];
 
-	put_head(text, config, envelope, id, recipient);
 	put(text, "This is the mail relay %s. It had accepted this message, and has given it up:",
 	    config->hostname);
 	put(text, "%s", "");
@@ -158,8 +174,27 @@ static void compose(struct text *text, const struct config *config, struct spool
 	put(text, "  Device:   %s (%s)", envelope->device, envelope->peer);
 	put(text, "  Sender:   <%s>", envelope->sender);
 	put(text, "%s", "");
+}
+
+static void compose(struct text *text, const struct config *config, struct spool_message *message,
+    const char *id, const char *recipient)
+{
+	const struct envelope *envelope = spool_envelope(message);
+
+	put_head(text, config, envelope, id, recipient);
+	if (envelope->is_report)
+		put(text,
+		    "This is the mail relay %s. It has given a message up, and the report to its sender too.",
+		    config->hostname);
+	else
+		put_message(text, config, envelope);
 	put_recipients(text, message);
-	put_headers(text, message);
+	put(text, "%s", "");
+	put(text, envelope->is_report ? "The report was:" : "The head of the message was:");
+	put(text, "%s", "");
+	put_quoted(text, message, !envelope->is_report);
+	if (envelope->is_report)
+		return;
 	put(text, "%s", "");
 	put(text, "The message itself is kept on the relay until somebody removes it. Whoever looks after "
 		  "the relay");

@@ -9,8 +9,9 @@ struct spool;
 struct spool_draft;
 struct spool_message;
 
-/* Who is to be told of what a message could not reach: its sender where that is an address with a route, else report_to, else
- * NULL: nobody (reports themselves are never reported on). Borrowed. */
+/* Who is to be told of what a message could not reach. Its sender, where mail can come to that address and somebody but the
+ * relay has it; else report_to; else NULL, nobody. Of a report that did not get there report_to alone is told, and of one to
+ * report_to nobody. Borrowed. */
 const char *report_recipient(const struct config *config, const struct spool_message *message);
 
 /* Begin the report on the recipients that stand as RECIPIENT_FAILED, with its content, ready for spool_commit. Its id is derived

@@ -17,7 +17,7 @@
 struct envelope {
 	char id[SPOOL_ID_MAX + 1];
 	int64_t accepted_ms;		/* wall clock, when DATA began */
-	bool is_report;			/* a non-delivery report of our own: never reported on again */
+	bool is_report;			/* a non-delivery report of our own */
 	char *device;			/* the device entry's name; "" for a report */
 	char *peer;			/* the address it came from, "" for a report */
 	char *helo;			/* printable ASCII only (others made '?' by the listener), may be "" */

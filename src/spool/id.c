@@ -1,6 +1,6 @@
 /* Ids, 17 characters: the wall clock in microseconds (11 digits of base 32), two random digits, and the four
  * of this spool. The digits are in the order of ASCII, so ids sort by time. A report's id is the message's,
- * an 'r', and its number in the same digits. */
+ * an 'r', and its number in the same digits; that of the one on such a report is this and an 'x'. */
 #include "spool/spool_private.h"
 
 #include <assert.h>
@@ -63,6 +63,8 @@ bool spool_id_valid(const char *text)
 		return true;
 	text += PLAIN_DIGITS;
 	n -= PLAIN_DIGITS;
+	if (text[n - 1] == 'x')
+		n--;
 	return text[0] == 'r' && n >= 2 && are_digits(text + 1, n - 1, 'v');
 }
 
@@ -75,7 +77,13 @@ void spool_report_id(char *out, const char *id, unsigned nth)
 {
 	unsigned count = 1;
 
-	assert(strlen(id) == PLAIN_DIGITS); /* a report is never reported on */
+	if (id_is_report(id)) {
+		size_t n = strlen(id);
+		assert(n < SPOOL_ID_MAX && id[n - 1] != 'x' && nth == 0);
+		memcpy(out, id, n);
+		memcpy(out + n, "x", 2);
+		return;
+	}
 	while (count < NTH_DIGITS_MAX && nth >> (5 * count) != 0)
 		count++;
 	memcpy(out, id, PLAIN_DIGITS);
@@ -87,8 +95,9 @@ bool spool_report_of(char *out, const char *id)
 {
 	if (!id_is_report(id))
 		return false;
-	memcpy(out, id, PLAIN_DIGITS);
-	out[PLAIN_DIGITS] = '\0';
+	size_t n = id[strlen(id) - 1] == 'x' ? strlen(id) - 1 : PLAIN_DIGITS;
+	memcpy(out, id, n);
+	out[n] = '\0';
 	return true;
 }
 

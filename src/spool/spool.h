@@ -168,13 +168,14 @@ int spool_inspect(struct spool *spool, enum spool_folder folder, const char *id,
 /* Whether text has the form of an id. Every id that comes from outside goes through this before it meets a path. */
 bool spool_id_valid(const char *text);
 
-/* Whether id is that of a report; then out (SPOOL_ID_MAX + 1) gets the id of the message it is about. */
+/* Whether id is that of a report; then out (SPOOL_ID_MAX + 1) gets the id of the message, or report, it is about. */
 bool spool_report_of(char *out, const char *id);
 
 /* When the message of that (valid) id came: wall clock, ms. */
 int64_t spool_id_time_ms(const char *id);
 
-/* The id of the nth report on a message (RFC 3464), derived from the message's. size: SPOOL_ID_MAX + 1. */
+/* The id of the nth report (from 0) on a message, derived from the message's. A report can be the subject of one more,
+ * with nth 0, and that of none. out: SPOOL_ID_MAX + 1. */
 void spool_report_id(char *out, const char *id, unsigned nth);
 
 #endif

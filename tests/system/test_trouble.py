@@ -171,18 +171,39 @@ def test_a_refused_recipient_is_reported_to_the_sender_and_kept(sim, relay):
     assert relay.queue_ids("failed") == []
 
 
-def test_without_a_usable_sender_report_to_hears_of_it(sim, relay):
+@pytest.mark.parametrize("sender", ["", "root", "x@localhost", "scanner@contoso.com"])
+def test_without_a_sender_who_would_read_it_report_to_hears_of_it(sim, relay, sender):
     sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
-    relay.send(make_mail(), sender="", recipients=["nobody@contoso.com"])
+    relay.send(make_mail(), sender=sender, recipients=["nobody@contoso.com"])
     assert sim.wait_messages(1)[0]["rcpt"] == ["it@contoso.com"]
 
 
-def test_a_report_that_fails_is_kept_and_never_reported_on(sim, relay):
-    sim.faults(f"rcpt=* reply {NOT_FOUND}")
-    queue_id = relay.send(make_mail())
-    harness.wait_until(lambda: len(relay.queue_ids("failed")) == 2, 20, "message and report in failed/")
+def test_without_report_to_the_mailbox_hears_of_it(sim, make_relay):
+    relay = make_relay(sim, report_to=None)
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay.send(make_mail(), sender="scanner@contoso.com", recipients=["nobody@contoso.com"])
+    assert sim.wait_messages(1)[0]["rcpt"] == ["scanner@contoso.com"]
+
+
+def test_where_the_sender_refuses_the_report_report_to_hears_of_both(sim, relay):
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}", f"rcpt=printer@* reply {NOT_FOUND}")
+    queue_id = relay.send(make_mail(subject="the lost one"), recipients=["nobody@contoso.com"])
+    told = sim.wait_messages(1)[0]
+    assert told["rcpt"] == ["it@contoso.com"]
+    assert f"Queue id: {queue_id}".encode() in told.content and b"nobody@contoso.com" in told.content
+    assert b"By way of" in told.content and b"Subject: the lost one" in told.content
     relay.wait_empty()
     assert relay.queue_ids("failed") == [queue_id, queue_id + "r0"]
+    assert not relay.events("nobody-to-tell")
+
+
+def test_a_report_that_nobody_takes_is_kept(sim, relay):
+    sim.faults(f"rcpt=* reply {NOT_FOUND}")
+    queue_id = relay.send(make_mail())
+    harness.wait_until(lambda: len(relay.queue_ids("failed")) == 3, 20, "message and reports in failed/")
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == [queue_id, queue_id + "r0", queue_id + "r0x"]
+    assert relay.events("nobody-to-tell")[0]["id"] == queue_id + "r0x"
     assert sim.messages() == []
 
 

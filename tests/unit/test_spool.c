@@ -1200,10 +1200,14 @@ static const struct {
     {"an id", "0d2k1p0a3f7v9c4ef", true},
     {"a report's id", "0d2k1p0a3f7v9c4efr0", true},
     {"a report's id of two digits", "0d2k1p0a3f7v9c4efr1v", true},
+    {"that of the report on a report", "0d2k1p0a3f7v9c4efr1vx", true},
     {"nothing", "", false},
     {"a digit less", "0d2k1p0a3f7v9c4e", false},
     {"a digit more", "0d2k1p0a3f7v9c4ef0", false},
     {"a report without its number", "0d2k1p0a3f7v9c4efr", false},
+    {"a report on one without its number", "0d2k1p0a3f7v9c4efrx", false},
+    {"a report on a report on a report", "0d2k1p0a3f7v9c4efr0xx", false},
+    {"a report on what is none", "0d2k1p0a3f7v9c4efx", false},
     {"a report's number too long", "0d2k1p0a3f7v9c4efr1234567", false},
     {"an upper-case letter", "0D2k1p0a3f7v9c4ef", false},
     {"a letter beyond v", "0w2k1p0a3f7v9c4ef", false},
@@ -1259,6 +1263,13 @@ static void test_report_ids(void **state)
 	assert_string_equal(id, ID "rv");
 	spool_report_id(id, ID, 32);
 	assert_string_equal(id, ID "r10");
+	spool_report_id(last, id, 0);
+	assert_string_equal(last, ID "r10x");
+	assert_true(spool_report_of(id, last));
+	assert_string_equal(id, ID "r10");
+	assert_true(spool_report_of(last, id));
+	assert_string_equal(last, ID);
+	assert_false(spool_report_of(id, last));
 }
 
 /* --- start-up --- */
