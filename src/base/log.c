@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/text.h"
 
@@ -67,8 +68,7 @@ bool log_lets(enum log_level level)
 
 static bool is_plain_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-	       (c != '\0' && strchr("._:/@+-,[]<>%*", c) != NULL);
+	return ascii_is_alnum(c) || (c != '\0' && strchr("._:/@+-,[]<>%*", c) != NULL);
 }
 
 static bool is_plain(struct str s, size_t max)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
+
 struct str str_of(const char *s)
 {
 	return (struct str){s, strlen(s)};
@@ -12,17 +14,12 @@ bool str_eq(struct str a, const char *b)
 	return a.n == strlen(b) && (a.n == 0 || memcmp(a.p, b, a.n) == 0);
 }
 
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* Most names that are looked for differ in their first letter. */
 bool str_ieq(struct str a, const char *b)
 {
 	size_t n = 0;
 
-	while (n < a.n && b[n] != '\0' && (a.p[n] == b[n] || lower(a.p[n]) == lower(b[n])))
+	while (n < a.n && b[n] != '\0' && (a.p[n] == b[n] || ascii_lower(a.p[n]) == ascii_lower(b[n])))
 		n++;
 	return n == a.n && b[n] == '\0';
 }
@@ -34,18 +31,13 @@ bool str_istarts(struct str a, const char *prefix)
 	return a.n >= n && str_ieq((struct str){a.p, n}, prefix);
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 struct str str_trim(struct str s)
 {
-	while (s.n > 0 && is_blank(s.p[0])) {
+	while (s.n > 0 && ascii_is_blank(s.p[0])) {
 		s.p++;
 		s.n--;
 	}
-	while (s.n > 0 && is_blank(s.p[s.n - 1]))
+	while (s.n > 0 && ascii_is_blank(s.p[s.n - 1]))
 		s.n--;
 	return s;
 }

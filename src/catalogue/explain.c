@@ -1,10 +1,10 @@
 #include "catalogue/explain.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "catalogue/match.h"
 #include "catalogue/own.h"
 #include "catalogue/topics.h"
@@ -32,13 +32,13 @@ struct finding {
 
 static bool is_inside_word(const char *text, const char *at)
 {
-	return at > text && (isalnum((unsigned char)at[-1]) || at[-1] == '.' || at[-1] == '_');
+	return at > text && (ascii_is_alnum(at[-1]) || at[-1] == '.' || at[-1] == '_');
 }
 
 static bool is_reply_code(const char *s)
 {
-	return (s[0] == '4' || s[0] == '5') && isdigit((unsigned char)s[1]) && isdigit((unsigned char)s[2]) &&
-	       !isdigit((unsigned char)s[3]) && s[3] != '.';
+	return (s[0] == '4' || s[0] == '5') && ascii_is_digit(s[1]) && ascii_is_digit(s[2]) &&
+	       !ascii_is_digit(s[3]) && s[3] != '.';
 }
 
 /* "550 5.1.10", "550-5.1.10", "550 #5.1.10", "5.1.10", "AADSTS50126". */
@@ -49,7 +49,7 @@ static bool read_anchor(const char *text, const char *at, struct anchor *out)
 	*out = (struct anchor){.at = at};
 	if (is_inside_word(text, at))
 		return false;
-	if (strncmp(at, "AADSTS", 6) == 0 && isdigit((unsigned char)at[6])) {
+	if (strncmp(at, "AADSTS", 6) == 0 && ascii_is_digit(at[6])) {
 		char *end;
 		out->aadsts = strtol(at + 6, &end, 10);
 		out->end = end;
@@ -100,7 +100,7 @@ static bool ends_segment(const char *line)
 
 	if (line[strspn(line, " \t\r")] == '\n')
 		return true;
-	while (isalnum((unsigned char)line[word]) || line[word] == '-')
+	while (ascii_is_alnum(line[word]) || line[word] == '-')
 		word++;
 	return word > 1 && line[word] == ':' && line[word + 1] == ' ';
 }

@@ -1,10 +1,11 @@
 #include "catalogue/match.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/ascii.h"
 
 const struct reply_table *const reply_tables[REPLY_TABLES] = {
     &auth_replies, &limit_replies, &graph_replies, &mail_replies};
@@ -164,21 +165,20 @@ size_t enhanced_length(const char *s)
 		size_t digits = 0;
 		if (s[n++] != '.')
 			return 0;
-		while (isdigit((unsigned char)s[n + digits]))
+		while (ascii_is_digit(s[n + digits]))
 			digits++;
 		if (digits < 1 || digits > 3)
 			return 0;
 		n += digits;
 	}
-	return s[n] == '.' || isalnum((unsigned char)s[n]) ? 0 : n;
+	return s[n] == '.' || ascii_is_alnum(s[n]) ? 0 : n;
 }
 
 /* It stands for itself, not inside another number. */
 static bool holds_5_7_139(const char *text)
 {
 	for (const char *at = text; (at = strstr(at, "5.7.139")) != NULL; at++)
-		if ((at == text || (!isdigit((unsigned char)at[-1]) && at[-1] != '.')) &&
-		    enhanced_length(at) == 7)
+		if ((at == text || (!ascii_is_digit(at[-1]) && at[-1] != '.')) && enhanced_length(at) == 7)
 			return true;
 	return false;
 }
@@ -197,7 +197,7 @@ void comparable(char *dst, size_t size, const char *text)
 	size_t n = strnlen(text, size - 1);
 
 	for (size_t i = 0; i < n; i++)
-		dst[i] = text[i] == '\n' ? ' ' : (char)tolower((unsigned char)text[i]);
+		dst[i] = text[i] == '\n' ? ' ' : ascii_lower(text[i]);
 	dst[n] = '\0';
 	while (n > 0 && dst[n - 1] == ' ')
 		dst[--n] = '\0';

@@ -1,6 +1,5 @@
 #include "config/source.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "config/drop_ins.h"
 #include "config/problems.h"
@@ -224,7 +224,7 @@ static void scan_number(struct scan *scan)
 		config_problem_add(scan->source->problems, true, scan->source->file, scan->line,
 		    "a number on this line is too large to stand alone; put it in quotes");
 	skip(scan, length);
-	while (isalnum((unsigned char)*scan->p) || *scan->p == '.')
+	while (ascii_is_alnum(*scan->p) || *scan->p == '.')
 		skip(scan, 1);
 }
 
@@ -246,9 +246,9 @@ static int scan_one(struct scan *scan)
 		skip(scan, strcspn(scan->p, "\n"));
 	else if (strncmp(scan->p, "/*", 2) == 0)
 		skip_block_comment(scan);
-	else if (isdigit((unsigned char)*scan->p))
+	else if (ascii_is_digit(*scan->p))
 		scan_number(scan);
-	else if (isalpha((unsigned char)*scan->p))
+	else if (ascii_is_letter(*scan->p))
 		skip(scan,
 		    strspn(scan->p, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*"));
 	else

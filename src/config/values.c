@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/ascii.h"
 #include "base/str.h"
 #include "config/config.h"
 
@@ -202,7 +203,7 @@ static char folded(char c)
 {
 	if (c == '-')
 		return '_';
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	return ascii_lower(c);
 }
 
 static size_t smallest(size_t a, size_t b, size_t c)

@@ -1,8 +1,8 @@
 #include "listener/trace.h"
 
-#include <ctype.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/text.h"
 
@@ -14,7 +14,7 @@ static void clean_helo(char dst[NAME_SHOWN + 1], const char *helo)
 	size_t n = strnlen(helo, NAME_SHOWN);
 
 	for (size_t i = 0; i < n; i++)
-		dst[i] = isalnum((unsigned char)helo[i]) || strchr(".-_:[]", helo[i]) != NULL ? helo[i] : '?';
+		dst[i] = ascii_is_alnum(helo[i]) || strchr(".-_:[]", helo[i]) != NULL ? helo[i] : '?';
 	dst[n] = '\0';
 }
 
@@ -45,7 +45,7 @@ static void scan_byte(struct trace_scan *scan, char c)
 		scan->at = 0;
 	} else if (scan->other || (c == '\r' && scan->at == 0)) {
 		/* Nothing in this line counts, or it is the CR of the empty one. */
-	} else if (tolower((unsigned char)c) != name[scan->at]) {
+	} else if (ascii_lower(c) != name[scan->at]) {
 		scan->other = true;
 	} else if (name[++scan->at] == '\0') {
 		scan->received++;

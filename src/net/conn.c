@@ -9,7 +9,6 @@
 #include "net/conn_private.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,6 +21,7 @@
 #include <event2/event.h>
 #include <openssl/err.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/timer.h"
 #include "net/tls.h"
@@ -78,7 +78,7 @@ void conn_fail_errno(struct conn *conn, int error)
 	    conn->state == STATE_HANDSHAKE ? "during the TLS handshake: " : "",
 	    error != 0 ? strerror(error) : "connection lost");
 	if (conn->state != STATE_HANDSHAKE)
-		text[0] = (char)tolower((unsigned char)text[0]);
+		text[0] = ascii_lower(text[0]);
 	conn_fail(conn, false, text);
 }
 

@@ -1,14 +1,14 @@
 #include "sender/form.h"
 
-#include <ctype.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 
 /* RFC 3986: unreserved. */
 static bool stands_for_itself(unsigned char c)
 {
-	return (c < 0x80 && isalnum(c)) || (c != '\0' && strchr("-._~", c) != NULL);
+	return ascii_is_alnum((char)c) || (c != '\0' && strchr("-._~", c) != NULL);
 }
 
 /* At the end of form, which has room: three octets for each of value. */

@@ -1,11 +1,11 @@
 #include "sender/windows.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <event2/event.h>
 
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -38,7 +38,7 @@ static char *name_of(const struct upstream_config *upstream, const char *mailbox
 		return xasprintf("upstream %s", upstream->name);
 	char *name = xasprintf("mailbox %s", mailbox);
 	for (char *p = name; *p != '\0'; p++)
-		*p = (char)tolower((unsigned char)*p);
+		*p = ascii_lower(*p);
 	return name;
 }
 

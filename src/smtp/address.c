@@ -3,19 +3,15 @@
 #include <string.h>
 #include <strings.h>
 
-/* Sets, not <ctype.h>: what a letter is must not depend on a locale. */
-#define ATEXT "!#$%&'*+-/=?^_`{|}~" /* and letters and digits */
+#include "base/ascii.h"
 
-static bool is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+#define ATEXT "!#$%&'*+-/=?^_`{|}~" /* and letters and digits */
 
 /* Letters, digits, and those of others. */
 static bool holds_only(struct str s, const char *others)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (!is_alnum(s.p[i]) && (s.p[i] == '\0' || strchr(others, s.p[i]) == NULL))
+		if (!ascii_is_alnum(s.p[i]) && (s.p[i] == '\0' || strchr(others, s.p[i]) == NULL))
 			return false;
 	return true;
 }
@@ -156,11 +152,6 @@ const char *address_domain(const struct address *a)
 	return a->text[a->at] == '@' ? a->text + a->at + 1 : "";
 }
 
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 bool address_is(const struct address *a, const char *text)
 {
 	return strncmp(text, a->text, a->at) == 0 && strcasecmp(text + a->at, a->text + a->at) == 0;
@@ -178,7 +169,7 @@ bool address_matches(const char *text, const char *pattern)
 			if (*after_star == '\0')
 				return true;
 			resume = text;
-		} else if (lower(*pattern) == lower(*text)) {
+		} else if (ascii_lower(*pattern) == ascii_lower(*text)) {
 			pattern++;
 			text++;
 		} else if (after_star != NULL) {

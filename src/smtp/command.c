@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
+
 static struct str head(struct str s, size_t n)
 {
 	return (struct str){s.p, n};
@@ -95,7 +97,7 @@ static bool is_parameter(struct str s)
 		char c = s.p[i];
 		if (c == '=')
 			return i > 0;
-		if (!(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && c != '-')
+		if (!ascii_is_alnum(c) && c != '-')
 			return false;
 	}
 	return false;

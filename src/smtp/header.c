@@ -2,22 +2,9 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
+
 #define FOLD_AT 78
-
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
 
 static bool is_line_end(char c)
 {
@@ -27,7 +14,7 @@ static bool is_line_end(char c)
 /* What a fold is made of. */
 static bool is_fold(char c)
 {
-	return is_blank(c) || is_line_end(c);
+	return ascii_is_blank(c) || is_line_end(c);
 }
 
 static void skip(struct str *s, size_t n)
@@ -38,7 +25,7 @@ static void skip(struct str *s, size_t n)
 
 static bool is_name_char(char c)
 {
-	return is_letter(c) || is_digit(c) || c == '-' || c == '_' || c == '.';
+	return ascii_is_letter(c) || ascii_is_digit(c) || c == '-' || c == '_' || c == '.';
 }
 
 enum header_line header_classify(struct str line, size_t *name_n, size_t *value)
@@ -47,13 +34,13 @@ enum header_line header_classify(struct str line, size_t *name_n, size_t *value)
 
 	if (line.n == 0)
 		return HEADER_EMPTY;
-	if (is_blank(line.p[0]))
+	if (ascii_is_blank(line.p[0]))
 		return HEADER_FOLDED;
 	while (n < line.n && is_name_char(line.p[n]))
 		n++;
-	for (colon = n; colon < line.n && is_blank(line.p[colon]);)
+	for (colon = n; colon < line.n && ascii_is_blank(line.p[colon]);)
 		colon++;
-	if (n == 0 || !is_letter(line.p[0]) || colon == line.n || line.p[colon] != ':')
+	if (n == 0 || !ascii_is_letter(line.p[0]) || colon == line.n || line.p[colon] != ':')
 		return HEADER_OTHER;
 	if (colon + 2 < line.n && memcmp(line.p + colon, "://", 3) == 0)
 		return HEADER_OTHER;
@@ -86,7 +73,7 @@ void header_unfold(struct buf *out, struct str value)
 			n++;
 		buf_add(out, value.p, n);
 		skip(&value, n);
-		if (value.n > 1 && value.p[0] == '\n' && !is_blank(value.p[1]))
+		if (value.n > 1 && value.p[0] == '\n' && !ascii_is_blank(value.p[1]))
 			buf_add_char(out, ' ');
 		skip(&value, value.n > 0 ? 1 : 0);
 	}
@@ -97,9 +84,9 @@ static size_t word_length(struct str value)
 {
 	size_t n = 0;
 
-	while (n < value.n && is_blank(value.p[n]))
+	while (n < value.n && ascii_is_blank(value.p[n]))
 		n++;
-	while (n < value.n && !is_blank(value.p[n]))
+	while (n < value.n && !ascii_is_blank(value.p[n]))
 		n++;
 	return n;
 }
@@ -116,7 +103,7 @@ void header_fold(struct buf *out, struct str name, struct str value)
 	while (value.n > 0) {
 		size_t n = word_length(value);
 		/* Not before the first word: some readers take the line for an empty field. */
-		if (!first && column + n > FOLD_AT && is_blank(value.p[0])) {
+		if (!first && column + n > FOLD_AT && ascii_is_blank(value.p[0])) {
 			buf_add_text(out, "\r\n");
 			column = 0;
 		}
@@ -205,7 +192,7 @@ enum header_run header_next_run(struct str *rest, struct str *run, bool *open)
 
 static void skip_blanks(struct str *s)
 {
-	while (s->n > 0 && is_blank(s->p[0]))
+	while (s->n > 0 && ascii_is_blank(s->p[0]))
 		skip(s, 1);
 }
 
@@ -235,7 +222,7 @@ static void take_param_value(struct str *rest, struct header_param *param)
 	} else {
 		while (n < rest->n && rest->p[n] != ';')
 			n++;
-		while (n > 0 && is_blank(rest->p[n - 1]))
+		while (n > 0 && ascii_is_blank(rest->p[n - 1]))
 			n--;
 		param->value = (struct str){rest->p, n};
 	}
@@ -294,10 +281,10 @@ static bool take_number(struct str *s, size_t least, size_t most, int *out)
 	size_t n = 0;
 
 	*out = 0;
-	while (n < s->n && n < most && is_digit(s->p[n]))
+	while (n < s->n && n < most && ascii_is_digit(s->p[n]))
 		*out = *out * 10 + (s->p[n++] - '0');
 	skip(s, n);
-	return n >= least && (s->n == 0 || !is_digit(s->p[0]));
+	return n >= least && (s->n == 0 || !ascii_is_digit(s->p[0]));
 }
 
 static bool take_char(struct str *s, char c)
@@ -325,7 +312,7 @@ static bool take_day(struct str *s, int *day, int *month, int *year)
 {
 	int ignored;
 
-	if (s->n > 0 && is_letter(s->p[0])) {
+	if (s->n > 0 && ascii_is_letter(s->p[0])) {
 		if (!take_name(s, "SunMonTueWedThuFriSat", 7, &ignored) || !take_char(s, ','))
 			return false;
 		skip_blanks(s);

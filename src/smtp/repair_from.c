@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "smtp/address.h"
+#include "base/ascii.h"
 #include "smtp/header.h"
 #include "smtp/repair_inside.h"
 #include "smtp/words.h"
@@ -16,8 +17,8 @@ struct mailbox {
 
 static bool is_atext(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (unsigned char)c > 127 || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~.", c) != NULL);
+	return ascii_is_alnum(c) || (unsigned char)c > 127 ||
+	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~.", c) != NULL);
 }
 
 static bool is_words(struct str s)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/ascii.h"
 #include "base/text.h"
 #include "smtp/header.h"
 #include "smtp/repair_inside.h"
@@ -276,8 +277,7 @@ static void on_boundary(struct repair_scan *scan, size_t level, bool closes)
 
 static bool is_base64(char c)
 {
-	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
-	       c == '/' || c == '=' || c == ' ' || c == '\t';
+	return ascii_is_alnum(c) || c == '+' || c == '/' || c == '=' || c == ' ' || c == '\t';
 }
 
 /* Bytes of a line that is no boundary. */

@@ -3,17 +3,14 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/text.h"
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
 
 /* Returns 0 where line does not begin with a reply's code and what must follow it. */
 static int read_code(struct str line)
 {
-	if (line.n < 3 || !is_digit(line.p[0]) || !is_digit(line.p[1]) || !is_digit(line.p[2]))
+	if (line.n < 3 || !ascii_is_digit(line.p[0]) || !ascii_is_digit(line.p[1]) ||
+	    !ascii_is_digit(line.p[2]))
 		return 0;
 	if (line.n > 3 && line.p[3] != '-' && line.p[3] != ' ')
 		return 0;
@@ -28,7 +25,7 @@ static size_t dotted_number(struct str s, size_t at)
 
 	if (at >= s.n || s.p[at] != '.')
 		return 0;
-	while (n <= 3 && at + n < s.n && is_digit(s.p[at + n]))
+	while (n <= 3 && at + n < s.n && ascii_is_digit(s.p[at + n]))
 		n++;
 	return n > 1 ? n : 0;
 }

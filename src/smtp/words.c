@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
+
 #define WORD_OCTETS	  45 /* of text in one encoded word: 60 of base64, 72 with what surrounds them */
 #define WORD_QUOTED_MAX	  60 /* the same, written as Q */
 #define PARAM_PIECE_CHARS 20 /* of a long parameter; 240 octets at the most */
@@ -149,11 +151,6 @@ const char *words_charset_alias(const char *label)
 
 /* --- encoded words --- */
 
-static bool is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
 bool words_is_encoded(struct str s)
 {
 	size_t marks = 0, at[5];
@@ -198,7 +195,7 @@ static void add_hex(struct buf *out, char mark, char c)
 /* What RFC 2047 section 5 (3) lets stand in a display name. */
 static bool stands_in_q(char c)
 {
-	return is_alnum(c) || c == '!' || c == '*' || c == '+' || c == '-' || c == '/';
+	return ascii_is_alnum(c) || c == '!' || c == '*' || c == '+' || c == '-' || c == '/';
 }
 
 static size_t q_length(struct str s)
@@ -257,11 +254,6 @@ void words_encode_all(struct buf *out, struct str utf8)
 	}
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 void words_encode(struct buf *out, struct str utf8)
 {
 	size_t from = 0, to = utf8.n;
@@ -272,11 +264,11 @@ void words_encode(struct buf *out, struct str utf8)
 	}
 	while ((unsigned char)utf8.p[from] < 128)
 		from++;
-	while (from > 0 && !is_blank(utf8.p[from - 1]))
+	while (from > 0 && !ascii_is_blank(utf8.p[from - 1]))
 		from--;
 	while ((unsigned char)utf8.p[to - 1] < 128)
 		to--;
-	while (to < utf8.n && !is_blank(utf8.p[to]))
+	while (to < utf8.n && !ascii_is_blank(utf8.p[to]))
 		to++;
 	/* The blank between two encoded words is not shown: it must be in one of them. */
 	buf_add(out, utf8.p, from);
@@ -285,7 +277,7 @@ void words_encode(struct buf *out, struct str utf8)
 	if (to + 2 < utf8.n && memcmp(utf8.p + to + 1, "=?", 2) == 0)
 		to++;
 	words_encode_all(out, (struct str){utf8.p + from, to - from});
-	if (to > 0 && to < utf8.n && is_blank(utf8.p[to - 1]))
+	if (to > 0 && to < utf8.n && ascii_is_blank(utf8.p[to - 1]))
 		to--;
 	buf_add(out, utf8.p + to, utf8.n - to);
 }
@@ -295,7 +287,7 @@ void words_encode(struct buf *out, struct str utf8)
 static void add_percent(struct buf *out, struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
-		if (is_alnum(s.p[i]) || s.p[i] == '-' || s.p[i] == '.' || s.p[i] == '_')
+		if (ascii_is_alnum(s.p[i]) || s.p[i] == '-' || s.p[i] == '.' || s.p[i] == '_')
 			buf_add_char(out, s.p[i]);
 		else
 			add_hex(out, '%', s.p[i]);
