@@ -1,5 +1,7 @@
 #include "supervisor/sockets.h"
 
+#include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,9 +10,12 @@
 #include <event2/util.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "config/config.h"
 #include "net/listen.h"
+
+#define RETRY_US 20000
 
 static void add(struct sockets *sockets, const char *address, unsigned short port, int fd)
 {
@@ -96,7 +101,9 @@ int sockets_reopen(
 	for (size_t i = 0; i < config->listen_count; i++) {
 		int fd = open_one(next, current, &config->listen[i], err);
 		if (fd < 0) {
+			int saved_errno = errno;
 			sockets_replace(next, current);
+			errno = saved_errno;
 			return -1;
 		}
 		add(next, config->listen[i].address, config->listen[i].port, fd);
@@ -104,17 +111,21 @@ int sockets_reopen(
 	return 0;
 }
 
-int sockets_open(struct sockets *sockets, const struct config *config, struct err *err)
+int sockets_open(struct sockets *sockets, const struct config *config, unsigned wait_ms, struct err *err)
 {
 	struct sockets none = {NULL, 0, false};
-	int count = sd_listen_fds(1);
+	int64_t until_ms = clock_mono_ms() + wait_ms;
+	int count = sd_listen_fds(1), result;
 
 	*sockets = none;
 	if (count < 0)
 		return err_set(err, "systemd's socket activation is unusable: %s", strerror(-count));
 	if (count > 0)
 		return take_from_systemd(sockets, count, err);
-	return sockets_reopen(sockets, &none, config, err);
+	while ((result = sockets_reopen(sockets, &none, config, err)) < 0 && errno == EADDRINUSE &&
+	       clock_mono_ms() < until_ms)
+		clock_rest_us(RETRY_US);
+	return result;
 }
 
 void sockets_replace(struct sockets *old, const struct sockets *current)

@@ -20,8 +20,9 @@ struct sockets {
 	bool from_systemd;	/* the config's `listen` is not used then */
 };
 
-/* Take systemd's sockets if there are any, else bind config's. Returns 0, or -1 with err and nothing open. */
-int sockets_open(struct sockets *sockets, const struct config *config, struct err *err);
+/* Take systemd's sockets if there are any, else bind config's; while a port is in use it tries again, for wait_ms at most. Blocks.
+ * Returns 0, or -1 with err and nothing open. */
+int sockets_open(struct sockets *sockets, const struct config *config, unsigned wait_ms, struct err *err);
 
 /* What config asks for after a reload into next: sockets that stay are shared with current, new ones are bound. Returns 0,
  * or -1 with err, next empty and current as it was. */

@@ -33,6 +33,7 @@
 
 #define SIGNAL_COUNT	 4
 #define LOCK_WAIT_MS	 5000
+#define PORT_WAIT_MS	 1000 /* a process that ends may let go of the lock a moment before its ports */
 #define STOP_DEADLINE_MS 10000
 /* Longer than the reply to a content may take: a reload cuts no transaction. */
 #define RELOAD_SENDER_MS    660000
@@ -645,7 +646,7 @@ static int set_up(struct supervisor *s, struct err *err)
 		return -1;
 	if (spool_prepare(s->config->spool, s->uid, s->gid, err) < 0)
 		return -1;
-	if (sockets_open(&s->sockets, s->config, err) < 0)
+	if (sockets_open(&s->sockets, s->config, PORT_WAIT_MS, err) < 0)
 		return -1;
 	s->counters = counters_new();
 	if (s->counters == NULL || channel_pair(s->wake_fds) < 0)

@@ -71,6 +71,14 @@ def test_port_in_use(sim, make_relay):
         refused_start(relay, "in use", str(other.getsockname()[1]))
 
 
+def test_port_that_is_in_use_a_moment_longer(sim, make_relay):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        relay = make_relay(sim, start=False, listen=[{"address": "127.0.0.1", "port": other.getsockname()[1]}])
+        relay.start(wait=False)
+        time.sleep(0.2)
+    relay.wait_event("ready")
+
+
 def test_spool_not_writable(sim, make_relay):
     relay = make_relay(sim, start=False, spool="/proc/spool")
     refused_start(relay, "/proc/spool")
