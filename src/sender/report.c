@@ -11,9 +11,13 @@
 #include "config/config.h"
 #include "sender/identity.h"
 #include "smtp/address.h"
+#include "smtp/reply.h"
 #include "spool/spool.h"
 
 #define QUOTED_MAX 4096 /* bytes of the message that the report quotes: its head; all of a report */
+
+/* Of a report's own id, which nobody could know who wrote what the report quotes. */
+#define BOUNDARY "mfdrelay.%s"
 
 struct text {
 	char *bytes;
@@ -109,8 +113,17 @@ static void put_head(struct text *text, const struct config *config, const struc
 	put(text, "Auto-Submitted: auto-replied");
 	put(text, "X-Auto-Response-Suppress: All");
 	put(text, "MIME-Version: 1.0");
-	put(text, "Content-Type: text/plain; charset=utf-8");
+	put(text, "Content-Type: multipart/report; report-type=delivery-status; boundary=\"" BOUNDARY "\"",
+	    id);
 	put(text, "Content-Transfer-Encoding: 8bit");
+	put(text, "%s", "");
+}
+
+static void put_part(struct text *text, const char *id, const char *type, const char *encoding)
+{
+	put(text, "--" BOUNDARY, id);
+	put(text, "Content-Type: %s", type);
+	put(text, "Content-Transfer-Encoding: %s", encoding);
 	put(text, "%s", "");
 }
 
@@ -147,19 +160,23 @@ static void put_recipients(struct text *text, struct spool_message *message)
 	}
 }
 
-/* Quoted with a bar, so that nothing in it can be taken for a part of the report. */
-static void put_quoted(struct text *text, const struct spool_message *message, bool head_only)
+/* Its lines, with a bar before each where it stands within other text. */
+static void put_quoted(
+    struct text *text, const struct spool_message *message, bool head_only, const char *bar)
 {
 	char quoted[QUOTED_MAX + 1];
 	ssize_t n = spool_read(message, 0, quoted, QUOTED_MAX);
 
 	quoted[n > 0 ? n : 0] = '\0';
 	char *end = head_only ? strstr(quoted, "\r\n\r\n") : NULL;
+	/* What is cut off ends with a whole line. */
+	if (end == NULL && n == QUOTED_MAX)
+		end = strrchr(quoted, '\r');
 	if (end != NULL)
 		*end = '\0';
 	char *rest = NULL;
 	for (char *line = strtok_r(quoted, "\r\n", &rest); line != NULL; line = strtok_r(NULL, "\r\n", &rest))
-		put(text, "  | %.900s", line);
+		put(text, "%s%.900s", bar, line);
 }
 
 static void put_message(struct text *text, const struct config *config, const struct envelope *envelope)
@@ -176,12 +193,11 @@ static void put_message(struct text *text, const struct config *config, const st
 	put(text, "%s", "");
 }
 
-static void compose(struct text *text, const struct config *config, struct spool_message *message,
-    const char *id, const char *recipient)
+/* For the person: what happened, and what to do. */
+static void put_words(struct text *text, const struct config *config, struct spool_message *message)
 {
 	const struct envelope *envelope = spool_envelope(message);
 
-	put_head(text, config, envelope, id, recipient);
 	if (envelope->is_report)
 		put(text,
 		    "This is the mail relay %s. It has given a message up, and the report to its sender too.",
@@ -190,15 +206,71 @@ static void compose(struct text *text, const struct config *config, struct spool
 		put_message(text, config, envelope);
 	put_recipients(text, message);
 	put(text, "%s", "");
-	put(text, envelope->is_report ? "The report was:" : "The head of the message was:");
+	if (envelope->is_report) {
+		put(text, "The report was:");
+		put(text, "%s", "");
+		put_quoted(text, message, false, "  | ");
+	} else {
+		put(text,
+		    "The message itself is kept on the relay until somebody removes it. Whoever looks after "
+		    "the relay");
+		put(text, "can send it again, once the cause is gone, with: mfdrelay queue retry %s",
+		    envelope->id);
+	}
 	put(text, "%s", "");
-	put_quoted(text, message, !envelope->is_report);
-	if (envelope->is_report)
-		return;
+}
+
+/* The answer that a reason begins with; code 0 where the recipient was given up without one. */
+static void read_answer(struct reply *answer, const char *reason)
+{
+	const char *end = strstr(reason, " | ");
+	size_t n = end != NULL ? (size_t)(end - reason) : strlen(reason);
+
+	reply_clear(answer);
+	if (reply_feed(answer, (struct str){reason, n}) != REPLY_DONE)
+		reply_clear(answer);
+}
+
+/* For programs, as RFC 3464 section 2 has it. What was put off until it was given up has the last answer's status. */
+static void put_status(struct text *text, const struct config *config, struct spool_message *message)
+{
+	const struct envelope *envelope = spool_envelope(message);
+	const struct state *state = spool_state(message);
+	char date[40], line[STATE_REASON_MAX];
+	struct reply answer;
+
+	put(text, "Reporting-MTA: dns; %s", config->hostname);
+	put(text, "Arrival-Date: %s", clock_rfc5322(date, sizeof date, envelope->accepted_ms));
+	for (size_t i = 0; i < state->count; i++) {
+		if (state->recipients[i].status != RECIPIENT_FAILED)
+			continue;
+		read_answer(&answer, state->recipients[i].reason);
+		put(text, "%s", "");
+		put(text, "Final-Recipient: rfc822; %s", envelope->recipients[i]);
+		put(text, "Action: failed");
+		put(text, "Status: %s",
+		    answer.enhanced[0] != '\0' ? answer.enhanced
+		    : answer.code / 100 == 4   ? "4.0.0"
+					       : "5.0.0");
+		if (answer.code != 0)
+			put(text, "Diagnostic-Code: smtp; %.800s", reply_format(line, sizeof line, &answer));
+	}
 	put(text, "%s", "");
-	put(text, "The message itself is kept on the relay until somebody removes it. Whoever looks after "
-		  "the relay");
-	put(text, "can send it again, once the cause is gone, with: mfdrelay queue retry %s", envelope->id);
+}
+
+/* The three parts of RFC 6522. */
+static void compose(struct text *text, const struct config *config, struct spool_message *message,
+    const char *id, const char *recipient)
+{
+	put_head(text, config, spool_envelope(message), id, recipient);
+	put_part(text, id, "text/plain; charset=utf-8", "8bit");
+	put_words(text, config, message);
+	put_part(text, id, "message/delivery-status", "7bit");
+	put_status(text, config, message);
+	put_part(text, id, "text/rfc822-headers", "8bit");
+	put_quoted(text, message, true, "");
+	put(text, "%s", "");
+	put(text, "--" BOUNDARY "--", id);
 }
 
 struct spool_draft *report_begin(const struct config *config, struct spool *spool,

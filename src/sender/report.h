@@ -1,4 +1,5 @@
-/* The non-delivery report: one mail that tells the sender which recipients were given up, why, and what to do. */
+/* The non-delivery report: one mail that tells the sender which recipients were given up, why, and what to do. In words for a person,
+ * and as RFC 3464 has it for programs. */
 #ifndef MFDRELAY_SENDER_REPORT_H
 #define MFDRELAY_SENDER_REPORT_H
 

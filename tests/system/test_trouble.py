@@ -1,5 +1,6 @@
 """Upstream and login trouble: what is accepted is kept, held roads charge nobody, and everything goes out when it heals."""
 
+import email
 import json
 import os
 import subprocess
@@ -169,6 +170,35 @@ def test_a_refused_recipient_is_reported_to_the_sender_and_kept(sim, relay):
     assert sim.wait_messages(3)[2]["rcpt"] == ["nobody@contoso.com"]
     relay.wait_empty()
     assert relay.queue_ids("failed") == []
+
+
+def test_programs_can_read_a_report(sim, relay):
+    """RFC 3464, in the three parts of RFC 6522."""
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay.send(make_mail(subject="for nobody"), recipients=["nobody@contoso.com"])
+    report = email.message_from_bytes(sim.wait_messages(1)[0].content)
+    assert report.get_content_type() == "multipart/report" and report.get_param("report-type") == "delivery-status"
+    words, status, head = report.get_payload()
+    assert [p.get_content_type() for p in (words, status, head)] == ["text/plain", "message/delivery-status", "text/rfc822-headers"]
+    assert "<nobody@contoso.com>" in words.get_payload()
+    whole, recipient = status.get_payload()
+    assert whole["Reporting-MTA"] == "dns; relay.test" and whole["Arrival-Date"]
+    assert (recipient["Final-Recipient"], recipient["Action"], recipient["Status"]) == ("rfc822; nobody@contoso.com", "failed", "5.1.10")
+    assert recipient["Diagnostic-Code"].startswith("smtp; 550 5.1.10 RESOLVER.ADR.RecipientNotFound")
+    assert "\nSubject: for nobody" in head.get_payload() and "Hello." not in head.get_payload()
+    assert all(not part.defects for part in report.walk())
+
+
+def test_a_report_has_no_sender_where_the_upstream_lets_it(sim, make_relay):
+    """What has none is never answered. From a mailbox Microsoft refuses it: there the report is sent in the mailbox's name."""
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"].append({"name": "direct", "kind": "direct-send", "host": "localhost", "port": sim.mx_port, "ca": sim.ca})
+    relay.settings["routes"] = [{"recipients": ["printer@contoso.com"], "via": ["direct"]}, {"recipients": ["*"], "via": ["submission"]}]
+    relay.start()
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
+    relay.send(make_mail(), recipients=["nobody@contoso.com"])
+    report = sim.wait_messages(1)[0]
+    assert (report["mail_from"], report["rcpt"]) == ("", ["printer@contoso.com"])
 
 
 @pytest.mark.parametrize("sender", ["", "root", "x@localhost", "scanner@contoso.com"])
