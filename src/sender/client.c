@@ -50,14 +50,25 @@ static void on_ended(evutil_socket_t fd, short what, void *cookie)
 	c->fn(c->arg, c, CLIENT_ENDED, NULL);
 }
 
+/* RFC 5321 section 4.1.1.10 wants a QUIT behind a refusal too; its answer decides nothing, so nobody waits for it. */
+static void hang_up(struct client *c)
+{
+	if (c->conn != NULL && c->in_step) {
+		client_send_line(c, "QUIT", "");
+		conn_finish(c->conn);
+	} else {
+		conn_free(c->conn);
+	}
+	c->conn = NULL;
+}
+
 /* The connection is over. Idempotent; the owner hears of it from the loop. */
 void client_end(struct client *c)
 {
 	if (c->state == ST_OVER)
 		return;
 	c->state = ST_OVER;
-	conn_free(c->conn);
-	c->conn = NULL;
+	hang_up(c);
 	resolver_cancel(c->query);
 	c->query = NULL;
 	token_cancel(c->token_wait);
@@ -89,6 +100,12 @@ void client_fail(struct client *c, const struct failure *why)
 	client_end(c);
 }
 
+void client_refused(struct client *c, const struct failure *why)
+{
+	c->in_step = c->reply.code != 421;
+	client_fail(c, why);
+}
+
 void client_break_off(struct client *c, const char *text)
 {
 	struct failure why;
@@ -118,6 +135,7 @@ void client_fail_trouble(struct client *c, enum road_trouble trouble, const char
 	snprintf(line, sizeof line, "%s:%u: %s%s%s: %s", c->host, upstream_of(c)->port, state_names[c->state],
 	    by_proxy ? " of " : "", by_proxy ? upstream_of(c)->proxy : "", text);
 	failure_from_trouble(&why, trouble, line);
+	c->in_step = trouble == ROAD_NO_STARTTLS || trouble == ROAD_NO_AUTH || trouble == ROAD_SECRET;
 	client_fail(c, &why);
 }
 
@@ -131,7 +149,7 @@ void client_fail_reply(struct client *c, enum smtp_phase phase)
 		    kv_str("text", c->challenge));
 	if (phase == PHASE_AUTH && why.cause->outcome == OUTCOME_A && c->token.n > 0)
 		c->token_was_stale = !token_refused(c->settings->tokens, &c->token);
-	client_fail(c, &why);
+	client_refused(c, &why);
 }
 
 void client_send_line(struct client *c, const char *command, const char *argument)
@@ -273,6 +291,7 @@ static void on_rset_reply(struct client *c)
 {
 	c->step = CLIENT_RSET;
 	if (c->reply.code != 250) {
+		c->in_step = c->reply.code != 421;
 		client_end(c);
 		return;
 	}

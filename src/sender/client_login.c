@@ -45,7 +45,7 @@ static void on_token(void *arg, const struct secret *token, const struct failure
 
 	c->token_wait = NULL;
 	if (why != NULL) {
-		client_fail(c, why);
+		client_refused(c, why);
 		return;
 	}
 	c->login_end_ms = token_end_ms(c->settings->tokens);

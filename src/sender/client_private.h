@@ -73,6 +73,7 @@ struct client {
 	struct reply reply;
 	struct ehlo ehlo;		/* of the EHLO that counts: after TLS, where there is TLS */
 	bool token_was_stale;
+	bool in_step;			/* the end comes where the upstream waits for a command: it is told QUIT */
 	struct event *ended;		/* CLIENT_ENDED is told from the loop */
 	struct failure failure;
 	bool has_failure;
@@ -117,6 +118,9 @@ void client_enter(struct client *c, enum client_state state);
 void client_fail(struct client *c, const struct failure *why);
 void client_fail_trouble(struct client *c, enum road_trouble trouble, const char *text);
 void client_fail_reply(struct client *c, enum smtp_phase phase);
+
+/* The same between two commands of ours, none of which waits for its answer: with a QUIT, unless the upstream has said 421. */
+void client_refused(struct client *c, const struct failure *why);
 void client_end(struct client *c);
 
 /* The same for no fault of the attempt's: it is given back as if it had never been tried. */

@@ -22,6 +22,7 @@
 
 #include "base/mem.h"
 #include "config/config.h"
+#include "net/conn.h"
 #include "net/resolver.h"
 #include "sender/attempt.h"
 #include "sender/client.h"
@@ -120,7 +121,7 @@ int clock_gettime(clockid_t id, struct timespec *now)
 
 struct script {
 	/* "S: text" sends a line ("S+ text": in one segment with the next), "C: text" wants exactly that line, "X" closes, "R" resets,
-	 * "A" has the client aborted, "E" reads on until the client has closed, "B n" reads n bytes, "W n" lets n seconds pass
+	 * "A" has the client aborted, "E" reads on until the client has closed, "N" wants it to close without a word, "B n" reads n bytes, "W n" lets n seconds pass
 	 * once the client has seen one more recipient accepted */
 	const char *const *steps;
 	int listen_fd;
@@ -164,6 +165,12 @@ static void run_script(struct script *script, FILE *in, int fd)
 			;
 		if ((*step)[0] == 'E')
 			return;
+		if ((*step)[0] == 'N') {
+			if (read_line(in, line, sizeof line))
+				snprintf(script->wrong, sizeof script->wrong,
+				    "wanted the end, got \"%.500s\"", line);
+			return;
+		}
 		if ((*step)[0] == 'B') {
 			for (long left = atol(*step + 2); left > 0;) {
 				size_t n = fread(line, 1, left < 4096 ? (size_t)left : 4096, in);
@@ -379,6 +386,7 @@ static void run(const struct set_up *set_up, const char *const *steps)
 	assert_string_equal(script.wrong, "");
 	owner.no_bdat = settings.no_bdat;
 	resolver_free(settings.resolver);
+	conn_drop_finishing();
 	event_base_free(owner.base);
 	close(script.listen_fd);
 }
@@ -743,7 +751,7 @@ static void a_direct_535_drops_the_token(void **state)
 	(void)state;
 	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, CAPS,
 	    "C: AUTH XOAUTH2 " XOAUTH2_TOK,
-	    "S: 535 5.7.3 Authentication unsuccessful [SN2PR00CA0018.namprd00.prod.outlook.com]");
+	    "S: 535 5.7.3 Authentication unsuccessful [SN2PR00CA0018.namprd00.prod.outlook.com]", "C: QUIT");
 	assert_true(owner.has_failure);
 	assert_int_equal(owner.failure.cause->outcome, OUTCOME_A);
 	assert_int_equal(tokens_refused, 1);
@@ -755,7 +763,7 @@ static void the_334_json_form_is_answered_with_an_empty_line(void **state)
 	(void)state;
 	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, CAPS,
 	    "C: AUTH XOAUTH2 " XOAUTH2_TOK,
-	    "S: 334 eyJzdGF0dXMiOiI0MDAifQ==", "C: ", "S: 535 5.7.3 Authentication unsuccessful");
+	    "S: 334 eyJzdGF0dXMiOiI0MDAifQ==", "C: ", "S: 535 5.7.3 Authentication unsuccessful", "C: QUIT");
 	assert_int_equal(owner.failure.cause->outcome, OUTCOME_A);
 	assert_int_equal(tokens_refused, 1);
 }
@@ -774,8 +782,31 @@ static void a_mailbox_switch_that_is_off_is_configuration_and_keeps_the_token(vo
 static void no_xoauth2_offered_is_configuration(void **state)
 {
 	(void)state;
-	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, "S: 250 up");
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, "S: 250 up", "C: QUIT");
 	assert_int_equal(owner.failure.cause->outcome, OUTCOME_C);
+}
+
+static void a_banner_that_refuses_is_answered_with_quit(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), "S: 554 5.7.1 No service here", "C: QUIT");
+	assert_true(owner.has_failure);
+}
+
+static void a_421_is_the_end(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), "S: 220 up ESMTP", "C: EHLO relay.test",
+	    "S: 421 4.3.2 Service not available", "N");
+	assert_true(owner.has_failure);
+}
+
+static void a_refused_rset_is_answered_with_quit(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), GREETING, "S: 250 up", "C: MAIL FROM:<dev@x.test>",
+	    "S: 550 5.7.60 no", "C: RSET", "S: 500 5.5.1 no", "C: QUIT");
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_P);
 }
 
 static void with_password(void)
@@ -943,6 +974,9 @@ int main(void)
 	    cmocka_unit_test_teardown(a_password_goes_by_login_where_nothing_else_is_offered, free_attempts),
 	    cmocka_unit_test_teardown(a_refused_password_is_configuration, free_attempts),
 	    cmocka_unit_test_teardown(no_xoauth2_offered_is_configuration, free_attempts),
+	    cmocka_unit_test_teardown(a_banner_that_refuses_is_answered_with_quit, free_attempts),
+	    cmocka_unit_test_teardown(a_421_is_the_end, free_attempts),
+	    cmocka_unit_test_teardown(a_refused_rset_is_answered_with_quit, free_attempts),
 	    cmocka_unit_test_teardown(a_rehearsal_tries_the_envelope_and_sends_nothing, free_attempts),
 	    cmocka_unit_test_teardown(a_rehearsal_without_pipelining_and_bdat_never_says_data, free_attempts),
 	    cmocka_unit_test_teardown(a_rehearsal_may_be_of_a_sender_alone, free_attempts),
