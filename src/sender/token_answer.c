@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #define TOKEN_MAX	  16384	 /* octets; 1,500 to 3,000 have been seen */
+#define THROTTLED	  90055	 /* AADSTS */
 #define LIFETIME_MAX_S	  100800 /* 28 hours, the longest that Microsoft gives */
 #define LIFETIME_UNSAID_S 600	 /* the shortest that Microsoft gives, where an answer does not say */
 
@@ -54,8 +55,13 @@ static int read_refusal(int status, const json_t *root, struct failure *why)
 		    why, string_of(root, "error"), description, error_number(root, description), status);
 		return -1;
 	}
+	/* Microsoft throttles in plain text: "Too Many Requests". */
+	if (status == 429) {
+		failure_from_login(why, "throttled", "Too Many Requests", THROTTLED, status);
+		return -1;
+	}
 	snprintf(text, sizeof text, "HTTP %d without an error in JSON", status);
-	if (status != 429 && status < 500)
+	if (status < 500)
 		return refuse_answer(why, text);
 	failure_from_trouble(why, ROAD_LOGIN_HOST, text);
 	return -1;

@@ -226,7 +226,7 @@ static const struct {
 	NULL, 0, "login-throttled", OUTCOME_T},
     {"temporarily unavailable", 400, "{\"error\":\"temporarily_unavailable\",\"error_codes\":[90033]}", NULL,
 	0, "login-host-busy", OUTCOME_T},
-    {"throttled, in plain text", 429, "Too Many Requests", NULL, 0, "login-host-silent", OUTCOME_T},
+    {"throttled, in plain text", 429, "Too Many Requests", NULL, 0, "login-throttled", OUTCOME_T},
     {"a gateway's HTML", 502, "<html>Bad Gateway</html>", NULL, 0, "login-host-silent", OUTCOME_T},
     {"a server error in JSON", 503, "{\"error\":\"server_error\",\"error_codes\":[50000]}", NULL, 0,
 	"login-signing-trouble", OUTCOME_T},
@@ -670,10 +670,10 @@ static void waits_follow_retry_after_and_the_cap(void **state)
 	assert_int_equal(wire.posts, 2);
 	answer(429, "Too Many Requests", 90);
 	run_loop(f);
-	assert_string_equal(a.cause, "login-host-silent");
+	assert_string_equal(a.cause, "login-throttled");
 	assert_int_equal(token_trouble(f->source)->retry_after_s, 90);
 	pass_seconds(89); /* the server's is not */
-	assert_string_equal(asked(f, &a), "login-host-silent");
+	assert_string_equal(asked(f, &a), "login-throttled");
 	token_retry_now(f->source);
 	ask(f, &a);
 	run_loop(f);
