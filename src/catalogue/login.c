@@ -171,13 +171,18 @@ const struct login_row login_rows[] = {
 	    "A policy on how often one must sign in has ended the refresh token.",
 	    "Exclude the account from the sign-in frequency (Entra admin centre > Protection > Conditional "
 	    "Access) and sign in again; or let an app send."}},
-    {{70016}, "authorization_pending",
+    {{70016}, "authorization_pending|slow_down",
 	{"sign-in-pending", OUTCOME_T, ACTOR_RELAY, BY_RETRY, "Nobody has typed the device code in yet.",
 	    "Open the page that was shown and type the code."}},
-    {{70018, 70019}, "expired_token",
+    {{70018, 70019}, "expired_token|bad_verification_code",
 	{"device-code-over", OUTCOME_C, ACTOR_RELAY, PROBE, "The device code is wrong or has expired.",
 	    "Start the sign-in again (mfdrelay login UPSTREAM), and type the code within a quarter of an "
 	    "hour."}},
+
+    {{0}, "authorization_declined",
+	{"sign-in-declined", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The person who typed the device code in has declined the sign-in.",
+	    "Start it again (mfdrelay login UPSTREAM), and accept what the page asks."}},
 
     /* The login host itself. */
     {{50196}, NULL,

@@ -63,6 +63,18 @@ const struct own_row own_rows[] = {
 	    "Lines of the message end in a CR or an LF alone, which this listener rejects.",
 	    "Correct the program that sends; a device belongs to a listener with bare_newlines = "
 	    "\"repair\"."}},
+    {"postmaster is nobody here",
+	{"relay-without-postmaster", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
+	    "The device writes to postmaster without a domain, and the config does not say who that is.",
+	    "Set report_to in the config; or give the device a whole address."}},
+    {"smtputf8 is not offered",
+	{"device-address-not-ascii", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
+	    "An address that the device uses has letters beyond ASCII, which Microsoft 365 does not give to "
+	    "mailboxes.",
+	    "Correct the address at the device; names beside it may have any letters."}},
+    {"recipients in one rcpt", {"device-recipients-in-one", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
+				   "The device writes more than a hundred recipients into one command.",
+				   "Send to fewer at a time, or to a distribution group."}},
     {"received headers: mail loop",
 	{"relay-mail-loop", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
 	    "The message has gone round: something sends the relay its own mail back.",

@@ -200,6 +200,11 @@ static const struct reply_row rows[] = {
 	    "The domain of the From address is not linked to the mail service.",
 	    "Link the domain (Azure portal > Communication Service > Domains), or correct the device's From; "
 	    "the address before the @ must be a MailFrom address of that domain."}},
+    {{{.code = 5, .enhanced = "5.1.7"}},
+	{"sender-not-valid", OUTCOME_P, ACTOR_RELAY, BY_RETRY,
+	    "The upstream does not take the message's sender for an address.",
+	    "Correct the sender at the device, or set sender_address, for the device or this upstream: then "
+	    "its own does not matter."}},
 };
 
 const struct reply_table auth_replies = {"Sign-in and the right to send", rows, sizeof rows / sizeof rows[0]};

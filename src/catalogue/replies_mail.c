@@ -5,7 +5,7 @@
 
 static const struct reply_row rows[] = {
     /* Content, whatever number it is given. */
-    {{{.code = 5, .enhanced = "5.6.0"}, {.code = 5, .fragment = "from header|from: header"}},
+    {{{.code = 5, .enhanced = "5.6.0|5.7.512"}, {.code = 5, .fragment = "from header|from: header"}},
 	{"content-refused", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
 	    "The upstream finds the message's header or content malformed: no From, two of them, or a name "
 	    "with an @ in it that is not quoted.",
