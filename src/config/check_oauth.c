@@ -223,6 +223,11 @@ static void check_scope(const struct subject *s, const char *scope)
 {
 	size_t n = strlen(scope);
 
+	if (strcasestr(scope, "graph.microsoft.") != NULL)
+		source_warn(s->source, at(s, "scope"),
+		    "upstreams.oauth.scope: a token for Microsoft Graph is refused at SMTP (535 5.7.3); "
+		    "remove "
+		    "scope");
 	if (s->oauth->grant == GRANT_DEVICE_CODE) {
 		if (strstr(scope, "offline_access") == NULL)
 			source_error(s->source, at(s, "scope"),

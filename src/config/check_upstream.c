@@ -7,6 +7,7 @@
 
 #include "config/check_oauth.h"
 #include "config/check_identity.h"
+#include "config/check_microsoft.h"
 #include "config/check_proxy.h"
 #include "config/config.h"
 #include "config/files.h"
@@ -14,11 +15,6 @@
 #include "config/source.h"
 #include "config/values.h"
 #include "smtp/address.h"
-
-/* What Microsoft takes from a mailbox by submission; more gets 432 4.3.2, or 550 5.1.90. */
-#define MICROSOFT_CONNECTIONS 3
-#define MICROSOFT_MESSAGES    30
-#define MICROSOFT_RECIPIENTS  10000
 
 /* One upstream under check, and where it stands in the file. */
 struct subject {
@@ -146,10 +142,6 @@ static void check_host(const struct subject *s)
 		    "upstreams.host = \"%.64s\": no host name; write the name or address alone, the port has "
 		    "its own key",
 		    host);
-	if (strcasecmp(host, "smtp-hve.office365.com") == 0)
-		source_warn(s->source, at(s, "host"),
-		    "upstreams.host: Microsoft is going to end smtp-hve.office365.com; use "
-		    "\"smtp.hve.mx.microsoft\"");
 }
 
 static void check_cloud(const struct subject *s)
@@ -324,37 +316,6 @@ static void check_tls(const struct subject *s)
 		    "upstreams.ca has no effect with tls = \"none\"; remove one of them");
 }
 
-static void check_limit(
-    const struct subject *s, const char *key, unsigned value, unsigned microsofts, const char *what)
-{
-	char path[64];
-
-	if (value != 0 && value <= microsofts)
-		return;
-	snprintf(path, sizeof path, "window.%s", key);
-	if (value == 0)
-		source_warn(s->source, at(s, path),
-		    "upstreams.%s = 0: Microsoft allows a mailbox %u %s and refuses more; remove it", path,
-		    microsofts, what);
-	else
-		source_warn(s->source, at(s, path),
-		    "upstreams.%s = %u: Microsoft allows a mailbox %u %s and refuses more; lower it", path,
-		    value, microsofts, what);
-}
-
-static void check_window(const struct subject *s)
-{
-	const struct window_config *window = &s->upstream->window;
-
-	if (!s->kind_known || s->upstream->kind != UPSTREAM_SUBMISSION)
-		return;
-	check_limit(s, "connections", window->connections, MICROSOFT_CONNECTIONS, "connections at a time");
-	check_limit(
-	    s, "messages_per_minute", window->messages_per_minute, MICROSOFT_MESSAGES, "messages a minute");
-	check_limit(s, "recipients_per_day", window->recipients_per_day, MICROSOFT_RECIPIENTS,
-	    "recipients in 24 hours");
-}
-
 static void check_way_out(const struct subject *s)
 {
 	char path[64];
@@ -422,7 +383,8 @@ static void check_one(struct subject *s)
 	if (s->upstream->oauth != NULL)
 		check_oauth(s->source, s->upstream, s->index, s->reader);
 	check_tls(s);
-	check_window(s);
+	if (s->kind_known)
+		check_microsoft(s->source, s->upstream, s->index);
 	check_ca(s->source, at(s, "ca"), "upstreams.ca", s->upstream->ca, s->reader);
 	check_way_out(s);
 }
