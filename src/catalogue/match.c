@@ -114,9 +114,9 @@ const struct cause *match_trouble(unsigned troubles, const char *text, bool any_
 	comparable(lower, sizeof lower, text);
 	for (size_t i = 0; i < trouble_row_count; i++) {
 		const struct trouble_row *row = &trouble_rows[i];
-		if ((row->troubles & troubles) == 0 || (row->fragment == NULL && !any_text))
+		if ((row->troubles & troubles & ~ANY_TEXT) == 0 || (row->fragment == NULL && !any_text))
 			continue;
-		if (match_fragment(row->fragment, lower))
+		if ((any_text && (row->troubles & ANY_TEXT) != 0) || match_fragment(row->fragment, lower))
 			return &row->cause;
 	}
 	return NULL;

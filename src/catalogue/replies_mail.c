@@ -61,6 +61,11 @@ static const struct reply_row rows[] = {
 	{"sender-not-authenticated", OUTCOME_N, ACTOR_RELAY, BY_RETRY,
 	    "The recipient's organisation refuses mail that was not signed in.",
 	    "Route this mail by submission."}},
+    {{{.code = 5, .phases = AT(PHASE_BANNER) | AT(PHASE_EHLO) | AT(PHASE_STARTTLS), .enhanced = "5.7.1"}},
+	{"relay-refused", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The upstream refuses this relay as such, before any message.",
+	    "Do as the reply says: mostly the relay's public address is blocked there, or not let in. Check "
+	    "host of this upstream."}},
     {{{.code = 5, .enhanced = "5.7.1"}},
 	{"refused-by-rule", OUTCOME_P, ACTOR_RECIPIENT, BY_RETRY,
 	    "A rule or a right of the receiving side refuses this message; the reply's words say which.",

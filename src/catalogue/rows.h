@@ -23,6 +23,7 @@
 
 /* Sets of phases, and of troubles. */
 #define AT(phase)	(1u << (phase))
+#define ANY_TEXT	(1u << 31)
 #define LOGIN		(AT(PHASE_AUTH) | AT(PHASE_PASSWORD))
 #define BEFORE_MAIL	(AT(PHASE_BANNER) | AT(PHASE_EHLO) | AT(PHASE_STARTTLS) | LOGIN)
 #define PHASES		(PHASE_CONTENT + 1)
@@ -63,7 +64,7 @@ extern const struct reply_table *const reply_tables[REPLY_TABLES];
 
 /* What is not a reply. The first row of the trouble decides whose fragment the text holds, compared in lower case. */
 struct trouble_row {
-	unsigned troubles;	/* AT() of enum road_trouble */
+	unsigned troubles;	/* AT() of enum road_trouble, and ANY_TEXT: met with the trouble, any text will do */
 	const char *fragment;	/* as above; NULL: any text */
 	struct cause cause;
 };

@@ -32,7 +32,7 @@ const struct trouble_row trouble_rows[] = {
 	{"name-not-resolved", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
 	    "The upstream's host name cannot be resolved.",
 	    "Check host of this upstream, and this machine's DNS (resolvectl query <host>)."}},
-    {AT(ROAD_MX_NONE), NULL,
+    {AT(ROAD_MX_NONE) | ANY_TEXT, "has no mx record",
 	{"mx-missing", OUTCOME_C, ACTOR_RELAY, PROBE, "The upstream's domain has no mail host in DNS (MX).",
 	    "Check domain of this upstream; if it is right, name the tenant's MX host in its place: host = "
 	    "\"contoso-com.mail.protection.outlook.com\" (Microsoft 365 admin centre > Settings > Domains > "
@@ -80,7 +80,7 @@ const struct trouble_row trouble_rows[] = {
 	{"tls-not-spoken", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "What answers at this port does not begin with TLS.",
 	    "Check port and tls of this upstream: \"implicit\" is for port 465, \"required\" (STARTTLS) for "
-	    "587 and 25."}},
+	    "587 and 25; for the login host: oauth.authority."}},
     {ANY_TLS,
 	"no shared cipher|nothing in common|handshake failure|no cipher suite|dh key too small|signature "
 	"algorithm",
@@ -141,19 +141,26 @@ const struct trouble_row trouble_rows[] = {
 	    "oauth.ca if that is wanted)."}},
 
     /* The dialogue. */
-    {AT(ROAD_NO_STARTTLS), NULL,
+    {AT(ROAD_NO_STARTTLS) | ANY_TEXT, "starttls is not offered",
 	{"starttls-not-offered", OUTCOME_C, ACTOR_NETWORK, PROBE, "The upstream does not offer STARTTLS.",
 	    "Microsoft always does: switch off the SMTP inspection of the firewall or mail filter in "
 	    "between; check host and port."}},
-    {AT(ROAD_NO_AUTH), NULL,
+    {AT(ROAD_NO_AUTH) | ANY_TEXT, "auth xoauth2 is not offered|auth login is not offered",
 	{"mechanism-not-offered", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The upstream does not offer the sign-in that this credential needs.",
 	    "Check host and kind of this upstream; Microsoft offers XOAUTH2 and LOGIN at smtp.office365.com, "
 	    "and none at an MX."}},
-    {AT(ROAD_CUT), NULL,
+    {AT(ROAD_CUT) | ANY_TEXT, "the upstream closed the connection",
 	{"connection-lost", OUTCOME_T, ACTOR_NOBODY, BY_RETRY, "The connection to the upstream was lost.",
 	    "Nothing, it is tried again; if it is frequent, look at the firewall's time limits."}},
-    {AT(ROAD_TIMEOUT), NULL,
+    {AT(ROAD_TIMEOUT), "banner: no answer in time",
+	{"greeting-missing", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
+	    "The upstream takes the connection and then says nothing: mostly a port that begins with TLS, or "
+	    "a firewall in between.",
+	    "Check host, port and tls of this upstream: tls = \"implicit\" is for port 465, \"required\" "
+	    "(STARTTLS) for 587 and 25. If they are right, look for a firewall that holds SMTP up; it is "
+	    "tried again."}},
+    {AT(ROAD_TIMEOUT) | ANY_TEXT, ": no answer in time",
 	{"no-answer", OUTCOME_T, ACTOR_NOBODY, BY_RETRY, "The upstream did not answer in time.",
 	    "Nothing, it is tried again; if it is frequent, look at the Internet line and the firewall."}},
     {AT(ROAD_PROXY), NULL,
@@ -163,12 +170,12 @@ const struct trouble_row trouble_rows[] = {
     {AT(ROAD_PROXY_LOGIN), NULL,
 	{"proxy-login-refused", OUTCOME_C, ACTOR_RELAY, PROBE, "The proxy wants a login, or refuses ours.",
 	    "Correct proxy_user of this upstream, and the file of proxy_password."}},
-    {AT(ROAD_GARBAGE), NULL,
+    {AT(ROAD_GARBAGE) | ANY_TEXT, "the answer is not an smtp reply",
 	{"not-smtp", OUTCOME_T, ACTOR_RELAY, BY_RETRY, "What the upstream answered is not SMTP.",
 	    "Check host and port of this upstream, and what stands between it and this machine."}},
 
     /* Secrets, and the login host. */
-    {AT(ROAD_SECRET), NULL,
+    {AT(ROAD_SECRET) | ANY_TEXT, "a secret is one line of text",
 	{"secret-unusable", OUTCOME_C, ACTOR_RELAY, PROBE, "The file of a secret cannot be used.",
 	    "Do as the text says; the file should belong to root, its group be the daemon's, its mode "
 	    "0640."}},
@@ -196,16 +203,16 @@ const struct trouble_row trouble_rows[] = {
 	    "Leave out oauth.authority; see whether something else listens there (with \"azure_arc\" ss "
 	    "-tlnp "
 	    "names it, port 40342)."}},
-    {AT(ROAD_SIGN_IN), NULL,
+    {AT(ROAD_SIGN_IN) | ANY_TEXT, "nobody has signed in",
 	{"sign-in-missing", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "Nobody has signed in for this upstream, or the refresh token can't be read.",
 	    "Sign in: mfdrelay login UPSTREAM."}},
-    {AT(ROAD_LOGIN_HOST), NULL,
+    {AT(ROAD_LOGIN_HOST) | ANY_TEXT, "gave no answer in time",
 	{"login-host-silent", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
 	    "The login host gave no answer, or none it could stand by.",
 	    "Nothing, it is asked again; if it lasts, check that this machine may reach the host of "
 	    "oauth.authority (login.microsoftonline.com) on port 443."}},
-    {AT(ROAD_LOGIN_ANSWER), NULL,
+    {AT(ROAD_LOGIN_ANSWER) | ANY_TEXT, "body that is not a json object",
 	{"login-answer-unusable", OUTCOME_C, ACTOR_NETWORK, FIVE_MINUTES,
 	    "What the login host answered is not a token answer.",
 	    "Check authority and tenant of oauth; look for a proxy or a sign-on page that answers in "

@@ -330,7 +330,7 @@ static int run(const struct config *config, int argc, char **argv, bool as_json)
 		return retry(config, argv[1]);
 	struct spool *spool = open_spool(config);
 	if (spool == NULL)
-		return 1;
+		return ask_may_not() ? EX_NOPERM : 1;
 	int status = argc == 2 ? show(spool, argv[1]) : list(config, spool, as_json);
 	spool_close(spool);
 	return status;

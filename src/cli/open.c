@@ -32,7 +32,10 @@ struct spool *open_spool(const struct config *config)
 	struct err err = {""};
 	struct spool *spool = spool_open(config->spool, NULL, config->limits.free_space, &err);
 
-	if (spool == NULL)
+	if (spool == NULL) {
+		int saved_errno = errno;
 		fprintf(stderr, "mfdrelay: %s\n", err.text);
+		errno = saved_errno;
+	}
 	return spool;
 }

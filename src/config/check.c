@@ -188,6 +188,7 @@ static void check_tls(const struct config *config, const struct source *source)
 		    "with an RSA key, as certificate and key");
 	check_certificate(
 	    source, "tls.certificate", config->tls.certificate, "tls.key", config->tls.key, &reader);
+	check_rsa(source, source_at(source, "tls.certificate"), "tls.certificate", config->tls.certificate);
 	check_certificate(source, "tls.ecdsa_certificate", config->tls.ecdsa_certificate, "tls.ecdsa_key",
 	    config->tls.ecdsa_key, &reader);
 	if (config->tls.certificate != NULL && !used)

@@ -302,8 +302,28 @@ static void check_mailbox(const struct subject *s)
 		check_mail_address(s, "mailbox", s->upstream->mailbox);
 }
 
+/* The port says how TLS begins (RFC 8314 section 3.3): the other way the two sides wait for each other, or cannot talk. Of
+ * Microsoft's ports check_microsoft() knows. */
+static void check_tls_port(const struct subject *s)
+{
+	unsigned port = s->upstream->port;
+
+	if (!s->kind_known || s->upstream->kind != UPSTREAM_SMTP)
+		return;
+	if (s->upstream->tls == UPSTREAM_TLS_REQUIRED && port == 465)
+		source_warn(s->source, at(s, "port"),
+		    "upstreams.port = 465 begins with TLS everywhere; add tls = \"implicit\";");
+	if (s->upstream->tls == UPSTREAM_TLS_IMPLICIT && (port == 587 || port == 25))
+		source_warn(s->source, at(s, "tls"),
+		    "tls = \"implicit\" is for port 465; port %u begins without TLS: remove tls, and "
+		    "STARTTLS "
+		    "is used",
+		    port);
+}
+
 static void check_tls(const struct subject *s)
 {
+	check_tls_port(s);
 	if (s->upstream->tls != UPSTREAM_TLS_NONE)
 		return;
 	if (s->kind_known && s->upstream->kind != UPSTREAM_SMTP)

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,6 +26,7 @@
 #include "net/tls.h"
 
 #define PATH_ROOM     4096
+#define GROUP_ROOM    16
 #define TRIAL_S	      5
 #define CANNOT_TRY    255 /* no errno has this number */
 #define PEM_FILE_MAX  (8 * 1024 * 1024)
@@ -83,21 +85,30 @@ static int try_as(const struct reader *reader, int (*try)(const char *path), con
 	return WIFEXITED(status) && WEXITSTATUS(status) != CANNOT_TRY ? WEXITSTATUS(status) : 0;
 }
 
+/* number is room for it, where the group has no name. */
+static const char *group_name(gid_t gid, char number[GROUP_ROOM])
+{
+	const struct group *group = getgrgid(gid);
+
+	snprintf(number, GROUP_ROOM, "%u", (unsigned)gid);
+	return group != NULL ? group->gr_name : number;
+}
+
 /* Whether the workers will be able to open path; else says so, with the remedy. */
 static bool can_open(const struct source *source, const config_setting_t *at, const char *key,
     const char *path, const struct reader *reader)
 {
+	char number[GROUP_ROOM];
 	int error = try_open(path);
 
 	if (error == 0 && reader->is_other) {
 		error = try_as(reader, try_open, path);
 		if (error != 0)
 			source_error(source, at,
-			    "%s: user %s cannot read %s: %s; let its group (%u) read it: chgrp %u %s && "
-			    "chmod g+r "
+			    "%s: user %s cannot read %s: %s; let its group read it: chgrp %s %s && chmod g+r "
 			    "%s, and let it enter the folders on the way",
-			    key, reader->name, path, strerror(error), (unsigned)reader->gid,
-			    (unsigned)reader->gid, path, path);
+			    key, reader->name, path, strerror(error), group_name(reader->gid, number), path,
+			    path);
 	} else if (error != 0) {
 		source_error(source, at,
 		    "%s: %s cannot be read by this user: %s; correct the path, or give this user the right",
@@ -291,6 +302,22 @@ static void check_dates(
 	else if (certificate != NULL && X509_cmp_time(X509_get0_notAfter(certificate), &soon) < 0)
 		source_warn(source, at, "%s: %s expires within %d days; renew it, then reload", name, path,
 		    EXPIRY_WARN_S / 86400);
+	ERR_clear_error();
+	X509_free(certificate);
+	BIO_free(bio);
+}
+
+void check_rsa(const struct source *source, const config_setting_t *at, const char *name, const char *path)
+{
+	BIO *bio = path != NULL ? BIO_new_file(path, "r") : NULL;
+	X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	if (certificate != NULL && !EVP_PKEY_is_a(X509_get0_pubkey(certificate), "RSA"))
+		source_warn(source, at,
+		    "%s: %s has no RSA key, and many devices know no other; add one with an RSA key, and "
+		    "name "
+		    "this one as ecdsa_certificate",
+		    name, path);
 	ERR_clear_error();
 	X509_free(certificate);
 	BIO_free(bio);

@@ -31,6 +31,10 @@ void check_ca(const struct source *source, const config_setting_t *at, const cha
 void check_certificate(const struct source *source, const char *certificate_key, const char *certificate, const char *key_key,
     const char *key, const struct reader *reader);
 
+/* Warn where the certificate in the file path (NULL is fine) has another key than RSA; one that cannot be read is for
+ * check_certificate to tell. */
+void check_rsa(const struct source *source, const config_setting_t *at, const char *key, const char *path);
+
 /* Where a certificate and its key stand in the config, and what messages call them. */
 struct pair_place {
 	const config_setting_t *certificate_at, *key_at;

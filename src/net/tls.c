@@ -159,7 +159,9 @@ static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const ch
 	if (access(key_file, R_OK) < 0)
 		return err_sys(err, "%s: the private key can't be read", key_file);
 	SSL_CTX_set_default_passwd_cb(ctx, tls_no_passphrase);
-	snprintf(what, sizeof what, "%.300s: not a usable certificate (PEM is needed)", certificate_file);
+	snprintf(what, sizeof what,
+	    "%.300s: not a usable certificate (PEM is needed, an RSA key of 2048 bits or more)",
+	    certificate_file);
 	if (SSL_CTX_use_certificate_chain_file(ctx, certificate_file) != 1)
 		return tls_error(err, what);
 	snprintf(what, sizeof what,

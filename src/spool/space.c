@@ -74,8 +74,8 @@ static bool bytes_fit(const struct spool *spool, uint64_t free_bytes, uint64_t n
 	errno = ENOSPC;
 	err_set(err,
 	    "%s: the disk is nearly full: %" PRIu64 " KiB free, %" PRIu64
-	    " KiB needed above the floor of %" PRIu64 " KiB (limits.free_space): free some space",
-	    spool->path, free_bytes / 1024, n / 1024, floor / 1024);
+	    " KiB needed (limits.free_space%s): free some space",
+	    spool->path, free_bytes / 1024, (floor + n) / 1024, n > 0 ? " and the message" : "");
 	return false;
 }
 

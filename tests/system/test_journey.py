@@ -4,6 +4,8 @@ import email
 import json
 import os
 import re
+import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -129,3 +131,17 @@ def test_root_becomes_the_relays_user(others_relay):
     others_relay.sim.clear()
     send(others_relay, status=0)
     others_relay.wait_empty()
+
+
+@needs.root("changing to another user")
+@pytest.mark.parametrize("command", [["status"], ["queue", "list"], ["queue", "retry", "all"], ["unknown"], ["test", "--to", "it@contoso.com"]])
+def test_who_may_not_is_told_so_and_has_77(others_relay, command):
+    # A copy, as the tree may be where others cannot enter; the secret is theirs, so that the spool alone is shut.
+    relay = others_relay
+    mfdrelay = shutil.copy(harness.binary("mfdrelay"), relay.dir / "mfdrelay")
+    relay.config.chmod(0o644)
+    os.chown(relay.dir / "client-secret", 1, -1)
+    done = subprocess.run([mfdrelay, *command, "-c", str(relay.config)], capture_output=True, text=True, timeout=20, user=1,
+                          group=1, extra_groups=[])
+    os.chown(relay.dir / "client-secret", 65534, -1)
+    assert done.returncode == 77 and "the daemon's user" in done.stderr, done

@@ -750,11 +750,18 @@ static char *tls_config(const char *certificate, const char *key)
 	    certificate, folder, key);
 }
 
+static struct cert make_rsa(unsigned bits, long from_s, long to_s)
+{
+	return cert_of_key(EVP_RSA_gen(bits), NULL, "relay", NULL, from_s, to_s);
+}
+
 static void test_tls_files(void **state)
 {
-	struct cert good = cert_make(NULL, "relay", NULL, -CERT_DAY, 100 * CERT_DAY);
-	struct cert old = cert_make(NULL, "relay", NULL, -9 * CERT_DAY, -CERT_DAY);
-	struct cert soon = cert_make(NULL, "relay", NULL, -9 * CERT_DAY, 5 * CERT_DAY);
+	struct cert good = make_rsa(2048, -CERT_DAY, 100 * CERT_DAY);
+	struct cert old = make_rsa(2048, -9 * CERT_DAY, -CERT_DAY);
+	struct cert soon = make_rsa(2048, -9 * CERT_DAY, 5 * CERT_DAY);
+	struct cert small = make_rsa(1024, -CERT_DAY, 100 * CERT_DAY);
+	struct cert curve = cert_make(NULL, "relay", NULL, -CERT_DAY, 100 * CERT_DAY);
 	const struct {
 		const char *label, *certificate, *key, *want;
 	} rows[] = {
@@ -767,6 +774,13 @@ static void test_tls_files(void **state)
 	    {"a key that others can read", "good.crt", "open",
 		"error 5: tls.key: others can read or change $CREDENTIALS_DIRECTORY/open; run: chmod o= "
 		"$CREDENTIALS_DIRECTORY/open\n"},
+	    {"a small key", "small.crt", "small.key",
+		"error 5: tls: $CREDENTIALS_DIRECTORY/small.crt: not a usable certificate (PEM is needed, an "
+		"RSA key of 2048 bits or more): ee key too small\n"},
+	    {"an elliptic curve alone", "curve.crt", "curve.key",
+		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/curve.crt has no RSA key, and many "
+		"devices know no other; add one with an RSA key, and name this one as "
+		"ecdsa_certificate\n"},
 	    {"no longer good", "old.crt", "old.key",
 		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/old.crt has expired; renew it, then "
 		"reload\n"},
@@ -778,8 +792,9 @@ static void test_tls_files(void **state)
 	const struct {
 		struct cert *cert;
 		const char *crt, *key;
-	} files[] = {
-	    {&good, "good.crt", "good.key"}, {&old, "old.crt", "old.key"}, {&soon, "soon.crt", "soon.key"}};
+	} files[] = {{&good, "good.crt", "good.key"}, {&old, "old.crt", "old.key"},
+	    {&soon, "soon.crt", "soon.key"}, {&small, "small.crt", "small.key"},
+	    {&curve, "curve.crt", "curve.key"}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -1021,7 +1036,7 @@ static void test_secret_for_another_user(void **state)
 	expect_problems("a secret that the workers' user cannot read", text,
 	    "error 5: upstreams.password: user nobody cannot read $CREDENTIALS_DIRECTORY/good: Permission "
 	    "denied; "
-	    "let its group (65534) read it: chgrp 65534 $CREDENTIALS_DIRECTORY/good && chmod g+r "
+	    "let its group read it: chgrp nogroup $CREDENTIALS_DIRECTORY/good && chmod g+r "
 	    "$CREDENTIALS_DIRECTORY/good, and let it enter the folders on the way\n");
 	assert_int_equal(chown(path, 65534, (gid_t)-1), 0);
 	expect_problems("one that it owns", text, "");

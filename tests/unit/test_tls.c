@@ -65,7 +65,7 @@ static void server_contexts(void **state)
 	    {"no such key", good_crt, "/nonexistent.key",
 		"/nonexistent.key: the private key can't be read: No such"},
 	    {"garbage instead of a certificate", garbage, good_key,
-		"garbage: not a usable certificate (PEM is needed)"},
+		"garbage: not a usable certificate (PEM is needed, an RSA key of 2048 bits or more)"},
 	    {"the key of another certificate", good_crt, other_key, "other.key: not a usable private key"},
 	    {"a key with a passphrase is refused without asking", good_crt, locked_key,
 		"PEM without a passphrase"},
