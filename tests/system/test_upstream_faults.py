@@ -20,6 +20,7 @@ NO_TLS = "TLS with the upstream could not be set up."
 IS_NO_TLS = "What answers at this port does not begin with TLS."
 NO_PROOF = "The upstream's certificate does not prove that it is the host the config names."
 LOGIN_SILENT = "The login host gave no answer, or none it could stand by."
+LOGIN_THROTTLED = "The login host gets too many requests of this tenant."
 LOGIN_NO_PROOF = "The login host's certificate does not prove that it is the host of oauth.authority."
 LOGIN_NONSENSE = "What the login host answered is not a token answer."
 
@@ -335,7 +336,8 @@ LOGIN_FAULTS = {
     "tls-max 1.1": ("C", "The other side has no TLS 1.2 or later; less is not spoken here.", 600),
     "status 500": ("T", LOGIN_SILENT, 60),
     "status 503": ("T", LOGIN_SILENT, 60),
-    "retry-after 200": ("T", LOGIN_SILENT, 200),
+    "status 429": ("T", LOGIN_THROTTLED, 60),
+    "retry-after 200": ("T", LOGIN_THROTTLED, 200),
     "html": ("C", LOGIN_NONSENSE, 300),
     "empty": ("C", LOGIN_NONSENSE, 300),
     "cut-json": ("C", LOGIN_NONSENSE, 300),
