@@ -147,6 +147,17 @@ static void on_report_committed(void *arg, const struct spool_result *result)
 	on_report_stands(s);
 }
 
+static void log_nobody(const struct settling *s)
+{
+	log_event(LOG_LEVEL_ERR, "nobody-to-tell", kv_str("id", s->message->id),
+	    kv_str("sender", spool_envelope(s->message->held)->sender),
+	    kv_str("remedy", s->delivery->means.config->report_to == NULL
+				 ? "set report_to in the config; the message and its reason are in failed/"
+				 : "report_to takes no mail, or has been told of it before: the message and "
+				   "its reason are in "
+				   "failed/"));
+}
+
 static void make_report(struct settling *s)
 {
 	const char *recipient = report_recipient(s->delivery->means.config, s->message->held);
@@ -154,10 +165,7 @@ static void make_report(struct settling *s)
 	struct err err = {""};
 
 	if (recipient == NULL) {
-		log_event(LOG_LEVEL_ERR, "nobody-to-tell", kv_str("id", s->message->id),
-		    kv_str("sender", spool_envelope(s->message->held)->sender),
-		    kv_str(
-			"remedy", "set report_to in the config; the message and its reason are in failed/"));
+		log_nobody(s);
 		on_report_stands(s);
 		return;
 	}

@@ -68,11 +68,14 @@ static bool is_ours(const struct config *config, const char *address)
 	return false;
 }
 
-const char *report_recipient(const struct config *config, const struct spool_message *message)
+const char *report_recipient(const struct config *config, struct spool_message *message)
 {
 	const struct envelope *envelope = spool_envelope(message);
 	const char *report_to = config->report_to;
+	char id[SPOOL_ID_MAX + 1];
 
+	if (!spool_report_id(id, envelope->id, spool_state(message)->reports))
+		return NULL;
 	if (report_to != NULL && !can_be_told(config, report_to))
 		report_to = NULL;
 	if (envelope->is_report)

@@ -11,9 +11,9 @@ struct spool_draft;
 struct spool_message;
 
 /* Who is to be told of what a message could not reach. Its sender, where mail can come to that address and somebody but the
- * relay has it; else report_to; else NULL, nobody. Of a report that did not get there report_to alone is told, and of one to
- * report_to nobody. Borrowed. */
-const char *report_recipient(const struct config *config, const struct spool_message *message);
+ * relay has it; else report_to; else NULL, nobody. Of a report that did not get there report_to alone is told, once, and of
+ * one to report_to nobody. Borrowed. */
+const char *report_recipient(const struct config *config, struct spool_message *message);
 
 /* Begin the report on the recipients that stand as RECIPIENT_FAILED, with its content, ready for spool_commit. Its id is derived
  * from the message's and the number of reports so far. Returns NULL with err. */

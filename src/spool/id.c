@@ -73,22 +73,29 @@ bool id_is_report(const char *id)
 	return strlen(id) > PLAIN_DIGITS;
 }
 
-void spool_report_id(char *out, const char *id, unsigned nth)
+static bool put_report_on_report(char *out, const char *id, unsigned nth)
+{
+	size_t n = strlen(id);
+
+	if (nth > 0 || id[n - 1] == 'x' || n == SPOOL_ID_MAX)
+		return false;
+	memcpy(out, id, n);
+	memcpy(out + n, "x", 2);
+	return true;
+}
+
+bool spool_report_id(char *out, const char *id, unsigned nth)
 {
 	unsigned count = 1;
 
-	if (id_is_report(id)) {
-		size_t n = strlen(id);
-		assert(n < SPOOL_ID_MAX && id[n - 1] != 'x' && nth == 0);
-		memcpy(out, id, n);
-		memcpy(out + n, "x", 2);
-		return;
-	}
+	if (id_is_report(id))
+		return put_report_on_report(out, id, nth);
 	while (count < NTH_DIGITS_MAX && nth >> (5 * count) != 0)
 		count++;
 	memcpy(out, id, PLAIN_DIGITS);
 	out[PLAIN_DIGITS] = 'r';
 	*put_base32(out + PLAIN_DIGITS + 1, nth, count) = '\0';
+	return true;
 }
 
 bool spool_report_of(char *out, const char *id)

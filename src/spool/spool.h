@@ -174,8 +174,8 @@ bool spool_report_of(char *out, const char *id);
 /* When the message of that (valid) id came: wall clock, ms. */
 int64_t spool_id_time_ms(const char *id);
 
-/* The id of the nth report (from 0) on a message, derived from the message's. A report can be the subject of one more,
- * with nth 0, and that of none. out: SPOOL_ID_MAX + 1. */
-void spool_report_id(char *out, const char *id, unsigned nth);
+/* The id of the nth report (from 0) on a message, derived from the message's, into out (SPOOL_ID_MAX + 1). Returns false where
+ * there is none: a report can be the subject of one more, and that of none. */
+bool spool_report_id(char *out, const char *id, unsigned nth);
 
 #endif

@@ -227,6 +227,22 @@ def test_where_the_sender_refuses_the_report_report_to_hears_of_both(sim, relay)
     assert not relay.events("nobody-to-tell")
 
 
+def test_a_report_that_fails_again_is_kept(sim, relay):
+    """It has been reported once; and whoever is report_to by then, of a report on a report nobody is told."""
+    sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}", f"rcpt=printer@* reply {NOT_FOUND}", f"rcpt=it@* reply {NOT_FOUND} times=1")
+    queue_id = relay.send(make_mail(), recipients=["nobody@contoso.com"])
+    wait_until(lambda: len(relay.queue_ids("failed")) == 3, 20, "message and reports in failed/")
+    relay.reload(report_to="boss@contoso.com")
+    relay.wait_event("reloaded")
+    sim.faults(f"rcpt reply {NOT_FOUND}")
+    for end in ("r0", "r0x"):
+        relay.cli("queue", "retry", queue_id + end, check=True)
+    relay.wait_event("kept-in-failed", 5)
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == [queue_id, queue_id + "r0", queue_id + "r0x"]
+    assert not relay.events("worker-died") and sim.messages() == []
+
+
 def test_a_report_that_nobody_takes_is_kept(sim, relay):
     sim.faults(f"rcpt=* reply {NOT_FOUND}")
     queue_id = relay.send(make_mail())

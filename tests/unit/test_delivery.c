@@ -85,7 +85,7 @@ void spool_fail(struct spool_message *message, spool_done_fn *fn, void *arg)
 	fn(arg, &(struct spool_result){.error = NULL});
 }
 
-const char *report_recipient(const struct config *of, const struct spool_message *message)
+const char *report_recipient(const struct config *of, struct spool_message *message)
 {
 	(void)of;
 	(void)message;

@@ -1263,8 +1263,11 @@ static void test_report_ids(void **state)
 	assert_string_equal(id, ID "rv");
 	spool_report_id(id, ID, 32);
 	assert_string_equal(id, ID "r10");
-	spool_report_id(last, id, 0);
+	assert_true(spool_report_id(last, id, 0));
 	assert_string_equal(last, ID "r10x");
+	assert_false(spool_report_id(id, ID "r0", 1));
+	assert_false(spool_report_id(id, ID "r0x", 0));
+	assert_false(spool_report_id(id, ID "r000000", 0));
 	assert_true(spool_report_of(id, last));
 	assert_string_equal(id, ID "r10");
 	assert_true(spool_report_of(last, id));
