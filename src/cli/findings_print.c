@@ -29,7 +29,7 @@ static void print_step(const struct step *step)
 	printf("  %-7s %-9s%9s  %s%s%s\n", words[step->status], step->name, time, text,
 	    text[0] != '\0' && said[0] != '\0' ? ": " : "", said);
 	if (step->status == STEP_WARNING)
-		print_behind("look at:", step->advice);
+		print_behind("advice:", step->advice);
 	if (step->status != STEP_FAILED)
 		return;
 	print_behind("cause:", step->why.cause->cause);
