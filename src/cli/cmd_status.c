@@ -198,7 +198,7 @@ static void count_one(void *arg, const char *id)
 	++*(size_t *)arg;
 }
 
-static void print_down(const char *why, bool running, size_t queued, size_t failed)
+static void print_down(const char *why, bool running, bool has_spool, size_t queued, size_t failed)
 {
 	if (running)
 		printf("mfdrelay   runs, but its sender does not answer (%s)\n"
@@ -210,7 +210,12 @@ static void print_down(const char *why, bool running, size_t queued, size_t fail
 		    "mfdrelay   does not run (%s)\n"
 		    "           start it: systemctl start mfdrelay; why it ended: journalctl -u mfdrelay\n",
 		    why);
-	printf("queue      %zu messages, %zu in failed\n", queued, failed);
+	if (has_spool)
+		printf("queue      %zu messages, %zu in failed\n", queued, failed);
+	else
+		puts("spool      cannot be looked at; where the daemon has run before, it may have been "
+		     "moved: put "
+		     "it back");
 }
 
 /* The daemon does not answer; the spool still does. */
@@ -231,7 +236,7 @@ static int report_down(const struct config *config, const char *why, bool as_jso
 		printf("{\"ok\": false, \"running\": %s, \"queue\": {\"messages\": %zu, \"failed\": %zu}}\n",
 		    running ? "true" : "false", queued, failed);
 	else
-		print_down(why, running, queued, failed);
+		print_down(why, running, spool != NULL, queued, failed);
 	return STATUS_DOWN;
 }
 

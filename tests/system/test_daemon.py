@@ -195,6 +195,14 @@ def test_a_sender_that_hangs_is_told_from_a_daemon_that_does_not_run(sim, relay)
     assert "does not run" in relay.cli("status").stdout
 
 
+def test_status_without_a_spool_counts_nothing(sim, relay):
+    relay.stop()
+    relay.spool.rename(relay.spool.with_name("elsewhere"))
+    status = relay.cli("status")
+    relay.spool.with_name("elsewhere").rename(relay.spool)
+    assert status.returncode == 1 and "put it back" in status.stdout and "messages" not in status.stdout
+
+
 def test_a_second_daemon_on_the_same_spool_is_refused(sim, relay, make_relay):
     second = make_relay(sim, start=False, spool=str(relay.spool))
     begun = time.monotonic()
