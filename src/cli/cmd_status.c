@@ -34,6 +34,14 @@ static long long number_of(const json_t *object, const char *key)
 	return (long long)json_integer_value(json_object_get(object, key));
 }
 
+static void print_expiry(const json_t *expiry)
+{
+	const char *upstream = text_of(expiry, "upstream");
+
+	printf("expires    %s%s%s%s\n", upstream[0] != '\0' ? "upstream " : "", upstream,
+	    upstream[0] != '\0' ? ": " : "", text_of(expiry, "text"));
+}
+
 static void print_worker(const char *name, const json_t *worker)
 {
 	printf("%-10s pid %lld, restarted %lld times\n", name, number_of(worker, "pid"),
@@ -187,7 +195,7 @@ static void print_status(const json_t *status)
 	json_array_foreach(json_object_get(status, "routes"), i, item)
 		print_detour(item);
 	json_array_foreach(json_object_get(status, "expiries"), i, item)
-		printf("expires    upstream %s: %s\n", text_of(item, "upstream"), text_of(item, "text"));
+		print_expiry(item);
 	json_array_foreach(json_object_get(status, "alarms"), i, item)
 		printf("ALARM      %s\n", json_string_value(item));
 }

@@ -1,5 +1,6 @@
 #include "config/expiry.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,7 @@
 #define DAY_S 86400
 
 static const char client_secret[] = "client secret", certificate[] = "certificate";
+static const char shown[] = "tls.certificate", shown_ecdsa[] = "tls.ecdsa_certificate";
 
 /* Returns 0 where it can't be known. */
 static int64_t not_after_s(const char *path)
@@ -59,10 +61,25 @@ void expiry_each(const struct upstream_config *upstream, expiry_fn *fn, void *ar
 		tell(certificate, "certificate", not_after_s(upstream->certificate), fn, arg);
 }
 
+void expiry_each_shown(const struct config *config, expiry_fn *fn, void *arg)
+{
+	if (config->tls.certificate != NULL)
+		tell(certificate, shown, not_after_s(config->tls.certificate), fn, arg);
+	if (config->tls.ecdsa_certificate != NULL)
+		tell(certificate, shown_ecdsa, not_after_s(config->tls.ecdsa_certificate), fn, arg);
+}
+
+static bool is_shown(const struct expiry *expiry)
+{
+	return expiry->key == shown || expiry->key == shown_ecdsa;
+}
+
 enum nearness expiry_nearness(const struct expiry *expiry, int64_t now_s)
 {
 	int64_t left_s = expiry->at_s - now_s;
 
+	if (is_shown(expiry) && left_s > 14 * DAY_S)
+		return EXPIRY_FAR;
 	return left_s > 60 * DAY_S   ? EXPIRY_FAR
 	       : left_s > 30 * DAY_S ? EXPIRY_60_DAYS
 	       : left_s > 7 * DAY_S  ? EXPIRY_30_DAYS
@@ -87,7 +104,7 @@ const char *expiry_text(char *dst, size_t size, const struct expiry *expiry, int
 	snprintf(dst, size, "%s: this %s %s %s; %s", expiry->key, expiry->what, when, date,
 	    expiry->what == client_secret
 		? "make a new one in the app registration, replace the file, and correct secret_expires"
-	    : strcmp(expiry->key, "certificate") == 0
+	    : strcmp(expiry->key, "certificate") == 0 || is_shown(expiry)
 		? "renew it, replace the files, and reload"
 		: "make a new pair, upload its certificate to the app registration, and replace the files");
 	return dst;

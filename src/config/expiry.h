@@ -1,4 +1,5 @@
-/* When what the relay proves itself by comes to its end, where that can be known, and how to say so. */
+/* When what the relay proves itself by, to upstreams and to devices, comes to its end, where that can be known, and how to say
+ * so. */
 #ifndef MFDRELAY_CONFIG_EXPIRY_H
 #define MFDRELAY_CONFIG_EXPIRY_H
 
@@ -6,11 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct config;
 struct upstream_config;
 
 struct expiry {
 	const char *what;	/* "client secret", "certificate" */
-	const char *key;	/* of the config, below the upstream: "oauth.secret_expires" */
+	const char *key;	/* of the config: "oauth.secret_expires", below the upstream, or "tls.certificate" */
 	int64_t at_s;		/* since 1970 */
 };
 
@@ -19,7 +21,11 @@ struct expiry {
 typedef void expiry_fn(void *arg, const struct expiry *expiry);
 void expiry_each(const struct upstream_config *upstream, expiry_fn *fn, void *arg);
 
-/* How near it is: from 60 days ahead it is worth a word, from 30 a warning, from 7 on, and when it is over, an alarm. */
+/* The same for the certificates that devices are shown, those that the config names. */
+void expiry_each_shown(const struct config *config, expiry_fn *fn, void *arg);
+
+/* How near it is: from 60 days ahead it is worth a word, from 30 a warning, from 7 on, and when it is over, an alarm. What
+ * devices are shown is renewed by a program, mostly 30 days ahead: there it is a warning from 14 days ahead on. */
 enum nearness { EXPIRY_FAR, EXPIRY_60_DAYS, EXPIRY_30_DAYS, EXPIRY_7_DAYS };
 enum nearness expiry_nearness(const struct expiry *expiry, int64_t now_s);
 

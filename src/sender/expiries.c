@@ -9,10 +9,20 @@
 #define DAY_S	  86400
 
 struct visit {
-	const struct upstream_config *upstream;
+	const char *upstream; /* its name; NULL: what devices are shown is no upstream's */
 	int64_t now_s;
 	json_t *list, *alarms;
 };
+
+static void visit_all(const struct config *config, expiry_fn *fn, struct visit *visit)
+{
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		visit->upstream = config->upstreams[i].name;
+		expiry_each(&config->upstreams[i], fn, visit);
+	}
+	visit->upstream = NULL;
+	expiry_each_shown(config, fn, visit);
+}
 
 static void log_one(void *arg, const struct expiry *expiry)
 {
@@ -24,7 +34,8 @@ static void log_one(void *arg, const struct expiry *expiry)
 	char text[TEXT_SIZE];
 
 	if (nearness != EXPIRY_FAR)
-		log_event(levels[nearness], "credential-expires", kv_str("upstream", visit->upstream->name),
+		log_event(levels[nearness], "credential-expires",
+		    kv_str("upstream", visit->upstream != NULL ? visit->upstream : ""),
 		    kv_i64("days", (expiry->at_s - visit->now_s) / DAY_S),
 		    kv_words("text", expiry_text(text, sizeof text, expiry, visit->now_s)));
 }
@@ -33,10 +44,7 @@ void expiries_log(const struct config *config)
 {
 	struct visit visit = {.now_s = clock_wall_ms() / 1000};
 
-	for (size_t i = 0; i < config->upstream_count; i++) {
-		visit.upstream = &config->upstreams[i];
-		expiry_each(visit.upstream, log_one, &visit);
-	}
+	visit_all(config, log_one, &visit);
 }
 
 static void list_one(void *arg, const struct expiry *expiry)
@@ -48,22 +56,20 @@ static void list_one(void *arg, const struct expiry *expiry)
 	if (nearness == EXPIRY_FAR)
 		return;
 	json_array_append_new(visit->list,
-	    json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "upstream", visit->upstream->name, "key", expiry->key,
+	    json_pack("{s:s?, s:s, s:s, s:s, s:I, s:s}", "upstream", visit->upstream, "key", expiry->key,
 		"what", expiry->what, "at", clock_rfc3339(at, sizeof at, expiry->at_s * 1000), "days",
 		(json_int_t)((expiry->at_s - visit->now_s) / DAY_S), "text",
 		expiry_text(text, sizeof text, expiry, visit->now_s)));
 	if (nearness == EXPIRY_7_DAYS)
-		json_array_append_new(
-		    visit->alarms, json_sprintf("upstream %s: %s", visit->upstream->name, text));
+		json_array_append_new(visit->alarms,
+		    visit->upstream != NULL ? json_sprintf("upstream %s: %s", visit->upstream, text)
+					    : json_string(text));
 }
 
 json_t *expiries_json(const struct config *config, json_t *alarms)
 {
 	struct visit visit = {.now_s = clock_wall_ms() / 1000, .list = json_array(), .alarms = alarms};
 
-	for (size_t i = 0; i < config->upstream_count; i++) {
-		visit.upstream = &config->upstreams[i];
-		expiry_each(visit.upstream, list_one, &visit);
-	}
+	visit_all(config, list_one, &visit);
 	return visit.list;
 }

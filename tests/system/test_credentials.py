@@ -310,3 +310,16 @@ def test_a_handle_that_the_tpm_does_not_have_is_found_by_check(sim, make_relay, 
     relay.write_config()
     checked = relay.cli("check")
     assert checked.returncode == 1 and "handle:0x81000002: no private key is found there" in checked.stderr
+
+
+def test_the_end_of_what_devices_are_shown_is_said_too(sim, make_relay, tmp_path):
+    crt, key = make_pair(tmp_path, days=20)
+    relay = make_relay(sim, clock=True, tls={"certificate": str(crt), "key": str(key)})
+    assert relay.cli("status").returncode == 0 and "expires" not in relay.cli("status").stdout
+    relay.clock.forward(14 * DAY)
+    event = relay.wait_event("credential-expires")[0]
+    assert "tls.certificate" in event["text"] and event["upstream"] == ""
+    status = relay.cli("status")
+    assert status.returncode == 2 and "\nALARM      tls.certificate: this certificate ends in" in status.stdout
+    assert "\nexpires    tls.certificate: " in status.stdout
+    assert relay.status()["expiries"][0]["upstream"] is None

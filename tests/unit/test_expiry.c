@@ -105,12 +105,38 @@ static void every_credential_of_an_upstream_is_looked_at(void **state)
 	cert_free(&cert);
 }
 
+static void what_devices_are_shown_is_told_of_later(void **state)
+{
+	char path[] = "/tmp/test_expiry.XXXXXX", text[400];
+	struct cert cert = cert_make(NULL, "relay", NULL, -CERT_DAY, 100 * CERT_DAY);
+	struct config config = {.tls = {.certificate = path}};
+	struct seen seen = {0};
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	cert_write(&cert, path, NULL, NULL);
+	expiry_each_shown(&config, note, &seen);
+	assert_int_equal(seen.n, 1);
+	const struct expiry *shown = &seen.expiries[0];
+	assert_int_equal(expiry_nearness(shown, shown->at_s - 15 * DAY), EXPIRY_FAR);
+	assert_int_equal(expiry_nearness(shown, shown->at_s - 14 * DAY), EXPIRY_30_DAYS);
+	assert_int_equal(expiry_nearness(shown, shown->at_s - 7 * DAY), EXPIRY_7_DAYS);
+	expiry_text(text, sizeof text, shown, shown->at_s);
+	assert_non_null(strstr(text, "tls.certificate: this certificate is over since"));
+	assert_non_null(strstr(text, "renew it, replace the files, and reload"));
+	unlink(path);
+	cert_free(&cert);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(days_are_read_strictly),
 	    cmocka_unit_test(the_nearer_the_more_urgent),
 	    cmocka_unit_test(every_credential_of_an_upstream_is_looked_at),
+	    cmocka_unit_test(what_devices_are_shown_is_told_of_later),
 	};
 
 	return cmocka_run_group_tests_name("expiry", tests, NULL, NULL);
