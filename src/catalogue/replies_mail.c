@@ -93,7 +93,10 @@ static const struct reply_row rows[] = {
 	    "More recipients in one message than the mailbox may write to.",
 	    "Nothing, the message goes out again in halves; to have it in one: Set-Mailbox <mailbox> "
 	    "-RecipientLimits <n>, or use a distribution group."}},
-    {{{.code = 4, .enhanced = "4.5.3"}},
+    {{{.code = 4, .enhanced = "4.5.3"},
+	 /* RFC 5321 section 4.5.3.1.10: 552 is an old form of 452 here. */
+	 {.code = 452, .phases = AT(PHASE_RCPT), .fragment = "recipients"},
+	 {.code = 552, .phases = AT(PHASE_RCPT), .fragment = "recipients"}},
 	{"transaction-full", OUTCOME_T, ACTOR_NOBODY, REST_FOLLOWS,
 	    "No more recipients fit into this transaction.", "Nothing, the others follow in the next."}},
 

@@ -286,30 +286,31 @@ static void test_kind_defaults(void **state)
 		const char *host;
 		unsigned port, recipients;
 		struct window_config window;
+		uint64_t message_size;
 	} cases[] = {
 	    {"kind = \"submission\"; user = \"u\"; password = \"credential:good\";", "smtp.office365.com",
-		587, 500, {2, 25, 0, 10000}},
+		587, 500, {2, 25, 0, 10000}, 0},
 	    {"kind = \"hve\"; user = \"u\"; password = \"credential:good\";", "smtp.hve.mx.microsoft", 587,
-		50, {2, 0, 0, 0}},
-	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 200, {2, 0, 0, 0}},
-	    {"kind = \"connector\"; host = \"mx.example\";", "mx.example", 25, 200, {2, 0, 0, 0}},
+		50, {2, 0, 0, 0}, 10 * 1024 * 1024},
+	    {"kind = \"direct-send\"; host = \"mx.example\";", "mx.example", 25, 200, {2, 0, 0, 0}, 0},
+	    {"kind = \"connector\"; host = \"mx.example\";", "mx.example", 25, 200, {2, 0, 0, 0}, 0},
 	    {"kind = \"acs\"; user = \"u\"; password = \"credential:good\"; mailbox = \"a@b.example\";",
-		"smtp.azurecomm.net", 587, 50, {2, 30, 100, 0}},
+		"smtp.azurecomm.net", 587, 50, {2, 30, 100, 0}, 10 * 1024 * 1024},
 	    {"kind = \"submission\"; cloud = \"dod\"; user = \"u\"; password = \"credential:good\";",
-		"outlook-dod.office365.us", 587, 500, {2, 25, 0, 10000}},
+		"outlook-dod.office365.us", 587, 500, {2, 25, 0, 10000}, 0},
 	    {"kind = \"hve\"; cloud = \"dod\"; host = \"hve.example\"; user = \"u\"; password = "
 	     "\"credential:good\"; limits = { recipients = 20; };",
-		"hve.example", 587, 20, {2, 0, 0, 0}},
-	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 0, {5, 0, 0, 0}},
+		"hve.example", 587, 20, {2, 0, 0, 0}, 10 * 1024 * 1024},
+	    {"kind = \"smtp\"; host = \"mx.example\";", "mx.example", 587, 0, {5, 0, 0, 0}, 0},
 	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"implicit\";", "mx.example", 465, 0,
-		{5, 0, 0, 0}},
+		{5, 0, 0, 0}, 0},
 	    {"kind = \"smtp\"; host = \"mx.example\"; tls = \"none\"; port = 26;", "mx.example", 26, 0,
-		{5, 0, 0, 0}},
+		{5, 0, 0, 0}, 0},
 	    {"kind = \"submission\"; user = \"u\"; password = \"credential:good\"; window = { connections = "
 	     "1; messages_per_minute = 0; messages_per_hour = 300; };",
-		"smtp.office365.com", 587, 500, {1, 0, 300, 10000}},
+		"smtp.office365.com", 587, 500, {1, 0, 300, 10000}, 0},
 	    {"kind = \"smtp\"; host = \"mx.example\"; window = { recipients_per_day = 7; };", "mx.example",
-		587, 0, {5, 0, 0, 7}},
+		587, 0, {5, 0, 0, 7}, 0},
 	};
 
 	(void)state;
@@ -325,6 +326,7 @@ static void test_kind_defaults(void **state)
 		assert_int_equal(config->upstreams[0].port, cases[i].port);
 		assert_memory_equal(&config->upstreams[0].window, &cases[i].window, sizeof cases[i].window);
 		assert_int_equal(config->upstreams[0].limits.recipients, cases[i].recipients);
+		assert_int_equal(config->upstreams[0].limits.message_size, cases[i].message_size);
 		config_free(config);
 		config_problems_free(&problems);
 		free(file);
