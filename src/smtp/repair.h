@@ -74,7 +74,7 @@ uint64_t repair_plan_bytes(const struct repair_plan *plan);
  *   folding      lines wrongly continued           colon         blanks around a field's colon
  *   from date message-id to subject                missing, blank, useless, out of range, too long
  *   identity     From as facts.from says           duplicate     the second of what may be once: X-Dup-...
- *   bcc return-path content-length                 dropped
+ *   bcc return-path content-length mailbox-line    dropped (the last: "From a@b Fri Nov 27 ..." before the header)
  *   8bit         raw bytes in headers encoded      charset       a label that servers refuse
  *   boundary     put into quotes                   end-boundary  the closing one was missing
  *   long-header long-base64 long-quoted long-text  lines over 998 octets broken */

@@ -55,9 +55,10 @@ struct repair_scan {
 	/* A header. */
 	struct buf header;
 	uint64_t header_offset;
-	size_t line;	  /* where its last line begins */
-	size_t doubtful;  /* a line that is no field: where it begins, else NOWHERE */
-	size_t trace_end; /* behind our own field, 0 where there is none */
+	size_t line;	    /* where its last line begins */
+	size_t doubtful;    /* a line that is no field: where it begins, else NOWHERE */
+	size_t trace_end;   /* behind our own field, 0 where there is none */
+	size_t mailbox_end; /* behind an mbox file's "From a@b ..." at the very start, 0: none */
 	size_t count;
 
 	/* A body. */
@@ -399,14 +400,30 @@ static bool has_known_field(const struct repair_scan *scan, size_t from)
 	return false;
 }
 
+/* What a device has said begins with a header, or else with its text. */
+static bool begins_with_text(const struct repair_scan *scan, size_t has_trace)
+{
+	return (scan->count > has_trace || scan->mailbox_end > 0) && !has_known_field(scan, has_trace);
+}
+
+static void drop_mailbox_line(const struct repair_scan *scan, const struct block *block)
+{
+	if (!block->top || scan->mailbox_end == 0)
+		return;
+	plan_name(scan->plan, "mailbox-line");
+	plan_replace(scan->plan, block->offset + scan->trace_end, scan->mailbox_end - scan->trace_end,
+	    (struct str){"", 0});
+}
+
 /* The header ends at end, the body begins at body; both in scan->header. What was read of the body is read again. */
 static void end_header(struct repair_scan *scan, size_t end, size_t body, bool wants_blank)
 {
 	bool top = scan->state == IN_TOP, has_trace = scan->trace_end > 0;
 	struct buf header = scan->header;
 
-	if (top && scan->count > has_trace && !has_known_field(scan, has_trace)) {
+	if (top && begins_with_text(scan, has_trace)) {
 		scan->count = has_trace;
+		scan->mailbox_end = 0;
 		end = body = scan->trace_end;
 		wants_blank = true;
 	}
@@ -429,6 +446,7 @@ static void end_header(struct repair_scan *scan, size_t end, size_t body, bool w
 			plan_leave(scan->plan, "identity");
 		scan->state = IGNORING;
 	} else {
+		drop_mailbox_line(scan, &block);
 		block_repair(&block);
 		start_part(scan, &block);
 		if (!scan->facts->repairs)
@@ -534,16 +552,28 @@ static void take_field(struct repair_scan *scan, size_t name_n, size_t value)
 /* A line with a blank at its start. False where there is no field that could go on. */
 static bool take_folded(struct repair_scan *scan)
 {
-	if (scan->count == 0 || scan->line == scan->trace_end)
+	if (!has_fields(scan))
 		return false;
 	extend_field(scan);
 	return true;
 }
 
+/* What programs that handle mailbox files leave in front of the header. */
+static bool is_mailbox_line(const struct repair_scan *scan, struct str line)
+{
+	if (!scan->facts->repairs || scan->state != IN_TOP || has_fields(scan) || scan->mailbox_end > 0)
+		return false;
+	while (line.n > 0 && line.p[0] == '>')
+		line = (struct str){line.p + 1, line.n - 1};
+	return line.n > 5 && memcmp(line.p, "From ", 5) == 0;
+}
+
 /* A line that is no field, no blank at its start. False where the body begins with it. */
 static bool take_other(struct repair_scan *scan, struct str line)
 {
-	if (has_fields(scan) && goes_on(scan, line))
+	if (is_mailbox_line(scan, line))
+		scan->mailbox_end = scan->header.n;
+	else if (has_fields(scan) && goes_on(scan, line))
 		extend_field(scan);
 	else if (!has_fields(scan) || (line.n >= 2 && line.p[0] == '-' && line.p[1] == '-'))
 		return false;
