@@ -210,7 +210,7 @@ static void begin(struct client *c)
 		break;
 	case ST_EHLO:
 	case ST_EHLO_TLS:
-		client_send_line(c, "EHLO ", c->settings->config->hostname);
+		client_send_line(c, c->says_helo ? "HELO " : "EHLO ", c->settings->config->hostname);
 		break;
 	case ST_STARTTLS:
 		client_send_line(c, "STARTTLS", "");
@@ -257,10 +257,21 @@ void client_enter(struct client *c, enum client_state state)
 	begin(c);
 }
 
+/* RFC 5321 section 3.2: a server that does not know EHLO. It has nothing to offer, TLS and AUTH above all. */
+static bool is_before_ehlo(const struct client *c)
+{
+	return c->reply.code / 100 == 5 && !c->says_helo && upstream_of(c)->tls == UPSTREAM_TLS_NONE;
+}
+
 static void on_ehlo_reply(struct client *c)
 {
 	bool in_clear = c->state == ST_EHLO;
 
+	if (is_before_ehlo(c)) {
+		c->says_helo = true;
+		client_enter(c, ST_EHLO);
+		return;
+	}
 	if (c->reply.code != 250) {
 		client_fail_reply(c, PHASE_EHLO);
 		return;

@@ -73,6 +73,7 @@ struct client {
 	struct reply reply;
 	struct ehlo ehlo;		/* of the EHLO that counts: after TLS, where there is TLS */
 	bool token_was_stale;
+	bool says_helo;			/* EHLO was refused */
 	bool in_step;			/* the end comes where the upstream waits for a command: it is told QUIT */
 	struct event *ended;		/* CLIENT_ENDED is told from the loop */
 	struct failure failure;

@@ -793,6 +793,25 @@ static void a_banner_that_refuses_is_answered_with_quit(void **state)
 	assert_true(owner.has_failure);
 }
 
+static void who_does_not_know_ehlo_is_told_helo(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), "S: 220 up", "C: EHLO relay.test",
+	    "S: 500 Command unrecognized", "C: HELO relay.test", "S: 250 up", "C: MAIL FROM:<dev@x.test>",
+	    "S: 250 ok", "C: RCPT TO:<a@x.test>", "S: 250 ok", "C: DATA", "S: 354 go", "C: Subject: x",
+	    "C: ", "C: hello", "C: .", "S: 250 ok", "C: QUIT");
+	assert_null(result(0, 0));
+}
+
+static void who_knows_neither_is_left(void **state)
+{
+	(void)state;
+	RUN(SETUP(.recipients = 1, .attempts = 1), "S: 220 up", "C: EHLO relay.test", "S: 502 no",
+	    "C: HELO relay.test", "S: 550 no", "C: QUIT");
+	assert_true(owner.has_failure);
+	assert_int_equal(owner.failure.cause->outcome, OUTCOME_C);
+}
+
 static void a_421_is_the_end(void **state)
 {
 	(void)state;
@@ -975,6 +994,8 @@ int main(void)
 	    cmocka_unit_test_teardown(a_refused_password_is_configuration, free_attempts),
 	    cmocka_unit_test_teardown(no_xoauth2_offered_is_configuration, free_attempts),
 	    cmocka_unit_test_teardown(a_banner_that_refuses_is_answered_with_quit, free_attempts),
+	    cmocka_unit_test_teardown(who_does_not_know_ehlo_is_told_helo, free_attempts),
+	    cmocka_unit_test_teardown(who_knows_neither_is_left, free_attempts),
 	    cmocka_unit_test_teardown(a_421_is_the_end, free_attempts),
 	    cmocka_unit_test_teardown(a_refused_rset_is_answered_with_quit, free_attempts),
 	    cmocka_unit_test_teardown(a_rehearsal_tries_the_envelope_and_sends_nothing, free_attempts),
