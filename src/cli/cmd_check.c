@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "config/config.h"
+#include "config/files.h"
 #include "config/load.h"
 #include "config/values.h"
 
@@ -198,6 +199,24 @@ static void print_summary(const struct config *config, size_t warnings)
 	print_numbers(config);
 }
 
+/* The config of a relay that is started as root is read as root; the unit starts it as the config's user. Returns the number of
+ * warnings. */
+static size_t warn_of_rights(const struct config *config, const char *file)
+{
+	const struct reader reader = reader_of(config);
+	char number[READER_GROUP_ROOM];
+	int error = reader.is_other ? reader_try(&reader, file) : 0;
+
+	if (error == 0)
+		return 0;
+	fprintf(stderr,
+	    "%s: warning: user %s cannot read this file: %s; mfdrelay.service starts the relay as that user: "
+	    "chgrp "
+	    "%s %s && chmod g+r %s\n",
+	    file, reader.name, strerror(error), reader_group(&reader, number), file, file);
+	return 1;
+}
+
 static int check(const struct options *options)
 {
 	struct config_problems problems = {NULL, 0, 0};
@@ -205,10 +224,11 @@ static int check(const struct options *options)
 	int result = config != NULL ? 0 : options->online ? EX_CONFIG : 1;
 
 	print_problems(options->file, &problems);
+	size_t warnings = problems.count + (config != NULL ? warn_of_rights(config, options->file) : 0);
 	if (config != NULL && options->online)
 		result = check_online(config, options);
 	else if (config != NULL)
-		print_summary(config, problems.count);
+		print_summary(config, warnings);
 	else if (options->json)
 		puts("{\"ok\": false, \"error\": \"the config has errors: see stderr\"}");
 	config_free(config);

@@ -26,7 +26,6 @@
 #include "net/tls.h"
 
 #define PATH_ROOM     4096
-#define GROUP_ROOM    16
 #define TRIAL_S	      5
 #define CANNOT_TRY    255 /* no errno has this number */
 #define PEM_FILE_MAX  (8 * 1024 * 1024)
@@ -85,20 +84,24 @@ static int try_as(const struct reader *reader, int (*try)(const char *path), con
 	return WIFEXITED(status) && WEXITSTATUS(status) != CANNOT_TRY ? WEXITSTATUS(status) : 0;
 }
 
-/* number is room for it, where the group has no name. */
-static const char *group_name(gid_t gid, char number[GROUP_ROOM])
+const char *reader_group(const struct reader *reader, char number[READER_GROUP_ROOM])
 {
-	const struct group *group = getgrgid(gid);
+	const struct group *group = getgrgid(reader->gid);
 
-	snprintf(number, GROUP_ROOM, "%u", (unsigned)gid);
+	snprintf(number, READER_GROUP_ROOM, "%u", (unsigned)reader->gid);
 	return group != NULL ? group->gr_name : number;
+}
+
+int reader_try(const struct reader *reader, const char *path)
+{
+	return reader->is_other ? try_as(reader, try_open, path) : try_open(path);
 }
 
 /* Whether the workers will be able to open path; else says so, with the remedy. */
 static bool can_open(const struct source *source, const config_setting_t *at, const char *key,
     const char *path, const struct reader *reader)
 {
-	char number[GROUP_ROOM];
+	char number[READER_GROUP_ROOM];
 	int error = try_open(path);
 
 	if (error == 0 && reader->is_other) {
@@ -107,7 +110,7 @@ static bool can_open(const struct source *source, const config_setting_t *at, co
 			source_error(source, at,
 			    "%s: user %s cannot read %s: %s; let its group read it: chgrp %s %s && chmod g+r "
 			    "%s, and let it enter the folders on the way",
-			    key, reader->name, path, strerror(error), group_name(reader->gid, number), path,
+			    key, reader->name, path, strerror(error), reader_group(reader, number), path,
 			    path);
 	} else if (error != 0) {
 		source_error(source, at,

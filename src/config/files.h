@@ -19,6 +19,13 @@ struct reader {
 
 struct reader reader_of(const struct config *config);
 
+/* 0, or the errno that the reader meets who opens path. */
+int reader_try(const struct reader *reader, const char *path);
+
+/* The reader's group, by name where it has one; number is room for that of one without. */
+#define READER_GROUP_ROOM 16
+const char *reader_group(const struct reader *reader, char number[READER_GROUP_ROOM]);
+
 /* Note, at the setting at, what is wrong with the secret that value names ("file:PATH", "credential:NAME"), or with the
  * PEM file of CA certificates at path. key is what the message calls it. NULL for value or path is fine. */
 void check_secret(const struct source *source, const config_setting_t *at, const char *key, const char *value,

@@ -123,7 +123,8 @@ static int open_file(struct source *source, size_t *n)
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		source_error(source, NULL, "cannot be read: %s; %s", strerror(errno),
 		    errno == EACCES
-			? "run this as root or as the daemon's user, or name another config with -c FILE"
+			? "run this as root or as the daemon's user, whose group must have the right to read "
+			  "it (chgrp, chmod g+r), or name another config with -c FILE"
 			: "name the config with -c FILE");
 	} else if (!S_ISREG(st.st_mode)) {
 		source_error(source, NULL, "not a plain file; name the config with -c FILE");

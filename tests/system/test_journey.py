@@ -145,3 +145,13 @@ def test_who_may_not_is_told_so_and_has_77(others_relay, command):
                           group=1, extra_groups=[])
     os.chown(relay.dir / "client-secret", 65534, -1)
     assert done.returncode == 77 and "the daemon's user" in done.stderr, done
+
+
+@needs.root("changing to another user")
+def test_check_as_root_tells_of_a_config_that_the_service_cannot_read(others_relay):
+    relay = others_relay
+    relay.config.chmod(0o644)
+    assert "cannot read this file" not in relay.cli("check", check=True).stderr
+    relay.config.chmod(0o600)
+    checked = relay.cli("check", check=True)
+    assert "user nobody cannot read this file: Permission denied" in checked.stderr and "chgrp nogroup" in checked.stderr
