@@ -24,13 +24,19 @@ struct process {
 	pid_t pid;
 	int fd;
 	int status;
-	bool draining;
+	bool draining, aborted;
 	int64_t deadline_ms; /* monotonic, while draining */
 	int64_t started_ms;
 	int64_t asked_ms; /* when the ping was sent that is not answered yet; 0: none is */
 	unsigned ticks;	  /* since then */
 	struct event *channel, *kill_timer;
 };
+
+static void kill_it(struct process *process, int signal_number)
+{
+	if (process->pid > 0)
+		kill(process->pid, signal_number);
+}
 
 static void on_kill_time(evutil_socket_t fd, short what, void *cookie)
 {
@@ -40,7 +46,7 @@ static void on_kill_time(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	log_event(LOG_LEVEL_WARNING, "worker-killed", kv_str("worker", process->role->name),
 	    kv_i64("pid", process->pid), kv_str("why", "still there after its deadline"));
-	process_kill(process, SIGKILL);
+	kill_it(process, SIGKILL);
 }
 
 static void on_word(evutil_socket_t fd, short what, void *cookie)
@@ -66,7 +72,7 @@ static struct process *watch(struct event_base *base, struct process *process)
 	process->kill_timer = evtimer_new(base, on_kill_time, process);
 	if (process->channel == NULL || process->kill_timer == NULL ||
 	    event_add(process->channel, NULL) < 0) {
-		process_kill(process, SIGKILL);
+		kill_it(process, SIGKILL);
 		process_free(process);
 		return NULL;
 	}
@@ -136,10 +142,10 @@ bool process_ping(struct process *process, int64_t timeout_ms)
 	return true;
 }
 
-void process_kill(struct process *process, int signal_number)
+void process_abort(struct process *process)
 {
-	if (process->pid > 0)
-		kill(process->pid, signal_number);
+	kill_it(process, process->aborted ? SIGKILL : SIGABRT);
+	process->aborted = true;
 }
 
 bool process_reaped(struct process *process, pid_t pid, int status)

@@ -32,8 +32,9 @@ void process_retire(struct process *process, unsigned ms);
 /* Look for an answer to the last ping, and ask again. Returns false when the process has not answered for timeout_ms: it hangs. */
 bool process_ping(struct process *process, int64_t timeout_ms);
 
-/* Kill it: SIGABRT where it hangs, SIGKILL else. Its end comes as PROCESS_ENDED. */
-void process_kill(struct process *process, int signal_number);
+/* It hangs: SIGABRT, so that its core tells why; SIGKILL where that was asked before and did not end it, as of a process that
+ * is stopped. Its end comes as PROCESS_ENDED. */
+void process_abort(struct process *process);
 
 /* pid was reaped with that wait status: if it is this one, fn is called and true returned. */
 bool process_reaped(struct process *process, pid_t pid, int status);

@@ -483,7 +483,7 @@ static void ping(struct slot *slot)
 		return;
 	log_event(LOG_LEVEL_ERR, "worker-hangs", kv_str("worker", slot->role->name),
 	    kv_i64("pid", process_pid(slot->current)), kv_u64("timeout_ms", HANG_TIMEOUT_MS));
-	process_kill(slot->current, SIGABRT);
+	process_abort(slot->current);
 }
 
 /* A folder on the file system of the old one: an empty mount point is none. */

@@ -364,6 +364,40 @@ def test_a_hanging_worker_does_not_stop_a_clean_stop(sim, relay):
     assert 14 < time.monotonic() - begun and relay.events("worker-killed")[0]["worker"] == "listener"
 
 
+@pytest.mark.parametrize("role", ["listener", "sender"])
+def test_a_worker_that_hangs_is_replaced(sim, make_relay, role):
+    """It is asked every ten seconds, and has a minute to answer. One that is stopped takes no SIGABRT."""
+    relay = make_relay(sim, clock=True)
+    relay.wait_event("ready")
+    pids = relay.pids()
+    kill(pids[role], signal.SIGSTOP)
+    wait_until(lambda: relay.pids().get(role) not in (None, pids[role]) or relay.clock.forward(11), 30, f"a new {role}", step=0.3)
+    assert [e["worker"] for e in relay.events("worker-hangs")] == [role] * 2
+    relay.wait_banner()
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    assert {other: pid for other, pid in relay.pids().items() if other != role} == {o: p for o, p in pids.items() if o != role}
+
+
+def test_a_reload_gives_a_slow_scan_five_minutes(sim, make_relay):
+    relay = make_relay(sim, clock=True, limits={"idle": "1h"})
+    with relay.smtp() as slow:
+        begin_data(slow)
+        slow.send(b"Subject: slow\r\n\r\n" + b"page\r\n" * 10000)
+        wait_until(lambda: has_read(relay, slow.sock), 10, "the pages to be read")
+        relay.reload()
+        relay.wait_event("reloaded")
+        relay.clock.forward(295)
+        time.sleep(0.5)
+        slow.send(b"page\r\n")
+        wait_until(lambda: has_read(relay, slow.sock), 10, "one more")
+        relay.clock.forward(6)
+        code, text = slow.getreply()
+        assert code == 421 and b"has a new configuration" in text
+    wait_until(lambda: len(harness.children(relay.process.pid)) == 2, 10, "the old listener to be gone")
+    assert not relay.events("worker-killed") and relay.queue_ids() == []
+
+
 @needs.root("changing to another user")
 def test_workers_drop_to_the_configured_user(sim, make_relay, tmp_path):
     harness.let_others_enter(tmp_path)
