@@ -1,8 +1,8 @@
 """Promises 1 to 4 by force: the listener or the sender dies, or its disk refuses, at every call with which it changes or
 reads the spool in one message's life; then everything is started again, drained and counted.
 
-The short form is part of `make check`. TORTURE=1 adds every disk error in the sender, and makes the eight random rounds of
-kill -9 under load two hundred (TORTURE_ROUNDS)."""
+The short form is part of `make check`. TORTURE=1 adds every disk error in the sender, and makes the twelve random rounds of
+kill -9, stop and reload under load three hundred (TORTURE_ROUNDS)."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from interposed import CHANGES, CrashRelay
 pytestmark = pytest.mark.interposed
 
 TORTURE = os.environ.get("TORTURE") == "1"
-ROUNDS = int(os.environ.get("TORTURE_ROUNDS", "200" if TORTURE else "8"))
+ROUNDS = int(os.environ.get("TORTURE_ROUNDS", "300" if TORTURE else "12"))
 LANES = 5
 NOT_FOUND = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient nobody@contoso.com not found by SMTP address lookup"
 NOT_NOW = "451 4.3.2 Temporary server error. Please try again later ATTR5"
@@ -387,8 +387,19 @@ class Load:
             thread.join()
 
 
-def kill_round(relay, role, kills):
-    """What it appends: the times between which the kill was, and its role."""
+STRIKES = ["listener", "sender", "supervisor", "all", "stop", "reload"]
+
+
+def strike(relay, role, kills):
+    """kill -9 for one or all, or a change in order: a stop or a reload. What it appends: the times between which a kill was, and its
+    role."""
+    if role == "reload":
+        relay.reload()
+        return
+    if role == "stop":
+        assert relay.stop() == 0
+        relay.start()
+        return
     begun = time.time()
     old = relay.kill_all() if role == "all" else relay.kill(role)
     kills.append((begun, time.time(), role))
@@ -405,18 +416,17 @@ def explain(times, kills):
                  if role != "listener" and first - 0.1 <= ended and begun <= min(first + 2, second)), None)
 
 
-def test_random_kills_under_load(make_sim, make_relay, capsys):
+def test_random_kills_stops_and_reloads_under_load(make_sim, make_relay, capsys):
     seed = int(os.environ.get("TORTURE_SEED", time.time()))
     chance, sim = random.Random(seed), make_sim()
     relay, kills, roles = make_relay(sim), [], []
     with Load(relay) as load:
         for _ in range(ROUNDS):
-            # In blocks of all four: the supervisor's end forgives the workers' restarts, which else come slower and slower.
-            roles = roles or chance.sample(["listener", "sender", "supervisor", "all"], 4)
+            # In blocks of all: the supervisor's end forgives the workers' restarts, which else come slower and slower.
+            roles = roles or chance.sample(STRIKES, len(STRIKES))
             time.sleep(chance.uniform(0.05, 1.0))
-            kill_round(relay, roles.pop(), kills)
-    relay.kill_all()
-    relay.start()
+            strike(relay, roles.pop(), kills)
+    strike(relay, "all", kills)
     relay.wait_empty(120)
     arrived = {}
     for message in sim.messages():

@@ -272,6 +272,18 @@ def test_handshakes_under_way_do_not_hold_up_a_reload_or_a_stop(doors, pairs):
         assert read_all(s) == b""
 
 
+def test_a_handshake_that_does_not_go_on_has_half_a_minute(make_relay, sim, pairs):
+    doors = Doors(make_relay, sim, pairs, clock=True)
+    hello, *_ = hello_of(trusting(pairs))
+    waiting = [connect(doors.ports["implicit"], hello[:cut]) for cut in (0, 1, 50)]
+    starting = raw(doors.relay)
+    assert talk(starting, b"STARTTLS\r\n").startswith(b"220 ")
+    doors.relay.clock.forward(31)
+    for s in [*waiting, starting]:
+        assert read_all(s) == b""
+    wait_until(lambda: doors.relay.status()["counters"]["sessions_now"] == 0, 10, "the sessions to be gone")
+
+
 def test_junk_in_the_handshake_ends_nothing_but_its_session(doors, pairs):
     noise = random.Random(2011)
     hello, *_ = hello_of(trusting(pairs))
