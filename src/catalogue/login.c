@@ -189,7 +189,7 @@ const struct login_row login_rows[] = {
 	{"login-loop", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "The login host thinks that the same request comes over and over.",
 	    "Wait; if it stays, see what else uses this app's client id."}},
-    {{90055}, NULL,
+    {{90055}, "Too Many Requests",
 	{"login-throttled", OUTCOME_T, ACTOR_NOBODY, BY_RETRY,
 	    "The login host gets too many requests of this tenant.",
 	    "Nothing, it is asked again; if it lasts, find what asks for tokens so often: Entra admin centre "

@@ -87,7 +87,8 @@ static const struct reply_row rows[] = {
 	    "Domains."}},
 
     /* The address it comes from. */
-    {{{.code = 4, .from = MX | OTHER, .enhanced = "4.7.500-699"}},
+    {{{.code = 4, .from = MX | OTHER, .enhanced = "4.7.500-699"},
+	 {.code = 4, .from = MX | OTHER, .fragment = "server busy. please try again later from"}},
 	{"address-throttled", OUTCOME_S, ACTOR_EXCHANGE, QUARTER_HOURS,
 	    "Microsoft limits mail from the relay's public address, which it hardly knows.",
 	    "Make an inbound connector for that address: Exchange admin centre > Mail flow > Connectors; or "

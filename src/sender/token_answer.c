@@ -8,7 +8,6 @@
 #include <jansson.h>
 
 #define TOKEN_MAX	  16384	 /* octets; 1,500 to 3,000 have been seen */
-#define THROTTLED	  90055	 /* AADSTS */
 #define LIFETIME_MAX_S	  100800 /* 28 hours, the longest that Microsoft gives */
 #define LIFETIME_UNSAID_S 600	 /* the shortest that Microsoft gives, where an answer does not say */
 
@@ -55,9 +54,9 @@ static int read_refusal(int status, const json_t *root, struct failure *why)
 		    why, string_of(root, "error"), description, error_number(root, description), status);
 		return -1;
 	}
-	/* Microsoft throttles in plain text: "Too Many Requests". */
+	/* That is all that Microsoft says where it throttles. */
 	if (status == 429) {
-		failure_from_login(why, "throttled", "Too Many Requests", THROTTLED, status);
+		failure_from_login(why, "Too Many Requests", "in plain text", 0, status);
 		return -1;
 	}
 	snprintf(text, sizeof text, "HTTP %d without an error in JSON", status);
