@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -248,6 +249,8 @@ static bool read_input(struct buf *text)
 	char chunk[4096];
 	size_t n;
 
+	if (isatty(STDIN_FILENO))
+		fputs("Paste the error, then press Enter and Ctrl-D.\n", stderr);
 	while ((n = fread(chunk, 1, sizeof chunk, stdin)) > 0 && text->n <= TEXT_MAX)
 		buf_add(text, chunk, n);
 	buf_add_char(text, '\0');
