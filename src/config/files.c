@@ -112,6 +112,8 @@ static bool can_open(const struct source *source, const config_setting_t *at, co
 			    "%s, and let it enter the folders on the way",
 			    key, reader->name, path, strerror(error), reader_group(reader, number), path,
 			    path);
+	} else if (error == ENOENT) {
+		source_error(source, at, "%s: %s: %s; correct the path", key, path, strerror(error));
 	} else if (error != 0) {
 		source_error(source, at,
 		    "%s: %s cannot be read by this user: %s; correct the path, or give this user the right",

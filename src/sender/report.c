@@ -151,7 +151,7 @@ static void put_recipients(struct text *text, struct spool_message *message)
 	const struct envelope *envelope = spool_envelope(message);
 	const struct state *state = spool_state(message);
 
-	put(text, "It could not be delivered to:");
+	put(text, "%s could not be delivered to:", envelope->is_report ? "The report" : "It");
 	for (size_t i = 0; i < state->count; i++) {
 		if (state->recipients[i].status != RECIPIENT_FAILED)
 			continue;
@@ -203,7 +203,9 @@ static void put_words(struct text *text, const struct config *config, struct spo
 
 	if (envelope->is_report)
 		put(text,
-		    "This is the mail relay %s. It has given a message up, and the report to its sender too.",
+		    "This is the mail relay %s. It has given a message up, and could not tell its sender: "
+		    "set an "
+		    "address that somebody reads as the device's sender.",
 		    config->hostname);
 	else
 		put_message(text, config, envelope);

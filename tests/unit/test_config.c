@@ -862,9 +862,8 @@ static void test_signing_pairs(void **state)
 	    "belong to the "
 	    "certificate $CREDENTIALS_DIRECTORY/app.crt\n");
 	expect_signing_pair("no key", "/none.key",
-	    "error 6: upstreams.oauth.key: $CREDENTIALS_DIRECTORY/none.key cannot be read by this user: No "
-	    "such file or "
-	    "directory; correct the path, or give this user the right\n");
+	    "error 6: upstreams.oauth.key: $CREDENTIALS_DIRECTORY/none.key: No such file or directory; "
+	    "correct the path\n");
 	expect_signing_pair("a provider that is not there", "pkcs11:token=none",
 	    "error 6: upstreams.oauth.key: OpenSSL's provider \"pkcs11\" can't be used; is it installed "
 	    "(tpm2: the package tpm2-openssl), and may this user open its device?: could not load the shared "
