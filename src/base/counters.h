@@ -1,11 +1,12 @@
 /* Counters on one page that supervisor and workers share (anonymous mapping, made before fork). Relaxed atomics: they
- * are for people, and nothing is decided by them but how large a message may be. They outlive a worker's restart, not the daemon's. */
+ * are for people, and nothing is decided by them but how large a message may be, and which is put aside. They outlive a worker's restart, not the daemon's. */
 #ifndef MFDRELAY_BASE_COUNTERS_H
 #define MFDRELAY_BASE_COUNTERS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
 
+#define COUNTERS_ID_SIZE   32	/* more than an id has */
 #define COUNTERS_UPSTREAMS 64	/* as many as a config may hold */
 
 struct counters {
@@ -36,7 +37,11 @@ struct counters {
 		_Atomic uint64_t bytes, keyed;	/* what upstreams have said they take, and that ^ whose it is:
 						   config/upstream_size.h */
 	} upstream_sizes[COUNTERS_UPSTREAMS];
+	/* What the sender works at, and what it has died of by a fault: sender/suspect.h. Ids; its own until it dies. */
+	char in_hand[COUNTERS_ID_SIZE], suspect[COUNTERS_ID_SIZE];
+	uint32_t suspect_deaths;
 	/* supervisor */
+	_Atomic int32_t sender_fault;		/* the signal that the sender has died of by itself; 0: none */
 	_Atomic uint64_t listener_restarts;
 	_Atomic uint64_t sender_restarts;
 	_Atomic int64_t started_ms;		/* wall clock */

@@ -14,7 +14,9 @@
 #include "base/mem.h"
 #include "sender/attempt.h"
 #include "sender/client_private.h"
+#include "sender/suspect.h"
 #include "sender/token.h"
+#include "spool/spool.h"
 
 /* Until login, where nothing is at stake, much less than RFC 5321's five minutes. */
 #define LOGIN_TIMEOUT_MS 60000
@@ -432,10 +434,15 @@ static void on_tls_ready(struct client *c)
 	client_enter(c, tls_first ? ST_BANNER : ST_EHLO_TLS);
 }
 
-void client_on_conn(void *arg, enum conn_event event)
+/* A message is in hand with each event of its transaction. */
+void client_begin_work(const struct client *c)
 {
-	struct client *c = arg;
+	if (c->attempt != NULL && c->attempt->rehearsal == NULL)
+		suspect_begin(spool_envelope(c->attempt->message)->id);
+}
 
+static void take_event(struct client *c, enum conn_event event)
+{
 	switch (event) {
 	case CONN_CONNECTED:
 		if (upstream_of(c)->proxy != NULL)
@@ -465,6 +472,13 @@ void client_on_conn(void *arg, enum conn_event event)
 	}
 }
 
+void client_on_conn(void *arg, enum conn_event event)
+{
+	client_begin_work(arg);
+	take_event(arg, event);
+	suspect_end();
+}
+
 /* --- for the owner --- */
 
 struct client *client_new(struct client_settings *settings, const char *mailbox, client_fn *fn, void *arg)
@@ -487,7 +501,9 @@ void client_send(struct client *c, struct attempt *attempt)
 	assert(c->state == ST_IDLE && c->attempt == NULL);
 	c->attempt = attempt;
 	c->attempts++;
+	client_begin_work(c);
 	client_enter(c, ST_PREPARE);
+	suspect_end();
 }
 
 void client_quit(struct client *c)

@@ -9,6 +9,7 @@
 #include "sender/attempt.h"
 #include "sender/client_private.h"
 #include "sender/outgoing.h"
+#include "sender/suspect.h"
 #include "spool/spool.h"
 
 /* What was left alone (repair_plan_left) and has a remedy, the weightiest first. */
@@ -57,10 +58,12 @@ static void on_turn(evutil_socket_t fd, short what, void *cookie)
 
 	(void)fd;
 	(void)what;
+	client_begin_work(c);
 	if (c->state == ST_PREPARE)
 		go_on(c);
 	else if (c->state == ST_CONTENT)
 		client_go_on_with_content(c);
+	suspect_end();
 }
 
 /* By a timer: what event_active() has run comes in the same round, before the loop looks at any socket. */

@@ -124,6 +124,9 @@ void client_fail_reply(struct client *c, enum smtp_phase phase);
 void client_refused(struct client *c, const struct failure *why);
 void client_end(struct client *c);
 
+/* Until suspect_end() what is done is done for the message under way, if there is one. */
+void client_begin_work(const struct client *c);
+
 /* The same for no fault of the attempt's: it is given back as if it had never been tried. */
 void client_break_off(struct client *c, const char *text);
 

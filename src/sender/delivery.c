@@ -12,6 +12,7 @@
 #include "sender/attempt.h"
 #include "sender/queue.h"
 #include "sender/report.h"
+#include "sender/suspect.h"
 #include "sender/verdict.h"
 
 /* When a state or a report could not be written: the message waits so long before it is tried again. */
@@ -181,10 +182,13 @@ static void on_failures_saved(void *arg, const struct spool_result *result)
 {
 	struct settling *s = arg;
 
-	if (result->error != NULL)
+	if (result->error != NULL) {
 		get_stuck(s, "writing its state", result->error);
-	else
-		make_report(s);
+		return;
+	}
+	suspect_begin(s->message->id);
+	make_report(s);
+	suspect_end();
 }
 
 /* That a person has been told is on disk before the message moves: or it would be told again. */
@@ -200,7 +204,7 @@ static void on_reports_saved(void *arg, const struct spool_result *result)
 	settle(s);
 }
 
-static void settle(struct settling *s)
+static void settle_further(struct settling *s)
 {
 	struct message *message = s->message;
 	struct spool_message *held = message->held;
@@ -220,6 +224,13 @@ static void settle(struct settling *s)
 		queue_forget(s->delivery->means.queue, message);
 		end_settling(s);
 	}
+}
+
+static void settle(struct settling *s)
+{
+	suspect_begin(s->message->id);
+	settle_further(s);
+	suspect_end();
 }
 
 /* Nothing waits for this save: it narrows the window in which a crash would send twice while other parts are
@@ -268,7 +279,10 @@ void delivery_judge(struct delivery *delivery, struct attempt *attempt)
 {
 	struct message *message = attempt->owner;
 	bool counts = !attempt->not_begun || attempt->own_trouble;
+
+	suspect_begin(message->id);
 	bool changed = counts && verdict_apply(&delivery->means, attempt);
+	suspect_end();
 
 	/* A wish of a person's outlives a connection that came to nothing. */
 	if (counts)

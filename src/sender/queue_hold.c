@@ -1,6 +1,7 @@
 #include "sender/queue_private.h"
 
 #include "base/log.h"
+#include "sender/suspect.h"
 
 /* Open files kept between planning and sending: a message that goes out at once is opened once. */
 #define HELD_MAX 128
@@ -37,6 +38,16 @@ struct spool_message *queue_surrender(struct queue *queue, struct message *messa
 	return held;
 }
 
+static enum spool_take take(const struct queue *queue, struct message *message, struct err *err)
+{
+	if (!suspect_is(message->id))
+		return spool_take(queue->spool, message->id, &message->held, err);
+	enum spool_take result = spool_set_aside(queue->spool, message->id, SUSPECT_REASON, err);
+	if (result == SPOOL_DAMAGED)
+		suspect_forget();
+	return result;
+}
+
 int64_t queue_hold(struct queue *queue, struct message *message)
 {
 	struct err err = {""};
@@ -45,7 +56,7 @@ int64_t queue_hold(struct queue *queue, struct message *message)
 		return 0;
 	if (queue->held_count >= HELD_LIMIT)
 		return BUSY_WAIT_MS;
-	switch (spool_take(queue->spool, message->id, &message->held, &err)) {
+	switch (take(queue, message, &err)) {
 	case SPOOL_TAKEN:
 		message->in_trouble = false;
 		queue->held_count++;

@@ -4,6 +4,7 @@
 
 #include "sender/attempt.h"
 #include "sender/scheduler.h"
+#include "sender/suspect.h"
 
 static bool goes_by(const struct queue *queue, const struct message *message, size_t i, unsigned road)
 {
@@ -107,7 +108,10 @@ struct attempt *queue_take(struct queue *queue, unsigned road, size_t recipients
 
 	/* Bounded: a part that gives no attempt is either gone or waits at least a moment. */
 	for (int i = 0; attempt == NULL && i < 64 && (part = scheduler_take(queue->scheduler, road)) != NULL;
-	     i++)
+	     i++) {
+		suspect_begin(part->message->id);
 		attempt = take_part(queue, part, recipients);
+		suspect_end();
+	}
 	return attempt;
 }

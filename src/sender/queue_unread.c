@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "sender/scheduler.h"
+#include "sender/suspect.h"
 
 static void forget_plan(struct queue *queue, struct message *message)
 {
@@ -44,20 +45,27 @@ static bool is_early_report(const struct queue *queue, const struct message *mes
 	return reported != NULL && reported->stage != MESSAGE_PLANNED;
 }
 
+static void read_one(struct queue *queue, struct message *message)
+{
+	int64_t wait_ms = is_early_report(queue, message) ? BUSY_WAIT_MS : queue_hold(queue, message);
+	if (wait_ms < 0)
+		return;
+	queue_leave_unread(queue, message);
+	if (wait_ms > 0)
+		queue_plan_later(queue, message, wait_ms);
+	else
+		queue_plan(queue, message);
+}
+
 bool queue_read_one(struct queue *queue)
 {
 	struct message *message = TAILQ_FIRST(&queue->unread);
 
 	if (message == NULL)
 		return false;
-	int64_t wait_ms = is_early_report(queue, message) ? BUSY_WAIT_MS : queue_hold(queue, message);
-	if (wait_ms < 0)
-		return true;
-	queue_leave_unread(queue, message);
-	if (wait_ms > 0)
-		queue_plan_later(queue, message, wait_ms);
-	else
-		queue_plan(queue, message);
+	suspect_begin(message->id);
+	read_one(queue, message);
+	suspect_end();
 	return true;
 }
 

@@ -31,6 +31,7 @@
 #include "sender/sizes.h"
 #include "sender/status.h"
 #include "sender/streaks.h"
+#include "sender/suspect.h"
 #include "sender/turns.h"
 #include "sender/unknown.h"
 #include "sender/upstream.h"
@@ -503,6 +504,7 @@ static void *start(struct worker *worker, struct err *err)
 	s->worker = worker;
 	s->config = worker_input(worker)->config;
 	s->counters = worker_input(worker)->counters;
+	suspect_start(s->counters);
 	if (start_parts(s, err) < 0 || start_events(s, err) < 0) {
 		stop(s);
 		return NULL;

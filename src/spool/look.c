@@ -109,6 +109,19 @@ static int read_content(int fd, uint64_t offset, char *content, size_t *n)
 	return 0;
 }
 
+/* Why a whole message lies in failed/ though its recipients wait: it was put aside. */
+static void read_reason(const struct spool *spool, const char *id, struct state *state)
+{
+	char name[NAME_MAX_BYTES];
+	size_t n;
+	char *text = fs_read_file(spool->dirs[DIR_FAILED], name_of(name, "", id, ".reason"), REASON_MAX, &n);
+
+	for (size_t i = 0; text != NULL && i < state->count; i++)
+		if (state->recipients[i].status == RECIPIENT_PENDING)
+			state_set_reason(&state->recipients[i], "mfdrelay", text);
+	free(text);
+}
+
 static int inspect_open(struct spool *spool, enum spool_dir dir, int fd, const char *id,
     struct envelope *envelope, struct state *state, char *content, size_t *content_n, struct err *err)
 {
@@ -121,6 +134,8 @@ static int inspect_open(struct spool *spool, enum spool_dir dir, int fd, const c
 		    dir == DIR_QUEUE ? "" : ".state", envelope, state, NULL, &why);
 	if (result == 0 && content != NULL && read_content(fd, offset, content, content_n) < 0)
 		result = err_sys(&why, "reading its content");
+	if (result == 0 && dir == DIR_FAILED)
+		read_reason(spool, id, state);
 	if (result == 0)
 		return 0;
 	if (result > 0)

@@ -174,6 +174,18 @@ enum spool_take spool_take(struct spool *spool, const char *id, struct spool_mes
 	return SPOOL_TAKEN;
 }
 
+enum spool_take spool_set_aside(struct spool *spool, const char *id, const char *reason, struct err *err)
+{
+	int fd = -1;
+	enum spool_take result = open_message(spool, id, &fd, err);
+
+	if (result == SPOOL_TAKEN)
+		result = quarantine(spool, id, reason, err);
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
 const struct envelope *spool_envelope(const struct spool_message *message)
 {
 	return &message->envelope;

@@ -30,7 +30,7 @@
  * 11 Q S FS (FR)  back, FS not removed yet                         requeue         removes FS and FR
  * 12 Q FR (S)     found damaged, not moved yet                     take            removes FR; found again
  * 13 F FR S       damaged, S not moved yet                         take            moves S to FS
- * 14 F FR (FS)    damaged: looked at, never sent                   take            nothing
+ * 14 F FR (FS)    damaged: looked at, never sent; or put aside     take, set_aside nothing
  * 15 F            damaged, and the disk too full to say why; or    take, a hand    nothing
  *                 FS removed, to send it to all again
  * 16 FS FR        F was removed                                    a hand          removes them

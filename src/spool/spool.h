@@ -111,6 +111,10 @@ enum spool_take {
 };
 enum spool_take spool_take(struct spool *spool, const char *id, struct spool_message **out, struct err *err);
 
+/* Move it to failed/ without reading it, with reason as for a damaged one: SPOOL_DAMAGED. What stands in the way comes as from
+ * spool_take. */
+enum spool_take spool_set_aside(struct spool *spool, const char *id, const char *reason, struct err *err);
+
 /* Borrowed until it is released; state may be edited, and is written by spool_save. */
 const struct envelope *spool_envelope(const struct spool_message *message);
 struct state *spool_state(struct spool_message *message);

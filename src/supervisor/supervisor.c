@@ -215,6 +215,17 @@ static void finish_when_all_ended(struct supervisor *s)
 		event_base_loopexit(s->base, NULL);
 }
 
+/* By its own doing: SIGKILL and SIGTERM come from outside. */
+static int fault_of(const struct process *process)
+{
+	int status = process_status(process), number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	return number == SIGSEGV || number == SIGBUS || number == SIGABRT || number == SIGFPE ||
+		       number == SIGILL || number == SIGSYS
+		   ? number
+		   : 0;
+}
+
 /* A sender that was drained for a reload makes room for the next at once; a death waits, longer each time. */
 static void on_slot_ended(struct slot *slot)
 {
@@ -230,6 +241,8 @@ static void on_slot_ended(struct slot *slot)
 	 * that has gone. */
 	if (slot->role == &listener_role && !drained && SLIST_EMPTY(&slot->supervisor->retired))
 		atomic_store(&slot->supervisor->counters->sessions_now, 0);
+	if (slot->role == &sender_role)
+		atomic_store(&slot->supervisor->counters->sender_fault, fault_of(process));
 	process_free(process);
 	if (slot->supervisor->stopping)
 		return;

@@ -22,7 +22,7 @@
 #define NAME_SIZE 96
 
 enum call { WRITE, PWRITE, FSYNC, LINKAT, RENAMEAT, RENAMEAT2, UNLINKAT, OPENAT, READ, PREAD, SYNCFS, CALLS };
-enum action { COUNT, KILL, KILL_AFTER, FAIL_EIO, FAIL_ENOSPC, OFF, FAIL_EDQUOT, FAIL_EROFS };
+enum action { COUNT, KILL, KILL_AFTER, FAIL_EIO, FAIL_ENOSPC, OFF, FAIL_EDQUOT, FAIL_EROFS, FAULT };
 
 struct control {
 	char comm[16];
@@ -107,9 +107,9 @@ static void note_time(void)
 	atomic_store(&control->struck, 1);
 }
 
-static void die(void)
+static void die(int number)
 {
-	syscall(SYS_kill, getpid(), SIGKILL);
+	syscall(SYS_kill, getpid(), number);
 	for (;;)
 		pause();
 }
@@ -134,8 +134,8 @@ static enum action strike(enum call call, int dir, const char *name)
 		return COUNT;
 	if (action != KILL_AFTER)
 		note_time();
-	if (action == KILL)
-		die();
+	if (action == KILL || action == FAULT)
+		die(action == KILL ? SIGKILL : SIGABRT);
 	return action;
 }
 
@@ -166,7 +166,7 @@ static int error_of(enum action action)
 		long result_ = (result);                                                                     \
 		if (action_ == KILL_AFTER) {                                                                 \
 			note_time();                                                                         \
-			die();                                                                               \
+			die(SIGKILL);                                                                        \
 		}                                                                                            \
 		return (int)result_;                                                                         \
 	} while (0)

@@ -7,7 +7,7 @@ import threading
 
 import harness
 
-ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5, "edquot": 6, "erofs": 7}
+ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5, "edquot": 6, "erofs": 7, "fault": 8}
 CHANGES = ["write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat"]
 CALLS = CHANGES + ["read", "pread", "syncfs"]
 

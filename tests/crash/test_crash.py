@@ -309,6 +309,28 @@ def test_what_a_dead_listener_could_not_tell_of_leaves_at_once(tmp_path):
         lane.close()
 
 
+def test_a_message_that_the_sender_dies_of_is_put_aside(tmp_path):
+    """By a fault, three times: the others leave then, and it can be asked for again."""
+    lane = Lane(tmp_path)
+    try:
+        lane.learn()
+        lane.forget()
+        lane.relay.control.arm("sender", 1, "fault", ["pread"], lasting=True)
+        queue_id = lane.relay.send(make_mail(subject="poison"))
+        wait_until(lambda: queue_id in lane.relay.queue_ids("failed"), 20, lambda: lane.relay.log()[-2000:])
+        lane.relay.control.off()
+        assert len(lane.relay.events("worker-died")) == 3 and lane.relay.queue_ids() == []
+        assert "died of it three times" in lane.relay.cli("queue", "show", queue_id, check=True).stdout
+        lane.relay.send(make_mail(subject="next"))
+        wait_until(lambda: of_subject(lane.arrived(), "next"), 20, "the next message")
+        lane.relay.cli("queue", "retry", queue_id, check=True)
+        wait_until(lambda: of_subject(lane.arrived(), "poison"), 20, "the message put aside")
+        lane.relay.wait_empty()
+        assert lane.relay.queue_ids("failed") == []
+    finally:
+        lane.close()
+
+
 on_both = pytest.mark.parametrize("on_tmpfs", [False, True], ids=["disk", "tmpfs"])
 
 

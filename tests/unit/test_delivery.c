@@ -31,6 +31,15 @@ static struct state state;
 static struct spool_message *const held = (struct spool_message *)&envelope;
 static int retired, saved;
 
+enum spool_take spool_set_aside(struct spool *spool, const char *id, const char *reason, struct err *err)
+{
+	(void)spool;
+	(void)id;
+	(void)reason;
+	(void)err;
+	return SPOOL_TROUBLE;
+}
+
 enum spool_take spool_take(struct spool *spool, const char *id, struct spool_message **out, struct err *err)
 {
 	(void)spool;
