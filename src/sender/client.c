@@ -288,12 +288,29 @@ static void on_ehlo_reply(struct client *c)
 		client_enter(c, ST_STARTTLS);
 }
 
+/* A 421 in place of a greeting that is about this server, not about us (one that slows us down has another outcome): Microsoft says
+ * it while it puts a new version there. RFC 5321 section 5.1: the next address is tried. */
+static bool pass_by(struct client *c)
+{
+	char text[REPLY_TEXT_MAX];
+	struct failure why;
+
+	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_BANNER);
+	reply_format(text, sizeof text, &c->reply);
+	if (c->reply.code != 421 || why.cause->outcome != OUTCOME_T || !client_dial_on(c))
+		return false;
+	log_event(LOG_LEVEL_NOTICE, "server-out-of-service", kv_str("upstream", upstream_of(c)->name),
+	    kv_str("reply", text));
+	return true;
+}
+
 static void on_banner(struct client *c)
 {
 	enum upstream_tls tls = upstream_of(c)->tls;
 
 	if (c->reply.code != 220) {
-		client_fail_reply(c, PHASE_BANNER);
+		if (!pass_by(c))
+			client_fail_reply(c, PHASE_BANNER);
 		return;
 	}
 	client_proved(c, tls == UPSTREAM_TLS_REQUIRED ? CLIENT_TLS : CLIENT_EHLO);

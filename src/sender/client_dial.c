@@ -73,6 +73,7 @@ bool client_dial_on(struct client *c)
 	conn_free(c->conn);
 	c->conn = NULL;
 	if (c->address_next < c->address_count) {
+		c->state = ST_CONNECT;
 		client_connect_next(c);
 	} else {
 		c->state = ST_RESOLVE;

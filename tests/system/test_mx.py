@@ -1,6 +1,9 @@
 """direct-send and connector by domain: the MX is looked up, used only if it is Microsoft's, in its order, for its time, and
 proved by its certificate."""
 
+import socket
+import threading
+
 import pytest
 
 import harness
@@ -10,6 +13,13 @@ from nameserver import NameServer
 
 GOOD = "contoso-com.mail.protection.outlook.com"
 SECOND = "second.mail.protection.outlook.com"
+
+
+def refuse_one(listening, banner):
+    connection, _ = listening.accept()
+    with connection:
+        connection.sendall(banner + b"\r\n")
+        connection.recv(100)
 
 
 class Lane(SharedLane):
@@ -82,6 +92,27 @@ def test_hosts_are_tried_by_preference_until_one_can_be_reached(lane):
     lane.send()
     assert lane.events("upstream-held") == []
     assert lane.dns.asked[("first.mx.microsoft", "A")] and lane.dns.asked[(GOOD, "A")] and lane.dns.asked[(SECOND, "A")]
+
+
+def test_a_server_out_of_service_is_passed_by(lane):
+    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
+    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
+    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
+        threading.Thread(target=refuse_one, args=(first, b"421 4.3.2 Service not available")).start()
+        lane.send()
+    assert "Service not available" in lane.wait_events("server-out-of-service")[0]["reply"]
+    assert lane.events("upstream-held") == []
+
+
+def test_a_server_that_slows_us_down_speaks_for_all(lane):
+    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
+    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
+    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
+        threading.Thread(target=refuse_one, args=(first, b"421 4.7.500 Server busy. Please try again later from [192.0.2.1]")).start()
+        lane.relay.send(make_mail())
+        assert lane.held()["class"] == "S"
+    assert lane.events("server-out-of-service") == []
+    lane.heal(3600)
 
 
 @pytest.mark.parametrize("record, outcome, words", [
