@@ -15,6 +15,8 @@ from lane import SharedLane
 
 LOST = "The connection to the upstream was lost."
 SILENT = "The upstream did not answer in time."
+NO_GREETING = ("The upstream takes the connection and then says nothing: mostly a port that begins with TLS, or a firewall in "
+               "between.")
 NOT_SMTP = "What the upstream answered is not SMTP."
 NO_TLS = "TLS with the upstream could not be set up."
 IS_NO_TLS = "What answers at this port does not begin with TLS."
@@ -159,6 +161,8 @@ AFTER_CONTENT = ("bdat", "final-dot", "final-dot-of-data")
 def cause_of(stage, kind):
     if stage == "handshake" and kind == "garbage":
         return (IS_NO_TLS, NOT_SMTP)  # bytes in place of the handshake, or behind the 220 and before it
+    if stage in ("connect", "banner") and kind == "stall":
+        return NO_GREETING
     return NO_TLS if stage == "handshake" and kind == "cut" else KINDS[kind]
 
 
