@@ -134,6 +134,10 @@ void client_fail_trouble(struct client *c, enum road_trouble trouble, const char
 	char line[FAILURE_TEXT_MAX];
 	bool by_proxy = is_about_proxy(c);
 
+	if (c->has_passed_by && (c->state == ST_RESOLVE || c->state == ST_CONNECT)) {
+		client_fail(c, &c->passed_by);
+		return;
+	}
 	snprintf(line, sizeof line, "%s:%u: %s%s%s: %s", c->host, upstream_of(c)->port, state_names[c->state],
 	    by_proxy ? " of " : "", by_proxy ? upstream_of(c)->proxy : "", text);
 	failure_from_trouble(&why, trouble, line);
@@ -293,12 +297,12 @@ static void on_ehlo_reply(struct client *c)
 static bool pass_by(struct client *c)
 {
 	char text[REPLY_TEXT_MAX];
-	struct failure why;
 
-	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_BANNER);
+	failure_from_reply(&c->passed_by, &c->reply, upstream_of(c)->kind, PHASE_BANNER);
 	reply_format(text, sizeof text, &c->reply);
-	if (c->reply.code != 421 || why.cause->outcome != OUTCOME_T || !client_dial_on(c))
+	if (c->reply.code != 421 || c->passed_by.cause->outcome != OUTCOME_T || !client_dial_on(c))
 		return false;
+	c->has_passed_by = true;
 	log_event(LOG_LEVEL_NOTICE, "server-out-of-service", kv_str("upstream", upstream_of(c)->name),
 	    kv_str("reply", text));
 	return true;

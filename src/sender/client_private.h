@@ -78,6 +78,8 @@ struct client {
 	struct event *ended;		/* CLIENT_ENDED is told from the loop */
 	struct failure failure;
 	bool has_failure;
+	struct failure passed_by;	/* what the server said that was passed by; it counts where no other can be reached */
+	bool has_passed_by;
 	/* the attempt */
 	struct attempt *attempt;
 	struct outgoing *outgoing;	/* what goes out of it; NULL for a rehearsal */

@@ -104,6 +104,17 @@ def test_a_server_out_of_service_is_passed_by(lane):
     assert lane.events("upstream-held") == []
 
 
+def test_a_server_out_of_service_is_the_cause_where_no_other_can_be_reached(lane):
+    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
+    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
+    lane.dns.records[(GOOD, "A")] = ["127.0.0.10"]  # nobody listens there
+    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
+        threading.Thread(target=refuse_one, args=(first, b"421 4.3.2 Service not available")).start()
+        lane.relay.send(make_mail())
+        assert "Service not available" in lane.held()["text"]
+    lane.heal(610)
+
+
 def test_a_server_that_slows_us_down_speaks_for_all(lane):
     lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
     lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
