@@ -130,12 +130,15 @@ int prctl(int option, ...)
 	return (int)syscall(SYS_prctl, option, values[0], values[1], values[2], values[3]);
 }
 
-int event_base_dispatch(struct event_base *base)
+int event_base_loop(struct event_base *base, int flags)
 {
-	int (*real)(struct event_base *);
+	static bool tried;
+	int (*real)(struct event_base *, int);
 
-	*(void **)&real = dlsym(RTLD_NEXT, "event_base_dispatch");
-	if (worker[0] != '\0')
+	*(void **)&real = dlsym(RTLD_NEXT, "event_base_loop");
+	if (worker[0] != '\0' && !tried) {
+		tried = true;
 		try_all();
-	return real(base);
+	}
+	return real(base, flags);
 }

@@ -136,11 +136,11 @@ def test_where_most_sessions_are_taken_the_idle_ones_make_room(sim, make_relay):
     relay = make_relay(sim, clock=True, limits={"sessions": 10, "sessions_per_address": 10})
     wait_alone(relay)
     idle = [raw(relay) for _ in range(8)]
-    relay.clock.forward(25)
+    relay.clock.forward(15)
     idle.append(raw(relay))
     assert relay.wait_event("crowded")[0]["sessions"] == "9"
     assert not relay.events("session-closed")
-    relay.clock.forward(10)
+    relay.clock.forward(20)
     closed = relay.wait_event("session-closed", 2)
     assert all("limits.sessions" in one["reply"] for one in closed)
     readable = wait_until(lambda: len(told := select.select(idle, [], [], 0)[0]) >= 2 and told, 10, "what they are told")
