@@ -172,10 +172,9 @@ def kill_once(lane, flow, role, n, action, run):
     if struck:
         wait_until(lambda: not harness.alive(old), 5, "the killed process to be gone")
     if role == "listener":
-        # Its wake-up may have died with it: a start looks at once, where the sender would in 30 s.
+        # Its wake-up may have died with it: the sender is told to look.
         assert struck or queue_id, f"{what}: refused with {refusal}"
         assert refusal in (None, "cut", -1), f"{what}: the dead listener answered {refusal}"
-        lane.fresh()
     else:
         assert queue_id is not None, f"{what}: the sender's death cost the device {refusal}"
     wait_until(lambda: not lane.relay.queue_ids(), 30, lambda: f"an empty queue after {what}\n{lane.relay.log()[-2000:]}")
