@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/ascii.h"
+#include "smtp/words.h"
 
 static struct str head(struct str s, size_t n)
 {
@@ -56,7 +57,7 @@ static bool has(struct str s, const char *set)
 
 static bool is_around_lines(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\0';
+	return ascii_is_blank(c) || c == '\r' || c == '\0';
 }
 
 struct str command_trim(struct str line)
@@ -186,15 +187,6 @@ static struct str first_word(struct str s)
 	return has(head(s, n), "@") && !has(tail(s, n), "@") ? head(s, n) : s;
 }
 
-/* Why a path is refused that holds no usable address. */
-static enum args_result judge_path(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] > 127)
-			return ARGS_NOT_ASCII;
-	return ARGS_ADDRESS;
-}
-
 /* Parse one path. *out is the null path for "<>" and for the "<@>" of Lotus. */
 static enum args_result parse_path(struct str s, struct address *out)
 {
@@ -210,7 +202,7 @@ static enum args_result parse_path(struct str s, struct address *out)
 		s = first_word(s);
 	/* What is no address without its quotes may be one with them: "\"@\"" is a local part. */
 	if (!address_parse(strip_quotes(s), out) && !address_parse(s, out))
-		return judge_path(s);
+		return words_is_ascii(s) ? ARGS_ADDRESS : ARGS_NOT_ASCII;
 	if (memchr(out->text, '%', out->at) != NULL || memchr(out->text, '!', out->at) != NULL)
 		return ARGS_RELAYED;
 	return ARGS_OK;

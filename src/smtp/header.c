@@ -25,7 +25,7 @@ static void skip(struct str *s, size_t n)
 
 static bool is_name_char(char c)
 {
-	return ascii_is_letter(c) || ascii_is_digit(c) || c == '-' || c == '_' || c == '.';
+	return ascii_is_alnum(c) || c == '-' || c == '_' || c == '.';
 }
 
 enum header_line header_classify(struct str line, size_t *name_n, size_t *value)

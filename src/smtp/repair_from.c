@@ -2,8 +2,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "smtp/address.h"
 #include "base/ascii.h"
+#include "smtp/address.h"
 #include "smtp/header.h"
 #include "smtp/repair_inside.h"
 #include "smtp/words.h"

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/ascii.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "smtp/header.h"
 #include "smtp/repair_inside.h"
@@ -278,7 +278,7 @@ static void on_boundary(struct repair_scan *scan, size_t level, bool closes)
 
 static bool is_base64(char c)
 {
-	return ascii_is_alnum(c) || c == '+' || c == '/' || c == '=' || c == ' ' || c == '\t';
+	return ascii_is_alnum(c) || c == '+' || c == '/' || c == '=' || ascii_is_blank(c);
 }
 
 /* Bytes of a line that is no boundary. */
