@@ -1,6 +1,5 @@
 #include "config/check.h"
 
-#include <arpa/inet.h>
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -70,13 +69,6 @@ static bool is_full_address(const char *text)
 	return address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0';
 }
 
-static bool is_ip_literal(const char *text)
-{
-	struct in6_addr room;
-
-	return inet_pton(AF_INET, text, &room) == 1 || inet_pton(AF_INET6, text, &room) == 1;
-}
-
 /* "ADDRESS", "ADDRESS:PORT" or "[ADDRESS]:PORT". */
 static bool is_name_server(const char *text)
 {
@@ -85,12 +77,12 @@ static bool is_name_server(const char *text)
 	char address[INET6_ADDRSTRLEN];
 	uint64_t number;
 
-	if (is_ip_literal(text))
+	if (value_is_address(text))
 		return true;
 	if (port == NULL || *port != ':' || !value_number(port + 1, &number) || number < 1 || number > 65535)
 		return false;
 	struct str bare = {text + (text[0] == '['), (size_t)(end - text) - (text[0] == '[')};
-	return str_copy(address, sizeof address, bare) && is_ip_literal(address);
+	return str_copy(address, sizeof address, bare) && value_is_address(address);
 }
 
 static void check_name_servers(const struct config *config, const struct source *source)
@@ -126,7 +118,7 @@ static void check_listener(const struct config *config, const struct source *sou
 
 	if (listen->address == NULL)
 		return;
-	if (strcmp(listen->address, "*") != 0 && !is_ip_literal(listen->address))
+	if (strcmp(listen->address, "*") != 0 && !value_is_address(listen->address))
 		source_error(source, at,
 		    "listen.address = \"%.64s\": no address; write \"*\", or an IPv4 or IPv6 address of this "
 		    "machine",

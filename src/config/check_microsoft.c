@@ -1,6 +1,5 @@
 #include "config/check_microsoft.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -57,13 +56,6 @@ static void check_old_host(const struct subject *s, const char *host)
 		    "\"smtp.office365.com\"");
 }
 
-static bool is_address(const char *host)
-{
-	struct in6_addr room;
-
-	return inet_pton(AF_INET, host, &room) == 1 || inet_pton(AF_INET6, host, &room) == 1;
-}
-
 /* Of servers that are Microsoft's by their names; elsewhere a port may lead to them. */
 static void check_port(const struct subject *s, const char *host)
 {
@@ -94,7 +86,7 @@ static void check_host(const struct subject *s)
 		return;
 	check_old_host(s, host);
 	check_port(s, host);
-	if (is_address(host))
+	if (value_is_address(host))
 		source_warn(s->source, at(s, "host"),
 		    "upstreams.host = \"%.64s\": Microsoft's addresses change, and no certificate of theirs "
 		    "names one; write the host's name",

@@ -294,12 +294,22 @@ static bool try_pair(
 	return n == 0;
 }
 
+/* The first certificate of the file path; the caller frees it. NULL: there is none, which is told elsewhere. Why stands in OpenSSL's
+ * list of errors. */
+static X509 *read_certificate(const char *path)
+{
+	BIO *bio = BIO_new_file(path, "r");
+	X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	BIO_free(bio);
+	return certificate;
+}
+
 /* A renewal that has failed shows early. */
 static void check_dates(
     const struct source *source, const config_setting_t *at, const char *name, const char *path)
 {
-	BIO *bio = BIO_new_file(path, "r");
-	X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	X509 *certificate = read_certificate(path);
 	time_t soon = time(NULL) + EXPIRY_WARN_S;
 
 	if (certificate != NULL && X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
@@ -309,13 +319,11 @@ static void check_dates(
 		    EXPIRY_WARN_S / 86400);
 	ERR_clear_error();
 	X509_free(certificate);
-	BIO_free(bio);
 }
 
 void check_rsa(const struct source *source, const config_setting_t *at, const char *name, const char *path)
 {
-	BIO *bio = path != NULL ? BIO_new_file(path, "r") : NULL;
-	X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	X509 *certificate = path != NULL ? read_certificate(path) : NULL;
 
 	if (certificate != NULL && !EVP_PKEY_is_a(X509_get0_pubkey(certificate), "RSA"))
 		source_warn(source, at,
@@ -325,7 +333,6 @@ void check_rsa(const struct source *source, const config_setting_t *at, const ch
 		    name, path);
 	ERR_clear_error();
 	X509_free(certificate);
-	BIO_free(bio);
 }
 
 static bool check_key_file(

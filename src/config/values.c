@@ -100,6 +100,13 @@ const char *value_duration_text(char *dst, size_t size, uint64_t ms)
 	return text_with_unit(dst, size, ms, duration_units + 1, COUNT(duration_units) - 1);
 }
 
+bool value_is_address(const char *text)
+{
+	struct in6_addr room;
+
+	return inet_pton(AF_INET, text, &room) == 1 || inet_pton(AF_INET6, text, &room) == 1;
+}
+
 static bool parse_address(const char *text, struct in6_addr *out, bool *is_ipv4)
 {
 	struct in_addr ipv4;

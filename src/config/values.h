@@ -33,6 +33,9 @@ bool value_is_name(const char *text);
 /* A host name (letters, digits, '-', '_', dots between, at most 253), or an IPv4 or IPv6 literal. */
 bool value_is_host(const char *text);
 
+/* An IPv4 or IPv6 literal. */
+bool value_is_address(const char *text);
+
 /* A GUID as Entra shows it: 8-4-4-4-12 hexadecimal digits. */
 bool value_is_guid(const char *text);
 

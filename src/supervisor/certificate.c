@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "config/values.h"
 #include "net/tls.h"
 
 #define FOLDER	    "var/tls"
@@ -115,16 +116,9 @@ static void find_names(struct names *names, const struct config *config)
 	freeifaddrs(interfaces);
 }
 
-static bool is_address(const char *text)
-{
-	struct in6_addr any;
-
-	return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
-}
-
 static char *alternative_names(const struct names *names)
 {
-	char *all = xasprintf("%s:%s", is_address(names->hostname) ? "IP" : "DNS", names->hostname);
+	char *all = xasprintf("%s:%s", value_is_address(names->hostname) ? "IP" : "DNS", names->hostname);
 
 	for (size_t i = 0; i < names->count; i++) {
 		char *more = xasprintf("%s,IP:%s", all, names->addresses[i]);
