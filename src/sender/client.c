@@ -299,12 +299,11 @@ static bool pass_by(struct client *c)
 	char text[REPLY_TEXT_MAX];
 
 	failure_from_reply(&c->passed_by, &c->reply, upstream_of(c)->kind, PHASE_BANNER);
-	reply_format(text, sizeof text, &c->reply);
 	if (c->reply.code != 421 || c->passed_by.cause->outcome != OUTCOME_T || !client_dial_on(c))
 		return false;
 	c->has_passed_by = true;
 	log_event(LOG_LEVEL_NOTICE, "server-out-of-service", kv_str("upstream", upstream_of(c)->name),
-	    kv_str("reply", text));
+	    kv_str("reply", reply_format(text, sizeof text, &c->reply)));
 	return true;
 }
 
