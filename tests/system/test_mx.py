@@ -1,6 +1,7 @@
 """direct-send and connector by domain: the MX is looked up, used only if it is Microsoft's, in its order, for its time, and
 proved by its certificate."""
 
+import contextlib
 import socket
 import threading
 
@@ -20,6 +21,16 @@ def refuse_one(listening, banner):
     with connection:
         connection.sendall(banner + b"\r\n")
         connection.recv(100)
+
+
+@contextlib.contextmanager
+def first_host_says(lane, banner):
+    """The MX of the first preference greets once, with that; GOOD comes behind it."""
+    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
+    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
+    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
+        threading.Thread(target=refuse_one, args=(first, banner)).start()
+        yield
 
 
 class Lane(SharedLane):
@@ -95,31 +106,22 @@ def test_hosts_are_tried_by_preference_until_one_can_be_reached(lane):
 
 
 def test_a_server_out_of_service_is_passed_by(lane):
-    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
-    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
-    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
-        threading.Thread(target=refuse_one, args=(first, b"421 4.3.2 Service not available")).start()
+    with first_host_says(lane, b"421 4.3.2 Service not available"):
         lane.send()
     assert "Service not available" in lane.wait_events("server-out-of-service")[0]["reply"]
     assert lane.events("upstream-held") == []
 
 
 def test_a_server_out_of_service_is_the_cause_where_no_other_can_be_reached(lane):
-    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
-    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
     lane.dns.records[(GOOD, "A")] = ["127.0.0.10"]  # nobody listens there
-    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
-        threading.Thread(target=refuse_one, args=(first, b"421 4.3.2 Service not available")).start()
+    with first_host_says(lane, b"421 4.3.2 Service not available"):
         lane.relay.send(make_mail())
         assert "Service not available" in lane.held()["text"]
     lane.heal(610)
 
 
 def test_a_server_that_slows_us_down_speaks_for_all(lane):
-    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
-    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
-    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
-        threading.Thread(target=refuse_one, args=(first, b"421 4.7.500 Server busy. Please try again later from [192.0.2.1]")).start()
+    with first_host_says(lane, b"421 4.7.500 Server busy. Please try again later from [192.0.2.1]"):
         lane.relay.send(make_mail())
         assert lane.held()["class"] == "S"
     assert lane.events("server-out-of-service") == []

@@ -75,6 +75,16 @@ static void note(void *arg, const struct expiry *expiry)
 	seen->expiries[seen->n++] = *expiry;
 }
 
+/* The certificate into a new file, of which path is the template. */
+static void write_new(const struct cert *cert, char *path)
+{
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	cert_write(cert, path, NULL, NULL);
+}
+
 static void every_credential_of_an_upstream_is_looked_at(void **state)
 {
 	char path[] = "/tmp/test_expiry.XXXXXX", text[400];
@@ -83,12 +93,9 @@ static void every_credential_of_an_upstream_is_looked_at(void **state)
 	struct oauth_config oauth = {.credential = {.secret_expires_s = NOW}, .next = &next};
 	struct upstream_config upstream = {.oauth = &oauth, .certificate = path};
 	struct seen seen = {0};
-	int fd = mkstemp(path);
 
 	(void)state;
-	assert_true(fd >= 0);
-	close(fd);
-	cert_write(&cert, path, NULL, NULL);
+	write_new(&cert, path);
 	expiry_each(&upstream, note, &seen);
 	assert_int_equal(seen.n, 3);
 	assert_string_equal(seen.expiries[0].key, "oauth.secret_expires");
@@ -111,12 +118,9 @@ static void what_devices_are_shown_is_told_of_later(void **state)
 	struct cert cert = cert_make(NULL, "relay", NULL, -CERT_DAY, 100 * CERT_DAY);
 	struct config config = {.tls = {.certificate = path}};
 	struct seen seen = {0};
-	int fd = mkstemp(path);
 
 	(void)state;
-	assert_true(fd >= 0);
-	close(fd);
-	cert_write(&cert, path, NULL, NULL);
+	write_new(&cert, path);
 	expiry_each_shown(&config, note, &seen);
 	assert_int_equal(seen.n, 1);
 	const struct expiry *shown = &seen.expiries[0];
