@@ -206,7 +206,29 @@ static void count_one(void *arg, const char *id)
 	++*(size_t *)arg;
 }
 
-static void print_down(const char *why, bool running, bool has_spool, size_t queued, size_t failed)
+/* The queue of a daemon that does not answer, as the spool has it. */
+struct counted {
+	bool known;
+	size_t queued, failed;
+};
+
+static struct counted count_spool(const struct config *config)
+{
+	struct counted counted = {false, 0, 0};
+	struct err err = {""};
+	struct spool *spool = open_spool(config);
+
+	if (spool == NULL)
+		return counted;
+	counted.known = spool_list(spool, SPOOL_QUEUE, count_one, &counted.queued, &err) == 0 &&
+			spool_list(spool, SPOOL_FAILED, count_one, &counted.failed, &err) == 0;
+	if (!counted.known)
+		fprintf(stderr, "mfdrelay: %s\n", err.text);
+	spool_close(spool);
+	return counted;
+}
+
+static void print_down(const char *why, bool running, const struct counted *counted)
 {
 	if (running)
 		printf("mfdrelay   runs, but its sender does not answer (%s)\n"
@@ -218,33 +240,33 @@ static void print_down(const char *why, bool running, bool has_spool, size_t que
 		    "mfdrelay   does not run (%s)\n"
 		    "           start it: systemctl start mfdrelay; why it ended: journalctl -u mfdrelay\n",
 		    why);
-	if (has_spool)
-		printf("queue      %zu messages, %zu in failed\n", queued, failed);
+	if (counted->known)
+		printf("queue      %zu messages, %zu in failed\n", counted->queued, counted->failed);
 	else
 		puts("spool      cannot be looked at; where the daemon has run before, it may have been "
 		     "moved: put "
 		     "it back");
 }
 
-/* The daemon does not answer; the spool still does. */
+static void print_down_json(bool running, const struct counted *counted)
+{
+	printf("{\"ok\": false, \"running\": %s, \"queue\": ", running ? "true" : "false");
+	if (counted->known)
+		printf("{\"messages\": %zu, \"failed\": %zu}}\n", counted->queued, counted->failed);
+	else
+		puts("null}");
+}
+
+/* The daemon does not answer; the spool may still. */
 static int report_down(const struct config *config, const char *why, bool as_json)
 {
 	bool running = spool_is_locked(config->spool);
-	size_t queued = 0, failed = 0;
-	struct err err = {""};
-	struct spool *spool = open_spool(config);
+	struct counted counted = count_spool(config);
 
-	if (spool != NULL) {
-		if (spool_list(spool, SPOOL_QUEUE, count_one, &queued, &err) < 0 ||
-		    spool_list(spool, SPOOL_FAILED, count_one, &failed, &err) < 0)
-			fprintf(stderr, "mfdrelay: %s\n", err.text);
-		spool_close(spool);
-	}
 	if (as_json)
-		printf("{\"ok\": false, \"running\": %s, \"queue\": {\"messages\": %zu, \"failed\": %zu}}\n",
-		    running ? "true" : "false", queued, failed);
+		print_down_json(running, &counted);
 	else
-		print_down(why, running, spool != NULL, queued, failed);
+		print_down(why, running, &counted);
 	return STATUS_DOWN;
 }
 

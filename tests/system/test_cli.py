@@ -162,7 +162,16 @@ def test_status_up_and_down(sim, relay):
     relay.stop()
     result = relay.cli("status")
     assert result.returncode == 1 and "does not run" in result.stdout
-    assert relay.status()["running"] is False
+    assert relay.status() == {"ok": False, "running": False, "queue": {"messages": 0, "failed": 0}}
+
+
+def test_status_counts_nothing_where_there_is_no_spool(relay):
+    """A monitor must not read an empty queue where nobody has looked."""
+    relay.stop()
+    relay.spool.rename(relay.spool.with_name("moved"))
+    result = relay.cli("status")
+    assert result.returncode == 1 and "cannot be looked at" in result.stdout and "0 messages" not in result.stdout
+    assert relay.status() == {"ok": False, "running": False, "queue": None}
 
 
 def test_status_shows_the_queue_by_reason(sim, make_relay):
