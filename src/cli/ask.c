@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sysexits.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "config/config.h"
 #include "sender/control.h"
 #include "spool/spool.h"
@@ -20,11 +20,10 @@ static bool is_away(const struct config *config)
 
 json_t *ask_daemon(const struct config *config, json_t *request, struct err *err)
 {
-	const struct timespec pause = {0, ASK_AGAIN_MS * 1000000};
 	json_t *answer = control_ask(config->spool, json_incref(request), err);
 
 	for (int i = 0; i < ASK_TIMES && answer == NULL && is_away(config); i++) {
-		nanosleep(&pause, NULL);
+		clock_rest_us(ASK_AGAIN_MS * 1000);
 		answer = control_ask(config->spool, json_incref(request), err);
 	}
 	int saved_errno = errno;

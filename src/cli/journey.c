@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "cli/ask.h"
@@ -285,7 +284,6 @@ static bool is_beyond(const struct journey *journey)
 int journey_follow(const struct config *config, const struct test_message *message, int64_t begun_ms,
     int64_t timeout_ms, json_t *report)
 {
-	const struct timespec pause = {0, ASK_EVERY_MS * 1000000};
 	struct journey journey = {.config = config,
 	    .message = message,
 	    .begun_ms = begun_ms,
@@ -298,7 +296,7 @@ int journey_follow(const struct config *config, const struct test_message *messa
 		json_object_set_new(report, "results", json_array());
 	show_results(&journey, true);
 	while (journey.status < 0 && !is_beyond(&journey)) {
-		nanosleep(&pause, NULL);
+		clock_rest_us(ASK_EVERY_MS * 1000);
 		if (show_results(&journey, false) || clock_mono_ms() < look_ms)
 			continue;
 		look_ms = clock_mono_ms() + LOOK_AFTER_MS;

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
+#include "base/clock.h"
 #include "cli/ask.h"
 #include "config/config.h"
 #include "spool/spool.h"
@@ -57,8 +57,6 @@ static int complain(const char *what, const char *remedy)
 
 static int wait_for_it(const struct config *config, const struct loaded *before)
 {
-	const struct timespec pause = {0, LOOK_AGAIN_MS * 1000000};
-
 	for (int i = 0; i < LOOK_TIMES; i++) {
 		struct loaded now;
 		if (look(config, &now) && now.loaded_ms != before->loaded_ms) {
@@ -67,7 +65,7 @@ static int wait_for_it(const struct config *config, const struct loaded *before)
 		}
 		if (now.file[0] != '\0' && now.refused_ms != before->refused_ms)
 			return complain("it refuses the config", "why: journalctl -u mfdrelay");
-		nanosleep(&pause, NULL);
+		clock_rest_us(LOOK_AGAIN_MS * 1000);
 	}
 	return complain("it was told to, and nothing came of it", "see its log: journalctl -u mfdrelay");
 }

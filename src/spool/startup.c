@@ -11,7 +11,6 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -164,7 +163,6 @@ static int refuse(int root, const char *path, struct err *err)
 
 static int wait_for_lock(int root, int fd, const char *path, unsigned wait_ms, struct err *err)
 {
-	const struct timespec pause = {0, LOCK_POLL_MS * 1000000};
 	int64_t deadline = clock_mono_ms() + wait_ms;
 
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -172,7 +170,7 @@ static int wait_for_lock(int root, int fd, const char *path, unsigned wait_ms, s
 			return err_sys(err, "%s/lock", path);
 		if (clock_mono_ms() >= deadline)
 			return refuse(root, path, err);
-		nanosleep(&pause, NULL);
+		clock_rest_us(LOCK_POLL_MS * 1000);
 	}
 	return 0;
 }

@@ -193,19 +193,26 @@ int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 	return n;
 }
 
-int nanosleep(const struct timespec *wait, struct timespec *left)
+/* As the function has it: the error is its result. */
+static int really_sleep(clockid_t id, int flags, const struct timespec *wait, struct timespec *left)
+{
+	return syscall(SYS_clock_nanosleep, id, flags, wait, left) < 0 ? errno : 0;
+}
+
+int clock_nanosleep(clockid_t id, int flags, const struct timespec *wait, struct timespec *left)
 {
 	struct timespec slice;
 
-	if (page == NULL)
-		return (int)syscall(SYS_nanosleep, wait, left);
+	if (page == NULL || id != CLOCK_MONOTONIC || flags != 0)
+		return really_sleep(id, flags, wait, left);
 	int64_t end_ns = end_of(wait->tv_sec * SECOND_NS + wait->tv_nsec);
 	while (next_slice(end_ns, &slice)) {
-		if (syscall(SYS_nanosleep, &slice, NULL) < 0) {
+		int error = really_sleep(id, flags, &slice, NULL);
+		if (error != 0) {
 			int64_t left_ns = end_ns - mono_ns(in_force());
 			if (left != NULL)
 				*left = timespec_of(left_ns > 0 ? left_ns : 0);
-			return -1;
+			return error;
 		}
 	}
 	return 0;
