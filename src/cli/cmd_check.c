@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -8,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "config/config.h"
+#include "config/drop_ins.h"
 #include "config/files.h"
 #include "config/load.h"
 #include "config/values.h"
@@ -199,22 +201,41 @@ static void print_summary(const struct config *config, size_t warnings)
 	print_numbers(config);
 }
 
+/* Returns whether the reader can open path; else says how to let it: bits are those that its group needs. */
+static bool is_readable(const struct reader *reader, const char *path, const char *bits)
+{
+	char number[READER_GROUP_ROOM];
+	int error = reader_try(reader, path);
+
+	if (error != 0)
+		fprintf(stderr,
+		    "%s: warning: user %s cannot read this: %s; mfdrelay.service starts the relay as that "
+		    "user: chgrp %s %s && chmod g+%s %s, and let it enter the folders on the way\n",
+		    path, reader->name, strerror(error), reader_group(reader, number), path, bits, path);
+	return error == 0;
+}
+
 /* The config of a relay that is started as root is read as root; the unit starts it as the config's user. Returns the number of
  * warnings. */
 static size_t warn_of_rights(const struct config *config, const char *file)
 {
 	const struct reader reader = reader_of(config);
-	char number[READER_GROUP_ROOM];
-	int error = reader.is_other ? reader_try(&reader, file) : 0;
+	char *folder = drop_ins_folder(file), **drop_ins = NULL;
+	size_t warnings = 0;
 
-	if (error == 0)
-		return 0;
-	fprintf(stderr,
-	    "%s: warning: user %s cannot read this file: %s; mfdrelay.service starts the relay as that user: "
-	    "chgrp "
-	    "%s %s && chmod g+r %s\n",
-	    file, reader.name, strerror(error), reader_group(&reader, number), file, file);
-	return 1;
+	if (reader.is_other) {
+		int n = drop_ins_list(folder, &drop_ins);
+		warnings += !is_readable(&reader, file, "r");
+		bool is_open = n < 0 || is_readable(&reader, folder, "rx");
+		warnings += !is_open;
+		for (int i = 0; i < n; i++) {
+			warnings += is_open && !is_readable(&reader, drop_ins[i], "r");
+			free(drop_ins[i]);
+		}
+	}
+	free(drop_ins);
+	free(folder);
+	return warnings;
 }
 
 static int check(const struct options *options)

@@ -14,6 +14,7 @@
 #include "config/check_pattern.h"
 #include "config/config.h"
 #include "config/drop_ins.h"
+#include "config/files.h"
 #include "config/source.h"
 #include "config/values.h"
 
@@ -344,6 +345,8 @@ static void check_claims(const struct config *config, const struct source *sourc
 static void check_hashes_hidden(const struct config *config, const struct source *source)
 {
 	const struct source *told = NULL;
+	const struct reader reader = reader_of(config);
+	char number[READER_GROUP_ROOM];
 
 	for (size_t i = 0; i < config->device_count; i++) {
 		size_t place = i;
@@ -352,8 +355,10 @@ static void check_hashes_hidden(const struct config *config, const struct source
 			continue;
 		told = own;
 		source_warn(own, NULL,
-		    "everyone on this machine can read the password hashes in the config; run: chmod o= %s",
-		    own->file);
+		    "everyone on this machine can read the password hashes in the config; run: chgrp %s %s "
+		    "&& "
+		    "chmod 0640 %s",
+		    reader_group(&reader, number), own->file, own->file);
 	}
 }
 

@@ -29,11 +29,25 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void read_one(struct source *main, const char *folder, const char *name)
+int drop_ins_list(const char *folder, char ***files)
+{
+	struct dirent **entries = NULL;
+	int n = scandir(folder, &entries, is_drop_in, by_name);
+
+	*files = n > 0 ? xcalloc((size_t)n, sizeof **files) : NULL;
+	for (int i = 0; i < n; i++) {
+		(*files)[i] = xasprintf("%s/%s", folder, entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
+	return n;
+}
+
+static void read_one(struct source *main, char *file)
 {
 	struct drop_in *item = &main->drop_ins->items[main->drop_ins->count++];
 
-	item->file = xasprintf("%s/%s", folder, name);
+	item->file = file;
 	if (source_read(&item->source, item->file, main->problems) == 0)
 		return;
 	/* Half a file is none. */
@@ -53,8 +67,8 @@ static void check_folder(const struct source *main, const char *folder)
 
 static void read_folder(struct source *main, const char *folder)
 {
-	struct dirent **entries = NULL;
-	int n = scandir(folder, &entries, is_drop_in, by_name);
+	char **files;
+	int n = drop_ins_list(folder, &files);
 
 	if (n < 0 && errno != ENOENT && errno != ENOTDIR)
 		source_error(main, NULL, "%s: cannot be read: %s; run this as root or as the daemon's user",
@@ -65,10 +79,11 @@ static void read_folder(struct source *main, const char *folder)
 	main->drop_ins->items = xcalloc(n > 0 ? (size_t)n : 1, sizeof *main->drop_ins->items);
 	for (int i = 0; i < n; i++) {
 		if (i < DROP_INS_MAX)
-			read_one(main, folder, entries[i]->d_name);
-		free(entries[i]);
+			read_one(main, files[i]);
+		else
+			free(files[i]);
 	}
-	free(entries);
+	free(files);
 }
 
 void drop_ins_read(struct source *main)

@@ -25,6 +25,10 @@ struct drop_ins {
 /* The path of conf.d beside file. The caller frees it. */
 char *drop_ins_folder(const char *file);
 
+/* The paths of those in folder, by name: the caller frees each, and the list. Returns how many, which may be more than
+ * DROP_INS_MAX; or -1 with errno. */
+int drop_ins_list(const char *folder, char ***files);
+
 /* Read those beside main's file, which then has them. What is wrong goes to main's problems; a folder that is not there holds
  * none. */
 void drop_ins_read(struct source *main);

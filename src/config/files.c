@@ -33,15 +33,12 @@
 
 struct reader reader_of(const struct config *config)
 {
-	struct reader reader = {.is_other = false, .name = config->user};
-	const struct passwd *entry;
+	struct reader reader = {.is_other = false, .name = config->user, .uid = geteuid(), .gid = getegid()};
+	const struct passwd *entry = config->user != NULL ? getpwnam(config->user) : NULL;
 
-	if (geteuid() != 0 || config->user == NULL)
-		return reader;
-	entry = getpwnam(config->user);
 	if (entry == NULL || entry->pw_uid == 0)
 		return reader;
-	reader.is_other = true;
+	reader.is_other = geteuid() == 0;
 	reader.uid = entry->pw_uid;
 	reader.gid = entry->pw_gid;
 	return reader;

@@ -9,10 +9,10 @@
 
 struct source;
 
-/* Who is going to read them: the config's user where we are root and would drop to it, else ourselves. */
+/* Who is going to read them: the config's user where there is one of that name, else ourselves. */
 struct reader {
-	bool is_other;
-	const char *name;	/* of the other; borrowed from the config */
+	bool is_other;		/* we are root, and it is not: what it may do can be tried */
+	const char *name;	/* as the config has it, and borrowed from there; NULL: it has none */
 	uid_t uid;
 	gid_t gid;
 };

@@ -150,8 +150,34 @@ def test_who_may_not_is_told_so_and_has_77(others_relay, command):
 @needs.root("changing to another user")
 def test_check_as_root_tells_of_a_config_that_the_service_cannot_read(others_relay):
     relay = others_relay
+    folder = relay.config.parent / "conf.d"
+    folder.mkdir()
+    erp = folder / "erp.conf"
+    erp.write_text('devices = ( { name = "erp"; address = "10.0.0.9"; } );\n')
+    for shut, mode, bits in ((None, 0, ""), (relay.config, 0o600, "r"), (folder, 0o700, "rx"), (erp, 0o640, "r")):
+        for path in (relay.config, folder, erp):
+            path.chmod(0o755 if path == folder else 0o644)
+        if shut:
+            shut.chmod(mode)
+        checked = relay.cli("check", check=True)
+        told = [line for line in checked.stderr.splitlines() if "cannot read this" in line]
+        assert [line.partition(": ")[0] for line in told] == ([str(shut)] if shut else []), checked.stderr
+        assert not shut or "user nobody cannot read this: Permission denied" in told[0]
+        assert not shut or f"chgrp nogroup {shut} && chmod g+{bits} {shut}" in told[0]
+        assert f"with {checked.stderr.count('warning:')} warning" in checked.stdout
+
+
+@needs.root("changing to another user")
+def test_the_advice_for_open_hashes_leads_to_a_file_that_the_service_can_read(others_relay):
+    relay = others_relay
     relay.config.chmod(0o644)
-    assert "cannot read this file" not in relay.cli("check", check=True).stderr
-    relay.config.chmod(0o600)
+    folder = relay.config.parent / "conf.d"
+    folder.mkdir(mode=0o755)
+    erp = folder / "erp.conf"
+    made = subprocess.run([harness.binary("mfdrelay"), "passwd"], input="tray-2\n", capture_output=True, text=True, check=True).stdout
+    erp.write_text('devices = ( { name = "erp"; user = "erp"; password = "%s"; } );\n' % re.search(r"\$y\$[^\"\s]+", made)[0])
+    erp.chmod(0o644)
+    advice = relay.cli("check", check=True).stderr.partition("can read the password hashes in the config; run: ")[2]
+    subprocess.run(advice, shell=True, check=True)
     checked = relay.cli("check", check=True)
-    assert "user nobody cannot read this file: Permission denied" in checked.stderr and "chgrp nogroup" in checked.stderr
+    assert str(erp) not in checked.stderr and (erp.stat().st_gid, erp.stat().st_mode & 0o777) == (65534, 0o640)
