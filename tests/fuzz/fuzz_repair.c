@@ -44,6 +44,8 @@ static struct repair_facts facts_of(const uint8_t *bytes)
 	    .charset = charsets[(bytes[1] >> 6 & 2) | (bytes[1] >> 5 & 1)],
 	    .to_utf8 = charset_to_utf8};
 
+	if (facts.charset != NULL)
+		charset_is_known(facts.charset);
 	facts.repairs = (bytes[0] & 3) != 3;
 	facts.from = bytes[0] & 4 ? from : NULL;
 	facts.from_name = bytes[0] & 8 ? "B\xc3\xbcro, Ost" : NULL;

@@ -19,6 +19,7 @@
 #include <event2/event.h>
 
 #include "base/buf.h"
+#include "base/charset.h"
 #include "base/clock.h"
 #include "base/heap.h"
 #include "base/log.h"
@@ -55,6 +56,31 @@ static void trims_strings(void **state)
 	assert_true(str_eq(str_trim(str_of(" \t ")), ""));
 	assert_true(str_eq(str_trim(str_of("")), ""));
 	assert_true(str_eq(str_trim(str_of("\ra\n")), "\ra\n"));
+}
+
+static const char *to_utf8(const char *charset, const char *in)
+{
+	static char out[64];
+
+	out[charset_to_utf8(NULL, charset, in, strlen(in), out, sizeof out - 1)] = '\0';
+	return out;
+}
+
+static void converts_from_charsets(void **state)
+{
+	(void)state;
+	assert_false(charset_is_known("x-none"));
+	assert_string_equal(to_utf8("x-none", "abc"), "");
+	assert_string_equal(to_utf8("windows-1250", "abc"), ""); /* nobody has asked about it */
+	assert_true(charset_is_known("windows-1250"));
+	assert_true(charset_is_known("windows-1250"));
+	assert_string_equal(to_utf8("windows-1250", "\xf8"), "\xc5\x99");
+	assert_int_equal(charset_to_utf8(NULL, "windows-1250", "abcd", 4, (char[4]){0}, 3), 0);
+	/* What one text has left is none of the next: it begins in ASCII. */
+	assert_true(charset_is_known("iso-2022-jp"));
+	assert_string_equal(to_utf8("iso-2022-jp", "\x1b$B4A"), "\xe6\xbc\xa2");
+	assert_string_equal(to_utf8("iso-2022-jp", "\x1b$B\xff"), "");
+	assert_string_equal(to_utf8("iso-2022-jp", "4A"), "4A");
 }
 
 static void reads_numbers(void **state)
@@ -610,6 +636,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(compares_strings),
 	    cmocka_unit_test(trims_strings),
+	    cmocka_unit_test(converts_from_charsets),
 	    cmocka_unit_test(reads_numbers),
 	    cmocka_unit_test(copies_what_fits),
 	    cmocka_unit_test(heap_agrees_with_a_sorted_list),
