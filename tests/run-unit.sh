@@ -2,7 +2,8 @@
 # Run the cmocka programs given as arguments, as many at once as there are processors, go on after a failure, count over all
 # of them.
 #   sh tests/run-unit.sh build/tests/unit/test_*
-# The last line is "N passed, M failed"; exit 1 when a test failed, a program broke off, or no test ran.
+# The last line is "N passed, M failed"; exit 1 when a test failed, a program broke off or had no end within UNIT_TIMEOUT
+# (300 s), or no test ran.
 passed=0
 failed=0
 outputs=$(mktemp -d) || exit 1
@@ -22,7 +23,7 @@ skipped()
 }
 
 printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} sh -c \
-	'output=$1/${2##*/}; CMOCKA_MESSAGE_OUTPUT=stdout "$2" >"$output" 2>&1; echo $? >"$output.status"' run-one "$outputs" {}
+	'output=$1/${2##*/}; CMOCKA_MESSAGE_OUTPUT=stdout timeout "${UNIT_TIMEOUT:-300}" "$2" >"$output" 2>&1; echo $? >"$output.status"' run-one "$outputs" {}
 
 for program in "$@"; do
 	output=$outputs/${program##*/}
@@ -34,6 +35,7 @@ for program in "$@"; do
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
 		bad=1
 		note=" (exit status $status)"
+		[ "$status" -ne 124 ] || note=" (it had no end)"
 	fi
 	if [ "$status" -eq 0 ] && [ "$good" -eq 0 ]; then
 		bad=1

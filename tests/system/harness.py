@@ -619,6 +619,12 @@ class Relay:
             return events if len(events) >= n else None
         return wait_until(there, timeout, lambda: f"{n} x '{name}' in the log:\n{self.log()[-4000:]}")
 
+    def let_due_timers_run(self):
+        """Before a test says that something has not happened: the sender answers behind the timers that are over, and what
+        they begin needs a moment of real time."""
+        self.status()
+        time.sleep(0.1)
+
     def wait_log(self, pattern, timeout=25):
         return wait_until(lambda: re.search(pattern, self.log()), timeout,
                           lambda: f"/{pattern}/ in the log:\n{self.log()[-4000:]}")

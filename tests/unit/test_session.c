@@ -417,18 +417,6 @@ static char *read_text(const char *file)
 	return text;
 }
 
-static void load(struct dialog *d, const char *file)
-{
-	memset(d, 0, sizeof *d);
-	d->file = file;
-	d->text = read_text(file);
-	d->may[WHOLE] = d->may[BYTES] = d->may[STEPS] = true;
-	for (char *line = strtok(d->text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-		if (line[0] != '#' && d->count < 1024)
-			d->lines[d->count++] = line;
-	}
-}
-
 static const char *after(const char *line, const char *word)
 {
 	size_t n = strlen(word);
@@ -436,6 +424,35 @@ static const char *after(const char *line, const char *word)
 	if (strncmp(line, word, n) != 0)
 		return NULL;
 	return line[n] == ' ' ? line + n + 1 : line[n] == '\0' ? line + n : NULL;
+}
+
+/* What nobody reads would assert nothing. */
+static void check_is_known(const char *file, const char *line)
+{
+	static const char *const known[] = {"C:", "C>", "C*", "S:", "S=", "eof", "closed", "cuts", "queued",
+	    "goes-to", "content", "lacks", "peer", "size", "quirk eod-lf", "upstream-size",
+	    "bare_newlines reject", "report_to", "recipients", "without-users", "legacy", "only whole",
+	    "only bytes", "only steps"};
+
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (after(line, known[i]) != NULL)
+			return;
+	fail_msg("%s: no line begins so: %s", file, line);
+}
+
+static void load(struct dialog *d, const char *file)
+{
+	memset(d, 0, sizeof *d);
+	d->file = file;
+	d->text = read_text(file);
+	d->may[WHOLE] = d->may[BYTES] = d->may[STEPS] = true;
+	for (char *line = strtok(d->text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		if (line[0] == '#')
+			continue;
+		check_is_known(file, line);
+		assert_true(d->count < 1024);
+		d->lines[d->count++] = line;
+	}
 }
 
 /* \r \n \0 \\ and \xHH. Returns the number of bytes. */
