@@ -7,7 +7,6 @@
 
 #include "config/config.h"
 #include "config/values.h"
-#include "smtp/address.h"
 
 static void set(struct options *out, int option)
 {
@@ -50,10 +49,7 @@ static void set(struct options *out, int option)
 
 static bool is_address(const char *command, const char *option, const char *text)
 {
-	struct address address;
-
-	if (text == NULL || (address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0' &&
-				strcmp(address.text, text) == 0))
+	if (text == NULL || value_is_mail_address(text))
 		return true;
 	fprintf(stderr, "mfdrelay: %s: %s \"%s\" is no mail address; write it as it@contoso.com\n", command,
 	    option, text);

@@ -62,13 +62,6 @@ static void check_user(const struct config *config, const struct source *source)
 		    config->user, config->user);
 }
 
-static bool is_full_address(const char *text)
-{
-	struct address address;
-
-	return address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0';
-}
-
 /* "ADDRESS", "ADDRESS:PORT" or "[ADDRESS]:PORT". */
 static bool is_name_server(const char *text)
 {
@@ -102,7 +95,7 @@ static void check_report_to(const struct config *config, const struct source *so
 
 	if (config->report_to == NULL)
 		return;
-	if (!is_full_address(config->report_to))
+	if (!value_is_mail_address(config->report_to))
 		source_error(source, at,
 		    "report_to = \"%.64s\": no mail address; write it as \"it@contoso.com\"",
 		    config->report_to);

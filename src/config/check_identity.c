@@ -7,7 +7,7 @@
 #include "config/check_pattern.h"
 #include "config/config.h"
 #include "config/source.h"
-#include "smtp/address.h"
+#include "config/values.h"
 
 static const config_setting_t *at(
     const struct source *source, const char *list, size_t index, const char *key)
@@ -18,15 +18,12 @@ static const config_setting_t *at(
 static void check_address(
     const struct source *source, const char *list, size_t index, const struct identity_config *identity)
 {
-	struct address address;
-
 	if (identity->address == NULL && identity->rule != SENDER_KEEP)
 		source_error(source, at(source, list, index, "sender"),
 		    "%s.sender = \"%s\" needs an address to send as; add sender_address = "
 		    "\"scanner@contoso.com\";",
 		    list, sender_rule_names[identity->rule - SENDER_KEEP]);
-	else if (identity->address != NULL &&
-		 (!address_parse(str_of(identity->address), &address) || address_domain(&address)[0] == '\0'))
+	else if (identity->address != NULL && !value_is_mail_address(identity->address))
 		source_error(source, at(source, list, index, "sender_address"),
 		    "%s.sender_address = \"%.64s\": no mail address; write it as \"scanner@contoso.com\"",
 		    list, identity->address);

@@ -14,7 +14,6 @@
 #include "config/kinds.h"
 #include "config/source.h"
 #include "config/values.h"
-#include "smtp/address.h"
 
 /* One upstream under check, and where it stands in the file. */
 struct subject {
@@ -258,9 +257,7 @@ static void check_client_certificate(const struct subject *s)
 
 static void check_mail_address(const struct subject *s, const char *key, const char *text)
 {
-	struct address address;
-
-	if (!address_parse(str_of(text), &address) || address_domain(&address)[0] == '\0')
+	if (!value_is_mail_address(text))
 		source_error(s->source, at(s, key),
 		    "upstreams.%s = \"%.64s\": no mail address; write it as \"scanner@contoso.com\"", key,
 		    text);

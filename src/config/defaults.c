@@ -4,10 +4,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/str.h"
 #include "config/config.h"
 #include "config/kinds.h"
-#include "smtp/address.h"
+#include "config/values.h"
 
 #define IMPLICIT_TLS_PORT 465
 
@@ -31,13 +30,6 @@ static void fill_window(struct window_config *window, const struct window_config
 	fill_number(&window->recipients_per_day, CONFIG_UNSET, fallback->recipients_per_day);
 }
 
-static bool is_mail_address(const char *text)
-{
-	struct address address;
-
-	return address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0';
-}
-
 /* Who logs in is whom it sends as. */
 static void fill_identity(struct upstream_config *upstream)
 {
@@ -47,7 +39,7 @@ static void fill_identity(struct upstream_config *upstream)
 
 	if (login == NULL && kind->sender != SENDER_UNSET)
 		login = upstream->user;
-	if (login != NULL && is_mail_address(login)) {
+	if (login != NULL && value_is_mail_address(login)) {
 		identity->is_any_mailbox = identity->address == NULL && upstream->mailbox_count > 0;
 		fill_text(&identity->address, login);
 	}

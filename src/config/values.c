@@ -9,6 +9,7 @@
 #include "base/ascii.h"
 #include "base/str.h"
 #include "config/config.h"
+#include "smtp/address.h"
 
 #define DIGITS	     "0123456789"
 #define LETTERS	     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -192,6 +193,14 @@ bool value_is_host(const char *text)
 	bool is_ipv4;
 
 	return parse_address(text, &address, &is_ipv4) || is_host_name(text);
+}
+
+bool value_is_mail_address(const char *text)
+{
+	struct address address;
+
+	return address_parse(str_of(text), &address) && address_domain(&address)[0] != '\0' &&
+	       strcmp(address.text, text) == 0;
 }
 
 bool value_is_guid(const char *text)

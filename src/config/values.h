@@ -36,6 +36,9 @@ bool value_is_host(const char *text);
 /* An IPv4 or IPv6 literal. */
 bool value_is_address(const char *text);
 
+/* A whole mail address, written as a server is to be told it: nothing around it, no dot behind it, no quotes without need. */
+bool value_is_mail_address(const char *text);
+
 /* A GUID as Entra shows it: 8-4-4-4-12 hexadecimal digits. */
 bool value_is_guid(const char *text);
 

@@ -608,6 +608,14 @@ static void test_hosts_and_guids(void **state)
 	assert_false(value_is_host("a b"));
 	assert_false(value_is_host("-a"));
 	assert_false(value_is_host(""));
+	assert_true(value_is_mail_address("o'neil+scan@contoso.com"));
+	assert_false(value_is_mail_address("scanner"));
+	assert_false(value_is_mail_address("scanner@"));
+	assert_false(value_is_mail_address("scanner@contoso.com."));
+	assert_false(value_is_mail_address(" scanner@contoso.com"));
+	assert_false(value_is_mail_address("scanner@contoso.com "));
+	assert_false(value_is_mail_address("<scanner@contoso.com>"));
+	assert_false(value_is_mail_address("\"scanner\"@contoso.com"));
 	assert_true(value_is_guid("2f4a9838-26b7-47ee-be60-ccc1fdec5953"));
 	assert_false(value_is_guid("2f4a9838-26b7-47ee-be60-ccc1fdec595"));
 	assert_false(value_is_guid("2f4a983g-26b7-47ee-be60-ccc1fdec5953"));
