@@ -132,11 +132,11 @@ static void on_committed(void *arg, const char *id)
 	look_for_end(l);
 }
 
-static void on_ended(void *arg, const struct in6_addr *peer)
+static void on_ended(void *arg, const struct in6_addr *counted)
 {
 	struct listener *l = arg;
 
-	peers_leave(l->peers, peer);
+	peers_leave(l->peers, counted);
 	look_for_end(l);
 }
 
@@ -186,10 +186,16 @@ static unsigned stranger_places(const struct config *config)
 	return lists_addresses(config) ? all - all / 4 : all;
 }
 
-static unsigned places_for(const struct listener *l, const struct in6_addr *peer)
+static void refuse_for_limit(struct listener *l, int fd, const char *peer, const struct in6_addr *counted)
 {
-	return config_device_by_address(l->env.config, peer) != NULL ? l->env.config->limits.sessions
-								     : l->env.stranger_places;
+	const struct sockaddr_in6 whose = {.sin6_family = AF_INET6, .sin6_addr = *counted};
+	char host[64], reply[200];
+
+	sockaddr_host(host, sizeof host, (const struct sockaddr *)&whose);
+	snprintf(reply, sizeof reply,
+	    "421 4.7.0 Too many sessions from %s%s (limits.sessions_per_address is %u): try again later",
+	    host, strcmp(host, peer) == 0 ? "" : "/64", l->env.config->limits.sessions_per_address);
+	refuse(l, fd, peer, reply);
 }
 
 static void admit(const struct door *door, int fd, const struct sockaddr_storage *address)
@@ -197,25 +203,21 @@ static void admit(const struct door *door, int fd, const struct sockaddr_storage
 	struct listener *l = door->listener;
 	const struct config *config = l->env.config;
 	struct in6_addr peer = peer_of(address);
-	const struct sockaddr *any = (const struct sockaddr *)address;
+	bool listed = config_device_by_address(config, &peer) != NULL;
+	struct in6_addr counted = peer_counted(&peer, listed);
 	char host[64], reply[200];
 
-	if (l->env.session_count >= places_for(l, &peer)) {
+	sockaddr_host(host, sizeof host, (const struct sockaddr *)address);
+	if (l->env.session_count >= (listed ? config->limits.sessions : l->env.stranger_places)) {
 		snprintf(reply, sizeof reply,
 		    "421 4.7.0 Too many sessions (limits.sessions is %u): try again later",
 		    config->limits.sessions);
-		refuse(l, fd, sockaddr_host(host, sizeof host, any), reply);
-	} else if (!peers_enter(l->peers, &peer, config->limits.sessions_per_address)) {
-		sockaddr_host(host, sizeof host, any);
-		snprintf(reply, sizeof reply,
-		    "421 4.7.0 Too many sessions from %s (limits.sessions_per_address is %u): try again "
-		    "later",
-		    host, config->limits.sessions_per_address);
 		refuse(l, fd, host, reply);
+	} else if (!peers_enter(l->peers, &counted, config->limits.sessions_per_address)) {
+		refuse_for_limit(l, fd, host, &counted);
 	} else if (!session_new(&l->env, fd, &peer, door->config)) {
-		log_event(LOG_LEVEL_ERR, "session-failed",
-		    kv_str("peer", sockaddr_host(host, sizeof host, any)), kv_errno());
-		peers_leave(l->peers, &peer);
+		log_event(LOG_LEVEL_ERR, "session-failed", kv_str("peer", host), kv_errno());
+		peers_leave(l->peers, &counted);
 	}
 }
 

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 
 struct peer {
-	struct in6_addr address; /* as counted */
+	struct in6_addr counted;
 	unsigned sessions;
 };
 
@@ -21,7 +21,7 @@ static int compare(const void *a, const void *b)
 {
 	const struct peer *left = a, *right = b;
 
-	return memcmp(&left->address, &right->address, sizeof left->address);
+	return memcmp(&left->counted, &right->counted, sizeof left->counted);
 }
 
 struct peers *peers_new(void)
@@ -37,29 +37,33 @@ void peers_free(struct peers *peers)
 	free(peers);
 }
 
-/* An IPv6 host can have as many addresses of its network as it likes. */
 struct in6_addr peer_network(const struct in6_addr *address)
 {
-	struct in6_addr counted = *address;
+	struct in6_addr network = *address;
 
 	if (!IN6_IS_ADDR_V4MAPPED(address))
-		memset(&counted.s6_addr[8], 0, 8);
-	return counted;
+		memset(&network.s6_addr[8], 0, 8);
+	return network;
 }
 
-static struct peer *find(const struct peers *peers, const struct in6_addr *address)
+struct in6_addr peer_counted(const struct in6_addr *address, bool listed)
 {
-	struct peer key = {.address = peer_network(address)};
+	return listed ? *address : peer_network(address);
+}
+
+static struct peer *find(const struct peers *peers, const struct in6_addr *counted)
+{
+	struct peer key = {.counted = *counted};
 	struct peer *const *found = tfind(&key, &peers->tree, compare);
 
 	return found != NULL ? *found : NULL;
 }
 
-static struct peer *add(struct peers *peers, const struct in6_addr *address)
+static struct peer *add(struct peers *peers, const struct in6_addr *counted)
 {
 	struct peer *peer = xcalloc(1, sizeof *peer);
 
-	peer->address = peer_network(address);
+	peer->counted = *counted;
 	/* NULL is tsearch's out of memory. */
 	if (tsearch(peer, &peers->tree, compare) == NULL)
 		abort();
@@ -67,21 +71,21 @@ static struct peer *add(struct peers *peers, const struct in6_addr *address)
 	return peer;
 }
 
-bool peers_enter(struct peers *peers, const struct in6_addr *address, unsigned max)
+bool peers_enter(struct peers *peers, const struct in6_addr *counted, unsigned max)
 {
-	struct peer *peer = find(peers, address);
+	struct peer *peer = find(peers, counted);
 
 	if (peer == NULL)
-		peer = add(peers, address);
+		peer = add(peers, counted);
 	else if (peer->sessions >= max)
 		return false;
 	peer->sessions++;
 	return true;
 }
 
-void peers_leave(struct peers *peers, const struct in6_addr *address)
+void peers_leave(struct peers *peers, const struct in6_addr *counted)
 {
-	struct peer *peer = find(peers, address);
+	struct peer *peer = find(peers, counted);
 
 	assert(peer != NULL && peer->sessions > 0);
 	if (--peer->sessions > 0)

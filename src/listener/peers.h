@@ -1,4 +1,4 @@
-/* How many sessions each address has open; of IPv6, each network of 64 bits. */
+/* How many sessions each peer has open, and what a peer is. */
 #ifndef MFDRELAY_LISTENER_PEERS_H
 #define MFDRELAY_LISTENER_PEERS_H
 
@@ -8,18 +8,22 @@
 
 struct peers;
 
-/* What an address counts as: itself; of IPv6 its network of 64 bits, in which a host can have any address it likes. */
+/* The network of 64 bits of an IPv6 address, in which a host can have any address it likes; an IPv4 address (v4-mapped) itself. */
 struct in6_addr peer_network(const struct in6_addr *address);
+
+/* What an address is counted as: itself where the config lists it, for its neighbours in an office's one network must not use up
+ * what is its own; else its network, so that a stranger gets no more by having many addresses. */
+struct in6_addr peer_counted(const struct in6_addr *address, bool listed);
 
 struct peers *peers_new(void);
 void peers_free(struct peers *peers);	/* NULL is fine */
 
-/* Count one session more of address (IPv4 as v4-mapped). Returns false, nothing counted, when it has max
- * already. Each true is matched by one peers_leave. Both take time logarithmic in the number of addresses. */
-bool peers_enter(struct peers *peers, const struct in6_addr *address, unsigned max);
-void peers_leave(struct peers *peers, const struct in6_addr *address);
+/* Count one session more of counted, a value of peer_counted. Returns false, nothing counted, when it has max
+ * already. Each true is matched by one peers_leave. Both take time logarithmic in the number of peers. */
+bool peers_enter(struct peers *peers, const struct in6_addr *counted, unsigned max);
+void peers_leave(struct peers *peers, const struct in6_addr *counted);
 
-/* Addresses with at least one session. */
+/* Peers with at least one session. */
 size_t peers_count(const struct peers *peers);
 
 #endif

@@ -22,6 +22,7 @@
 #include "listener/auth_dialog.h"
 #include "listener/commands.h"
 #include "listener/pace.h"
+#include "listener/peers.h"
 #include "listener/session_inside.h"
 #include "listener/session_tls.h"
 #include "listener/transaction.h"
@@ -191,7 +192,7 @@ static void run(struct session *s)
 static void session_free(struct session *s)
 {
 	struct session_env *env = s->env;
-	struct in6_addr peer = s->peer;
+	struct in6_addr counted = s->counted;
 
 	LIST_REMOVE(s, entry);
 	env->session_count--;
@@ -212,7 +213,7 @@ static void session_free(struct session *s)
 	free(s->helo);
 	free(s);
 	session_look_for_crowd(env);
-	env->ended(env->arg, &peer);
+	env->ended(env->arg, &counted);
 }
 
 static void settle(struct session *s)
@@ -417,6 +418,7 @@ bool session_new(
 	}
 	set_peer(s, peer);
 	s->place = config_device_by_address(env->config, peer);
+	s->counted = peer_counted(peer, s->place != NULL);
 	s->listen = listen;
 	s->tls_min = config_tls_min(env->config, listen, peer);
 	LIST_INSERT_HEAD(&env->sessions, s, entry);

@@ -43,7 +43,7 @@ struct session_env {
 	unsigned login_penalty_ms;	/* how long the answer to a wrong password is held back, at the least */
 	unsigned stranger_places;	/* how many of limits.sessions may be taken before who is not listed gets none; 0: all */
 	void (*committed)(void *arg, const char *id);	/* a commit has ended; id NULL: it failed */
-	void (*ended)(void *arg, const struct in6_addr *peer);	/* a session has ended, and is freed */
+	void (*ended)(void *arg, const struct in6_addr *counted);	/* a session of that peer_counted has ended, and is freed */
 	void *arg;
 
 	struct rates *handshake_rates;	/* borrowed; NULL: no limit */

@@ -52,7 +52,7 @@ struct session {
 	int64_t auth_ms;		/* when the password came; in S_PENALTY when that is over (monotonic) */
 	struct event *pause;		/* the timer of S_PENALTY and S_TURN; NULL: never used */
 	char *helo;			/* NULL: none; printable ASCII */
-	struct in6_addr peer;
+	struct in6_addr peer, counted;	/* its address, and what that is counted as (listener/peers.h) */
 	char peer_text[INET6_ADDRSTRLEN];
 	const struct listen_config *listen;
 	enum tls_min tls_min;		/* of this peer on this listener */

@@ -83,7 +83,7 @@ int64_t session_tls_turn(struct session *s)
 
 	if (all == 0 || s->env->handshake_rates == NULL)
 		return 0;
-	own_ms = take_turn(rates_of(s->env->handshake_rates, &s->peer), share, all, now_ms);
+	own_ms = take_turn(rates_of(s->env->handshake_rates, &s->counted), share, all, now_ms);
 	if (own_ms >= 0 && s->place == NULL)
 		all_ms = take_turn(&s->env->handshakes_of_strangers, all, all, now_ms);
 	if (own_ms >= 0 && all_ms >= 0)

@@ -405,13 +405,16 @@ def ip(*words):
 
 @pytest.fixture
 def island():
-    """A network namespace that is reached by 198.51.100.1/30 and can be cut off. The name of its end's device here."""
+    """A network namespace that is reached by 198.51.100.1/30 and fd00:5::1/64, and can be cut off. The name of its end's device here."""
     name = f"mfd{os.getpid()}"
     made = ip("netns", "add", name)
     if made.returncode != 0:
         pytest.skip(f"a network namespace takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN (sudo make check): {made.stderr.strip()}")
     steps = (["link", "add", name, "type", "veth", "peer", "name", "far", "netns", name], ["addr", "add", "198.51.100.1/30", "dev", name],
-             ["link", "set", name, "up"], ["-n", name, "addr", "add", "198.51.100.2/30", "dev", "far"], ["-n", name, "link", "set", "far", "up"])
+             ["addr", "add", "fd00:5::1/64", "dev", name, "nodad"], ["link", "set", name, "up"],
+             ["-n", name, "addr", "add", "198.51.100.2/30", "dev", "far"],
+             *(["-n", name, "addr", "add", f"fd00:5::{n}/64", "dev", "far", "nodad"] for n in (2, 3, 4)),
+             ["-n", name, "link", "set", "far", "up"])
     try:
         for step in steps:
             done = ip(*step)
@@ -449,3 +452,17 @@ def test_half_open_peers_keep_no_place(sim, make_relay, island):
     finally:
         peers.kill()
         peers.wait()
+
+
+def test_neighbours_in_an_ipv6_network_take_no_place_of_who_is_listed(sim, make_relay, island):
+    """All the office is one network of 64 bits: two of those that are not listed share their places, the printer has its own."""
+    relay = make_relay(sim, devices=[{"name": "printer", "address": ["fd00:5::4"]}], limits={"sessions_per_address": 3},
+                       listen=[{"address": "*", "port": harness.free_port()}], start=False)
+    relay.port = relay.settings["listen"][0]["port"]
+    relay.start()
+    code = ("import socket; c = [socket.create_connection(('fd00:5::1', %d), 10, (f'fd00:5::{n}', 0)) for n in (2, 3, 2, 3, 4, 4, 4, 4)];"
+            "print(*(s.makefile().readline().strip() for s in c), sep='\\n')" % relay.port)
+    said = subprocess.run(["ip", "netns", "exec", island, "python3", "-c", code], check=True, capture_output=True, text=True).stdout
+    greeted = [line[:3] for line in said.splitlines()]
+    assert greeted == ["220"] * 3 + ["421"] + ["220"] * 3 + ["421"], said
+    assert "from fd00:5::/64 (" in said and "from fd00:5::4 (" in said

@@ -39,21 +39,30 @@ static void each_address_has_its_own_count(void **state)
 	peers_free(peers);
 }
 
-static void an_ipv6_network_counts_as_one(void **state)
+static void an_ipv6_network_counts_as_one_but_for_those_that_are_listed(void **state)
 {
-	struct peers *peers = peers_new();
-	struct in6_addr address;
+	static const struct {
+		const char *address;
+		bool listed;
+		const char *counted;
+	} rows[] = {
+	    {"fd00:3::1", false, "fd00:3::"},
+	    {"fd00:3::ffff:2:3:4", false, "fd00:3::"},
+	    {"fd00:3:0:1::1", false, "fd00:3:0:1::"},
+	    {"fe80::1:2:3:4", false, "fe80::"},
+	    {"fd00:3::1", true, "fd00:3::1"},
+	    {"::ffff:10.1.2.17", false, "::ffff:10.1.2.17"},
+	    {"::ffff:10.1.2.17", true, "::ffff:10.1.2.17"},
+	};
 
 	(void)state;
-	inet_pton(AF_INET6, "fd00:3::1", &address);
-	assert_true(peers_enter(peers, &address, 2));
-	inet_pton(AF_INET6, "fd00:3::ffff:2:3:4", &address);
-	assert_true(peers_enter(peers, &address, 2));
-	assert_false(peers_enter(peers, &address, 2));
-	inet_pton(AF_INET6, "fd00:3:0:1::1", &address);
-	assert_true(peers_enter(peers, &address, 2));
-	assert_int_equal(peers_count(peers), 2);
-	peers_free(peers);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct in6_addr address, want, got;
+		inet_pton(AF_INET6, rows[i].address, &address);
+		inet_pton(AF_INET6, rows[i].counted, &want);
+		got = peer_counted(&address, rows[i].listed);
+		assert_memory_equal(&got, &want, sizeof want);
+	}
 }
 
 static void many_addresses_come_and_go(void **state)
@@ -80,7 +89,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_address_has_its_own_count),
-	    cmocka_unit_test(an_ipv6_network_counts_as_one),
+	    cmocka_unit_test(an_ipv6_network_counts_as_one_but_for_those_that_are_listed),
 	    cmocka_unit_test(many_addresses_come_and_go),
 	};
 

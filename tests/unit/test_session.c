@@ -34,8 +34,10 @@
 #include "config/config.h"
 #include "listener/auth.h"
 #include "listener/guesses.h"
+#include "listener/rates.h"
 #include "listener/session.h"
 #include "listener/session_inside.h"
+#include "listener/session_tls.h"
 #include "listener/storm.h"
 #include "net/conn.h"
 #include "spool/spool.h"
@@ -165,11 +167,11 @@ static void on_committed(void *arg, const char *id)
 		r->failed++;
 }
 
-static void on_ended(void *arg, const struct in6_addr *peer)
+static void on_ended(void *arg, const struct in6_addr *counted)
 {
 	struct relay *r = arg;
 
-	(void)peer;
+	(void)counted;
 	r->ended++;
 }
 
@@ -1215,6 +1217,31 @@ static void a_device_that_does_not_read_gets_no_more_to_read(void **state)
 	relay_close(&r);
 }
 
+/* 10 handshakes a second: an address that is listed has 10 at once, whatever its neighbours in an IPv6 network take. */
+static void who_is_listed_waits_for_no_neighbour_to_begin_tls(void **state)
+{
+	static const struct {
+		const char *peer;
+		int64_t turn_ms;
+	} rows[] = {{"fd00:3::1", 0}, {"fd00:3::2", 0}, {"fd00:4::1", 0}, {"fd00:4::2", 1}};
+	static struct relay r;
+
+	(void)state;
+	relay_open(&r);
+	r.config.limits.handshakes_per_second = 10;
+	r.env.handshake_rates = rates_new();
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		relay_connect(&r, rows[i].peer);
+		for (int k = 0; k < 9; k++)
+			session_tls_turn(LIST_FIRST(&r.env.sessions));
+		int64_t turn_ms = session_tls_turn(LIST_FIRST(&r.env.sessions));
+		if ((turn_ms != 0) != (rows[i].turn_ms != 0))
+			fail_msg("%s: %lld ms", rows[i].peer, (long long)turn_ms);
+	}
+	rates_free(r.env.handshake_rates);
+	relay_close(&r);
+}
+
 static void an_idle_session_is_small(void **state)
 {
 	(void)state;
@@ -1244,6 +1271,7 @@ int main(void)
 	    cmocka_unit_test(a_commit_under_way_is_answered_even_as_the_process_ends),
 	    cmocka_unit_test(a_login_is_forgotten_when_its_session_has_gone),
 	    cmocka_unit_test(a_device_that_does_not_read_gets_no_more_to_read),
+	    cmocka_unit_test(who_is_listed_waits_for_no_neighbour_to_begin_tls),
 	    cmocka_unit_test(an_idle_session_is_small),
 	};
 
