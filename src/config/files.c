@@ -18,6 +18,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "base/privileges.h"
 #include "base/secret.h"
 #include "config/config.h"
 #include "config/problems.h"
@@ -71,7 +72,7 @@ static int try_as(const struct reader *reader, int (*try)(const char *path), con
 	if (child < 0)
 		return 0;
 	if (child == 0) {
-		if (setgroups(0, NULL) < 0 || setgid(reader->gid) < 0 || setuid(reader->uid) < 0)
+		if (privileges_become(reader->uid, reader->gid) < 0)
 			_exit(CANNOT_TRY);
 		_exit(try(path));
 	}
@@ -251,8 +252,7 @@ static void run_trial(
 {
 	struct err err = {""};
 
-	if (reader->is_other &&
-	    (setgroups(0, NULL) < 0 || setgid(reader->gid) < 0 || setuid(reader->uid) < 0))
+	if (reader->is_other && privileges_become(reader->uid, reader->gid) < 0)
 		return;
 	signal(SIGALRM, SIG_DFL);
 	alarm(TRIAL_S);

@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 
+import needs
 from certificates import make_pair, openssl
-from harness import CLIENT_ID, DAY, free_port, is_sanitized, make_mail, wait_until
+from harness import CLIENT_ID, DAY, free_port, is_sanitized, let_others_enter, make_mail, wait_until
 
 
 def upload(sim, crt):
@@ -157,6 +158,30 @@ def test_a_machine_without_an_identity_is_told_what_to_give_it(sim, make_relay):
     assert "Identity not found" in held["text"] and "managed identity" in held["remedy"]
     identities.write_text(CLIENT_ID)
     relay.cli("queue", "retry", "all", check=True)
+    sim.wait_messages(1)
+
+
+@needs.root("changing to another user")
+def test_the_groups_that_the_system_has_the_user_in_count_everywhere(sim, make_relay, tmp_path):
+    """As they do where systemd has changed the user: a certificate's key is often its group's, ssl-cert's."""
+    groups = tmp_path / "group"
+    groups.write_text(pathlib.Path("/etc/group").read_text() + "keys:x:47110:nobody\n")
+    under = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/group && exec "$@"', str(groups)]
+    tried = subprocess.run([*under, "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"mounting takes CAP_SYS_ADMIN, which this container withholds: {tried.stderr.strip()}")
+    relay = make_relay(sim, start=False, user="nobody")
+    let_others_enter(relay.dir)
+    relay.under = under
+    for path in (relay.config, relay.dir / "client-secret"):
+        os.chown(path, 0, 47110)
+        path.chmod(0o640)
+    checked = relay.cli("check")
+    assert checked.returncode == 0 and "cannot read" not in checked.stderr, checked.stderr
+    online = relay.cli("check", "--online")
+    assert online.returncode == 0, online.stdout + online.stderr
+    relay.start()
+    relay.send(make_mail())
     sim.wait_messages(1)
 
 
