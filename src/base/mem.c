@@ -2,10 +2,26 @@
 
 #include <malloc.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define REQUEST_MAX ((size_t)1 << 30)
+
+static void check_bound(size_t size)
+{
+	static const char line[] =
+	    "mfdrelay: a request for over 1 GiB of memory: a bound is missing in this program\n";
+
+	if (size <= REQUEST_MAX)
+		return;
+	/* There is nothing to be done where it cannot be said. */
+	ssize_t ignored = write(STDERR_FILENO, line, sizeof line - 1);
+	(void)ignored;
+	abort();
+}
 
 /* write(2) and _exit only: the log allocates, and exit handlers might. */
 static _Noreturn void out_of_memory(void)
@@ -19,6 +35,9 @@ static _Noreturn void out_of_memory(void)
 
 void *xcalloc(size_t count, size_t size)
 {
+	size_t all;
+
+	check_bound(__builtin_mul_overflow(count, size, &all) ? SIZE_MAX : all);
 	void *p = calloc(count, size);
 
 	if (p == NULL && count > 0 && size > 0)
@@ -28,6 +47,7 @@ void *xcalloc(size_t count, size_t size)
 
 void *xrealloc(void *old, size_t size)
 {
+	check_bound(size);
 	void *p = realloc(old, size);
 
 	if (p == NULL && size > 0)

@@ -1,6 +1,8 @@
 /* Memory that is there: out of memory ends the process with one log line. The spool is the truth and the
  * supervisor restarts a worker, so no caller has a branch for it. Sizes that come from outside are bounded
- * before they reach these. All results are freed with free(). */
+ * before they reach these: a single request for over 1 GiB, which nothing of ours comes near, is a fault of the program and ends
+ * it as one (SIGABRT), whatever the machine has; the supervisor then knows it from a shortage of memory, of which no message is
+ * guilty. All results are freed with free(). */
 #ifndef MFDRELAY_BASE_MEM_H
 #define MFDRELAY_BASE_MEM_H
 

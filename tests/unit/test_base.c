@@ -13,7 +13,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -23,6 +26,7 @@
 #include "base/clock.h"
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/secret.h"
 #include "base/str.h"
 #include "base/text.h"
@@ -631,6 +635,25 @@ static void pool_takes_jobs_from_done(void **state)
 	free_test(test);
 }
 
+/* What a size from outside would ask for where it is not bounded is a fault, not a shortage: ended by SIGABRT on every machine. */
+static void a_request_without_bound_is_a_fault(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		int status = 0;
+		pid_t pid = fork();
+		if (pid == 0) {
+			/* No core, no words among those of the test. */
+			setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+			close(STDERR_FILENO);
+			free(i == 0 ? xrealloc(NULL, (size_t)2 << 30) : xcalloc(1 << 16, 1 << 16));
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -644,6 +667,7 @@ int main(void)
 	    cmocka_unit_test(buffers_grow),
 	    cmocka_unit_test(quotes_for_the_log),
 	    cmocka_unit_test(cuts_for_the_log),
+	    cmocka_unit_test(a_request_without_bound_is_a_fault),
 	    cmocka_unit_test(logs_one_line),
 	    cmocka_unit_test(writes_times_in_english),
 	    cmocka_unit_test_setup_teardown(reads_secrets, make_folder, remove_folder),
