@@ -8,6 +8,9 @@
 #include "smtp/repair_inside.h"
 #include "smtp/words.h"
 
+/* Octets of an encoded word; RFC 2047 section 2 says 75, and devices write longer ones. */
+#define WORD_MAX 256
+
 /* What one From says. */
 struct mailbox {
 	struct address address;
@@ -76,7 +79,7 @@ static bool add_split_words(struct buf *out, struct str text)
 		buf_add_str(&joined, word);
 	for (size_t at = 0, n; at < joined.n && found; at += n) {
 		found = false;
-		for (n = 8; at + n <= joined.n && !found; n++)
+		for (n = 8; at + n <= joined.n && n <= WORD_MAX && !found; n++)
 			found = words_is_encoded((struct str){joined.p + at, n});
 		n -= found;
 		buf_add_text(&words, words.n > 0 ? " " : "");

@@ -7,7 +7,8 @@
 #include "smtp/repair_inside.h"
 #include "smtp/words.h"
 
-#define ROUNDS_MAX 5
+#define ROUNDS_MAX     5
+#define PARAM_NAME_MAX 60
 
 static bool convert_by_callback(
     const struct block *block, const char *charset, struct str value, struct buf *out)
@@ -157,10 +158,11 @@ static bool lacks_quotes(const struct header_param *param)
 	return needs;
 }
 
-/* A name with a '*' is one of RFC 2231 already. */
+/* A name with a '*' is one of RFC 2231 already. A long one is none that anybody reads, and stands before every piece. */
 static bool can_be_encoded(struct str name)
 {
-	return name.n > 0 && words_is_ascii(name) && memchr(name.p, '*', name.n) == NULL;
+	return name.n > 0 && name.n <= PARAM_NAME_MAX && words_is_ascii(name) &&
+	       memchr(name.p, '*', name.n) == NULL;
 }
 
 static void add_encoded_param(const struct header_param *param, struct buf *out)

@@ -24,7 +24,8 @@ void words_encode(struct buf *out, struct str utf8);
 /* Add all of utf8, encoded. */
 void words_encode_all(struct buf *out, struct str utf8);
 
-/* Add "name*=utf-8''..." for a parameter; in pieces ("name*0*=...; name*1*=...") where it is long. */
+/* Add "name*=utf-8''..." for a parameter; in pieces ("name*0*=...; name*1*=...") of 20 characters where it is long. The name stands
+ * before each of them: the caller bounds it. */
 void words_encode_param(struct buf *out, struct str name, struct str utf8);
 
 /* The first of at most count characters of utf8, in octets. */
