@@ -92,7 +92,8 @@ struct spool_message *queue_surrender(struct queue *queue, struct message *messa
 /* It is no longer in queue/. The message is freed. */
 void queue_forget(struct queue *queue, struct message *message);
 
-/* A person asks for a try now: of one message (false: it is not in the queue), or of all (returns how many). */
+/* A person asks for a try now, by any upstream of its routes: of one message (false: it is not in the queue), or of all (returns
+ * how many). */
 bool queue_force(struct queue *queue, const char *id);
 size_t queue_force_all(struct queue *queue);
 

@@ -127,6 +127,7 @@ void queue_plan(struct queue *queue, struct message *message)
 		queue->settle(queue->settle_arg, message);
 		return;
 	}
+	queue_forget_refusals(message);
 	queue_view_roads(queue, message);
 	make_parts(queue, message, now_ms);
 	SLIST_FOREACH(part, &message->parts, of_message) {

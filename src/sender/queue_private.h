@@ -75,6 +75,10 @@ unsigned queue_road_of(const struct queue *queue, const struct message *message,
  * the others return. */
 void queue_view_roads(struct queue *queue, struct message *message);
 
+/* A person asks for a try now: what has refused its recipients may have been mended, and is offered them again. Does nothing where
+ * none has asked, and nothing of the message may be under way. */
+void queue_forget_refusals(struct message *message);
+
 /* --- queue_plan.c --- */
 
 /* What is left of a recipient's wait, in ms: the wall clock tells how much has passed, and cannot make it longer than it was. */

@@ -51,3 +51,12 @@ void queue_set_detours(struct queue *queue, const struct detours *detours)
 {
 	queue->detours = *detours;
 }
+
+void queue_forget_refusals(struct message *message)
+{
+	struct state *state = spool_state(message->held);
+
+	for (size_t i = 0; message->forced && i < state->count; i++)
+		if (state->recipients[i].status == RECIPIENT_PENDING)
+			state_forget_refusals(&state->recipients[i]);
+}

@@ -86,6 +86,7 @@ static struct attempt *take_part(struct queue *queue, struct part *part, size_t 
 		message->detours = queue->detours;
 		message->detours.down &= ~ROAD_BIT(road);
 		message->detours.lost &= ~ROAD_BIT(road);
+		queue_forget_refusals(message);
 	}
 	struct attempt *attempt = make_attempt(queue, message, road, recipients);
 	if (attempt->count > 0) {

@@ -10,6 +10,7 @@
 
 #include "base/fsutil.h"
 
+/* What refused it may have been mended. Where it perhaps is already it still goes first: it must not come twice. */
 static void make_pending(struct state *state)
 {
 	for (size_t i = 0; i < state->count; i++) {
@@ -21,6 +22,7 @@ static void make_pending(struct state *state)
 		recipient->wait_ms = 0;
 		recipient->waited_ms = 0;
 		recipient->next_ms = 0;
+		state_forget_refusals(recipient);
 	}
 }
 

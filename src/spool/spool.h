@@ -137,8 +137,9 @@ void spool_retire(struct spool_message *message);
  * result (on an error it stays in queue/). */
 void spool_fail(struct spool_message *message, spool_done_fn *fn, void *arg);
 
-/* Move failed/<id> back to queue/, its failed recipients pending again with no attempts charged. Blocks (syncs): for
- * the sender's control socket, which is used by a person. Returns 0, or -1 with err (errno ENOENT: no such message). */
+/* Move failed/<id> back to queue/, its failed recipients pending again with no attempts charged and for any upstream, also those
+ * that left them to others. Blocks (syncs): for the sender's control socket, which is used by a person. Returns 0, or -1 with
+ * err (errno ENOENT: no such message). */
 int spool_requeue(struct spool *spool, const char *id, struct err *err);
 
 /* The number of messages in failed/, counted afresh from the folder. */

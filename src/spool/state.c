@@ -104,6 +104,11 @@ bool state_is_refused_by(const struct recipient_state *recipient, const char *up
 	return false;
 }
 
+void state_forget_refusals(struct recipient_state *recipient)
+{
+	recipient->refused_by[0] = '\0';
+}
+
 void state_add_refusal(struct recipient_state *recipient, const char *upstream)
 {
 	char *all;

@@ -51,6 +51,7 @@ void state_set_reason(struct recipient_state *recipient, const char *upstream, c
  * behind, the oldest are forgotten. */
 void state_add_refusal(struct recipient_state *recipient, const char *upstream);
 bool state_is_refused_by(const struct recipient_state *recipient, const char *upstream);
+void state_forget_refusals(struct recipient_state *recipient);
 
 void state_set_perhaps_taken(struct recipient_state *recipient, const char *upstream);
 

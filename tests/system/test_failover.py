@@ -241,6 +241,20 @@ def test_a_recipient_that_the_last_upstream_leaves_to_others_has_failed(lane):
 
 
 @pytest.mark.parametrize("reply, event", [
+    ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found", "kept-in-failed"),
+    ("451 4.3.2 Temporary server error. Please try again later ATTR18", "deferred")])
+def test_a_retry_by_hand_offers_it_once_more_to_all_that_left_it_to_others(lane, reply, event):
+    lane.sims["first"].faults(f"rcpt=client@* reply 550 5.7.54 {ALIKE}")
+    lane.sims["second"].faults(f"rcpt=client@* reply {reply}")
+    queue_id = lane.send("client@example.org")
+    lane.wait_events(event)
+    lane.mend("first")
+    lane.relay.cli("queue", "retry", queue_id, check=True)
+    got = lane.wait_sent()
+    assert ["client@example.org"] in got["first"] and "second" not in got
+
+
+@pytest.mark.parametrize("reply, event", [
     ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found", "failed"),
     ("451 4.3.2 Temporary server error. Please try again later ATTR18", "deferred")])
 @pytest.mark.parametrize("stage", ["rcpt", "final-dot"])

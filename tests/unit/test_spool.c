@@ -232,6 +232,8 @@ static void put_state(const char *name, const char *id, enum recipient_status se
 	state.recipients[1].attempts = 5;
 	state.recipients[1].waited_ms = 777;
 	state_set_reason(&state.recipients[1], "submission", "550 no");
+	state_add_refusal(&state.recipients[1], "internal");
+	state_set_perhaps_taken(&state.recipients[1], "submission");
 	char *text = state_format(&state, &envelope, &n);
 	put_file(name, text, n);
 	free(text);
@@ -1036,6 +1038,8 @@ static void test_requeue(void **state)
 	assert_int_equal(recipient[1].attempts, 0);
 	assert_int_equal(recipient[1].waited_ms, 0);
 	assert_string_equal(recipient[1].reason, "550 no");
+	assert_string_equal(recipient[1].refused_by, "");
+	assert_string_equal(recipient[1].perhaps_taken_by, "submission");
 	spool_release(message);
 }
 
