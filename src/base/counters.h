@@ -1,5 +1,6 @@
 /* Counters on one page that supervisor and workers share (anonymous mapping, made before fork). Relaxed atomics: they
- * are for people, and nothing is decided by them but how large a message may be, and which is put aside. They outlive a worker's restart, not the daemon's. */
+ * are for people, and nothing is decided by them but how large a message may be, which is put aside, and who is not greeted first. They
+ * outlive a worker's restart, not the daemon's. */
 #ifndef MFDRELAY_BASE_COUNTERS_H
 #define MFDRELAY_BASE_COUNTERS_H
 
@@ -8,6 +9,7 @@
 
 #define COUNTERS_ID_SIZE   32	/* more than an id has */
 #define COUNTERS_UPSTREAMS 64	/* as many as a config may hold */
+#define COUNTERS_TLS_FIRST 64	/* addresses */
 
 struct counters {
 	/* listener */
@@ -24,6 +26,7 @@ struct counters {
 	_Atomic uint64_t auth_slowed;		/* of these, those held back for longer than usual */
 	_Atomic uint64_t storm_deferrals;	/* 452 to MAIL: messages_per_hour */
 	_Atomic uint64_t sessions_now;
+	_Atomic uint64_t tls_first[COUNTERS_TLS_FIRST][2], tls_first_count;	/* a ring of addresses: listener/tls_first.h */
 	_Atomic int32_t storage_error;		/* errno with which the last message could not be stored; 0: it was */
 	/* sender */
 	_Atomic uint64_t messages_delivered;	/* all recipients of a message delivered */

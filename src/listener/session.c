@@ -25,6 +25,7 @@
 #include "listener/peers.h"
 #include "listener/session_inside.h"
 #include "listener/session_tls.h"
+#include "listener/tls_first.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "net/listen.h"
@@ -430,7 +431,7 @@ bool session_new(
 	session_look_for_crowd(env);
 	if (listen->tls == LISTEN_TLS_IMPLICIT)
 		session_begin_implicit(s);
-	else if (listen_has_tls(listen) && session_tls_comes_first(s))
+	else if (listen_has_tls(listen) && tls_first_has(env->counters, peer))
 		session_enter(s, S_FIRST);
 	else
 		session_greet(s);

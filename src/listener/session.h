@@ -52,8 +52,6 @@ struct session_env {
 	struct quiet crowd;
 	bool crowded;		/* most of limits.sessions are taken */
 	bool strangers_crowded;	/* most of stranger_places are, and not by devices that are listed alone */
-	struct in6_addr tls_first[64];	/* who has begun with TLS on a plain port, the latest ones, in a ring */
-	unsigned tls_first_count;
 	LIST_HEAD(session_list, session) sessions;
 	size_t session_count, stranger_count;
 	unsigned answers;	/* given since whoever reads it has set it to 0 */

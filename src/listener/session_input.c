@@ -9,6 +9,7 @@
 #include "listener/say.h"
 #include "listener/session_tls.h"
 #include "listener/storm.h"
+#include "listener/tls_first.h"
 #include "listener/transaction.h"
 #include "net/conn.h"
 #include "smtp/sasl.h"
@@ -16,7 +17,7 @@
 #define COMMAND_MAX  4096	   /* octets of a command line; RFC 5321 4.5.3.1.4 says 512 */
 #define OVERLONG_MAX (1024 * 1024) /* octets dropped of a line that is longer */
 
-/* Some devices begin with TLS on a port that is not for it (HP 477dw). */
+/* Some devices begin with TLS on a port that is not for it: listener/tls_first.h. */
 static bool take_first(struct session *s)
 {
 	struct str in = conn_peek(s->conn);
@@ -25,7 +26,7 @@ static bool take_first(struct session *s)
 		return false;
 	s->begun = true;
 	if ((unsigned char)in.p[0] == CONN_TLS_FIRST && !s->tls) {
-		session_tls_remember_first(s);
+		tls_first_note(s->env->counters, &s->peer);
 		session_begin_implicit(s);
 	} else if (s->state == S_FIRST) {
 		session_greet(s);

@@ -28,28 +28,6 @@ bool session_needs_tls(const struct session *s)
 	return !s->tls && s->listen->tls == LISTEN_TLS_REQUIRED;
 }
 
-/* --- who begins with TLS --- */
-
-bool session_tls_comes_first(const struct session *s)
-{
-	const struct session_env *env = s->env;
-	size_t room = sizeof env->tls_first / sizeof env->tls_first[0];
-
-	for (size_t i = 0; i < room && i < env->tls_first_count; i++)
-		if (IN6_ARE_ADDR_EQUAL(&env->tls_first[i], &s->peer))
-			return true;
-	return false;
-}
-
-void session_tls_remember_first(const struct session *s)
-{
-	struct session_env *env = s->env;
-	size_t room = sizeof env->tls_first / sizeof env->tls_first[0];
-
-	if (!session_tls_comes_first(s))
-		env->tls_first[env->tls_first_count++ % room] = s->peer;
-}
-
 void session_tls_log_unexpected(const struct session *s)
 {
 	const char *remedy = listen_has_tls(s->listen)

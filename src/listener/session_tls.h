@@ -16,11 +16,6 @@ SSL_CTX *session_tls_context(const struct session *session);
 bool session_needs_tls(const struct session *session);
 extern const char session_tls_needed[];
 
-/* Some devices begin with TLS on a port that is not for it (HP 477dw), and take our greeting for a broken ServerHello: the
- * next time they are not greeted first. */
-void session_tls_remember_first(const struct session *session);
-bool session_tls_comes_first(const struct session *session);
-
 /* In how many ms its handshake may begin (0: now), by limits.handshakes_per_second; -1: it is refused, which has been
  * logged. To be asked once. */
 int64_t session_tls_turn(struct session *session);

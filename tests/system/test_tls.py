@@ -260,6 +260,20 @@ def test_a_client_hello_on_a_plain_port_is_served(doors, sim, pairs):
     sim.wait_messages(2)
 
 
+def test_who_begins_with_tls_on_a_plain_port_is_known_after_a_reload(doors, sim, pairs):
+    """And when the listener has died: it fails once."""
+    context = trusting(pairs)
+    with pytest.raises(ssl.SSLError):
+        smtplib.SMTP_SSL("127.0.0.1", doors.relay.port, context=context)
+    doors.relay.reload(limits={"recipients": 50})
+    doors.relay.wait_event("reloaded")
+    before = doors.relay.kill("listener")
+    wait_until(lambda: doors.relay.pid("listener") != before, 10, "another listener")
+    with smtplib.SMTP_SSL("127.0.0.1", doors.relay.port, context=context) as client:
+        client.sendmail("printer@contoso.com", "boss@contoso.com", make_mail())
+    sim.wait_messages(1)
+
+
 def test_handshakes_under_way_do_not_hold_up_a_reload_or_a_stop(doors, pairs):
     hello, *_ = hello_of(trusting(pairs))
     waiting = [connect(doors.ports["implicit"], hello[:cut]) for cut in (0, 1, 50)]
