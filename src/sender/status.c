@@ -172,7 +172,8 @@ static void add_credential_alarm(json_t *alarms, const struct upstream *upstream
 
 	if (why != NULL)
 		json_array_append_new(alarms,
-		    json_sprintf("upstream %s uses oauth.next, as the first credential is refused: %s %s",
+		    json_sprintf("upstream %s uses oauth.next, as the first credential is refused: %s %s "
+				 "Then: mfdrelay queue retry all.",
 			upstream_config_of(upstream)->name, why->cause->cause, why->cause->remedy));
 }
 

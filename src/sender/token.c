@@ -58,10 +58,8 @@ struct token_source {
 	struct token_request *request; /* the fetch in flight, or NULL */
 	int64_t asked_ms;
 
-	bool turned;		      /* it is the second of two credentials that are tried in one go */
-	struct failure first_trouble; /* why the one before was refused; cause NULL: it was not */
-	struct failure trouble;	      /* cause NULL: none since the last success */
-	int64_t not_before_ms;	      /* monotonic: no fetch earlier */
+	struct failure trouble; /* cause NULL: none since the last success */
+	int64_t not_before_ms;	/* monotonic: no fetch earlier */
 	int64_t backoff_ms, max_wait_ms;
 };
 
@@ -151,8 +149,8 @@ static void on_fetched(struct token_source *source, struct secret token, long li
 	source->not_before_ms = 0;
 	count(&source->counters->tokens_fetched, 1);
 	log_event(LOG_LEVEL_INFO, "token-fetched", kv_str("upstream", source->upstream_name),
-	    kv_str("credential", source->choice.on_next ? "oauth.next" : "oauth"),
-	    kv_i64("lifetime_s", lifetime_s), kv_i64("ms", clock_mono_ms() - source->asked_ms));
+	    kv_str("credential", credential_name(&source->choice)), kv_i64("lifetime_s", lifetime_s),
+	    kv_i64("ms", clock_mono_ms() - source->asked_ms));
 }
 
 /* Waiters
@@ -193,33 +191,22 @@ static void request_with(struct token_source *source, const struct app_credentia
 
 /* A credential that is refused, or whose file can't be used, may have been replaced by the other one. Returns whether that is
  * tried now. */
-static bool try_other(struct token_source *source, const struct token_outcome *outcome)
+static bool try_other(struct token_source *source, struct token_outcome *outcome)
 {
+	const char *tried = credential_name(&source->choice);
+	const struct failure why = outcome->why;
 	const struct app_credential *other;
-	bool was_next = source->choice.on_next;
 
-	if (source->turned || (!outcome->is_refusal && !outcome->is_ours))
+	if (!outcome->is_credentials)
 		return false;
-	other = credential_turn(&source->choice);
+	other = credential_refused(&source->choice, &outcome->why);
 	if (other == NULL)
 		return false;
-	source->turned = true;
-	source->first_trouble = outcome->why;
 	log_event(LOG_LEVEL_WARNING, "credential-refused", kv_str("upstream", source->upstream_name),
-	    kv_str("credential", was_next ? "oauth.next" : "oauth"), kv_str("name", outcome->why.cause->name),
-	    kv_str("text", outcome->why.text), kv_str("tried_now", was_next ? "oauth" : "oauth.next"));
+	    kv_str("credential", tried), kv_str("name", why.cause->name), kv_str("text", why.text),
+	    kv_str("tried_now", credential_name(&source->choice)));
 	request_with(source, other);
 	return true;
-}
-
-/* Both are refused: what is wrong with the one that was used so far counts, and it is tried first again. */
-static void turn_back(struct token_source *source, struct token_outcome *outcome)
-{
-	if (!source->turned)
-		return;
-	credential_turn(&source->choice);
-	outcome->why = source->first_trouble;
-	source->first_trouble.cause = NULL;
 }
 
 static void on_outcome(void *arg, struct token_outcome *outcome)
@@ -229,14 +216,11 @@ static void on_outcome(void *arg, struct token_outcome *outcome)
 
 	source->request = NULL;
 	if (token.bytes == NULL) {
-		if (try_other(source, outcome))
-			return;
-		turn_back(source, outcome);
-		on_failed(source, outcome);
+		if (!try_other(source, outcome))
+			on_failed(source, outcome);
 		return;
 	}
-	if (!source->choice.on_next)
-		source->first_trouble.cause = NULL;
+	credential_accepted(&source->choice);
 	outcome->token = (struct secret){NULL, 0};
 	on_fetched(source, token, outcome->lifetime_s);
 	give(source, true);
@@ -245,7 +229,6 @@ static void on_outcome(void *arg, struct token_outcome *outcome)
 static void fetch(struct token_source *source)
 {
 	source->asked_ms = clock_mono_ms();
-	source->turned = false;
 	request_with(source, credential_choose(&source->choice));
 }
 
@@ -319,6 +302,9 @@ void token_cap_wait(struct token_source *source, int64_t max_ms)
 void token_retry_now(struct token_source *source)
 {
 	source->not_before_ms = 0;
+	credential_try_first(&source->choice);
+	if (credential_first_refused(&source->choice) != NULL)
+		source->renew = in_seconds(0);
 }
 
 const struct failure *token_trouble(const struct token_source *source)
@@ -328,7 +314,7 @@ const struct failure *token_trouble(const struct token_source *source)
 
 const struct failure *token_first_refused(const struct token_source *source)
 {
-	return source->choice.on_next && source->first_trouble.cause != NULL ? &source->first_trouble : NULL;
+	return credential_first_refused(&source->choice);
 }
 
 void token_keep_alive(struct token_source *source)

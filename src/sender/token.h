@@ -1,5 +1,5 @@
-/* OAuth access tokens: cached, one fetch in flight per credential, renewed before they end,
- * dropped when an upstream refuses them. */
+/* OAuth access tokens: cached for each upstream, one fetch of it in flight, renewed before they end, dropped when it refuses
+ * them. */
 #ifndef MFDRELAY_SENDER_TOKEN_H
 #define MFDRELAY_SENDER_TOKEN_H
 
@@ -39,8 +39,8 @@ void token_keep_alive(struct token_source *source);
  * hand: later, never from inside this call. The first waiter starts the fetch, the others wait for the same. After a refusal
  * or trouble the next fetch is not begun before the wait is over that Microsoft's throttling rules ask for (Retry-After, or
  * 60 s after a refusal, 1 s doubling to 5 min on trouble, 5 s after a secret's or key's file that can't be used); until then fn is
- * given that same failure at once. Where a credential is refused and there is another, that one is tried in the same go, and
- * kept to while it works. */
+ * given that same failure at once. Where a credential is refused, or its file can't be used, and there is another, that one is
+ * tried in the same go (credential.h); what another would meet too (no answer, the proxy's password) turns to none. */
 struct token_wait *token_get(struct token_source *source, token_fn *fn, void *arg);
 void token_cancel(struct token_wait *wait);	/* fn will not be called; NULL is fine */
 
@@ -55,7 +55,8 @@ int64_t token_end_ms(const struct token_source *source);
  * may be. */
 void token_cap_wait(struct token_source *source, int64_t max_ms);
 
-/* An admin asked for it: the next token_get may fetch at once. */
+/* An admin asked for it: the next token_get may fetch at once, by the first credential again. Where that is refused so far, it
+ * does fetch: a token at hand is given, and used on until another has come. */
 void token_retry_now(struct token_source *source);
 
 /* For status: NULL when a token is at hand or has not been asked for, else the last failure (borrowed). */

@@ -1,6 +1,5 @@
 #include "sender/token_answer.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +160,16 @@ int token_read_refresh(struct str body, struct secret *refresh, struct failure *
 		    refuse_answer(why, "refresh_token of the answer is empty, too large or not plain text");
 	else
 		secret_set(refresh, (struct str){json_string_value(value), n});
+	wipe_token(root);
+	json_decref(root);
+	return result;
+}
+
+bool token_has_error(struct str body)
+{
+	json_t *root = token_answer_object(body);
+	bool result = string_of(root, "error") != NULL;
+
 	wipe_token(root);
 	json_decref(root);
 	return result;

@@ -2,6 +2,7 @@
 #ifndef MFDRELAY_SENDER_TOKEN_ANSWER_H
 #define MFDRELAY_SENDER_TOKEN_ANSWER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <jansson.h>
 #include "base/secret.h"
@@ -19,6 +20,9 @@ int token_read_answer(int status, struct str body, struct secret *token, long *l
 /* The refresh token of a body that token_read_answer has taken. Returns 0, and the caller frees it; or -1 with why where it has
  * none, or one that can't be kept. */
 int token_read_refresh(struct str body, struct secret *refresh, struct failure *why);
+
+/* Whether the body is a refusal in the form of RFC 6749 section 5.2, and not a page of whoever stands in between. */
+bool token_has_error(struct str body);
 
 /* What Microsoft's support asks for: "trace_id" and "correlation_id" of an error's body, "" where it has none. */
 struct token_trace {

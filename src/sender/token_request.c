@@ -46,6 +46,13 @@ void token_request_fail(struct token_request *request, enum road_trouble trouble
 	event_active(request->end, EV_TIMEOUT, 0);
 }
 
+/* The credential's own file, which another does not have. */
+static void fail_credential(struct token_request *request, const char *why)
+{
+	request->outcome.is_credentials = true;
+	token_request_fail(request, ROAD_SECRET, why);
+}
+
 long token_request_wait_s(const struct http_answer *answer)
 {
 	return answer->retry_after_s < RETRY_AFTER_MAX_S ? answer->retry_after_s : RETRY_AFTER_MAX_S;
@@ -56,7 +63,7 @@ static void read_refusal(struct token_outcome *outcome, const struct http_answer
 	outcome->why.retry_after_s = token_request_wait_s(answer);
 	if (answer->status == 429 && outcome->why.retry_after_s == 0)
 		outcome->why.retry_after_s = THROTTLED_S;
-	outcome->is_refusal = outcome->why.cause->outcome == OUTCOME_C;
+	outcome->is_credentials = outcome->why.cause->outcome == OUTCOME_C && token_has_error(answer->body);
 	token_read_trace(&outcome->trace, answer->body);
 }
 
@@ -114,7 +121,7 @@ static void ask_by_secret(struct token_request *request)
 	struct err err;
 
 	if (secret_read(&secret, request->credential->client_secret, &err) < 0) {
-		token_request_fail(request, ROAD_SECRET, err.text);
+		fail_credential(request, err.text);
 		return;
 	}
 	form = begin_form(request->oauth);
@@ -139,7 +146,7 @@ static void ask_by_federated_token(struct token_request *request)
 	struct err err;
 
 	if (secret_read(&token, request->credential->federated_token, &err) < 0)
-		token_request_fail(request, ROAD_SECRET, err.text);
+		fail_credential(request, err.text);
 	else
 		ask_by_assertion(request, &token);
 	secret_free(&token);
@@ -151,7 +158,7 @@ static void on_signed(void *arg, const struct secret *assertion, const char *why
 
 	request->signing = NULL;
 	if (assertion == NULL)
-		token_request_fail(request, ROAD_SECRET, why);
+		fail_credential(request, why);
 	else
 		ask_by_assertion(request, assertion);
 }

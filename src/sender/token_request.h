@@ -28,7 +28,7 @@ struct token_outcome {
 	long lifetime_s;
 	struct failure why;		/* where it failed */
 	bool is_ours;			/* the failure is one of our own files: nobody was asked */
-	bool is_refusal;		/* the login host has refused the request: another credential may fare better */
+	bool is_credentials;		/* it is one of the credential: its file can't be used, or the login host has refused it */
 	struct token_trace trace;
 };
 

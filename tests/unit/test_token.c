@@ -825,6 +825,132 @@ static void trouble_of_the_host_turns_to_no_other_credential(void **state)
 	take_next(f, &next);
 }
 
+static void trouble_at_the_next_credential_is_told_as_what_it_is(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	ask(f, &a);
+	run_loop(f);
+	answer(401, refusal, 0);
+	answer(503, "", 0);
+	run_loop(f);
+	assert_string_equal(a.cause, "login-host-silent");
+	assert_int_equal(token_trouble(f->source)->cause->outcome, OUTCOME_T);
+	pass_seconds(1);
+	ask(f, &a);
+	run_loop(f);
+	assert_non_null(strstr(wire.form, "client_secret=the-next-one"));
+	answer_token("tok-1", 3600);
+	assert_string_equal(a.token, "tok-1");
+	assert_string_equal(token_first_refused(f->source)->cause->name, "client-secret-expired");
+	take_next(f, &next);
+}
+
+static void what_another_credential_meets_too_turns_to_none(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	f->oauth.proxy = (char *)"http://proxy.test:3128";
+	f->oauth.proxy_user = (char *)"relay";
+	f->oauth.proxy_password = (char *)"file:/nonexistent/proxy-password";
+	assert_string_equal(asked(f, &a), "secret-unusable");
+	f->oauth.proxy = NULL;
+	pass_seconds(5);
+	ask(f, &a);
+	run_loop(f);
+	answer(404, "<html>Please sign on to the guest network</html>", 0);
+	run_loop(f);
+	assert_string_equal(a.cause, "login-answer-unusable");
+	assert_int_equal(wire.posts, 1);
+	assert_false(log_holds(f, "credential-refused"));
+	take_next(f, &next);
+}
+
+/* Longer than the file system's clock takes for a step. */
+static void let_file_times_differ(void)
+{
+	usleep(20000);
+}
+
+static void expect_the_first_is_tried(struct fixture *f)
+{
+	struct asker a = {0};
+
+	pass_seconds(3600);
+	ask(f, &a);
+	run_loop(f);
+	assert_null(strstr(wire.form, "the-next-one"));
+	answer_token("tok-2", 3600);
+	assert_string_equal(a.token, "tok-2");
+	assert_null(token_first_refused(f->source));
+}
+
+static void a_file_that_can_be_read_again_brings_back_the_first(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	chmod(f->secret_file, 0604);
+	ask(f, &a);
+	run_loop(f);
+	answer_token("tok-1", 3600);
+	assert_string_equal(token_first_refused(f->source)->cause->name, "secret-unusable");
+	let_file_times_differ();
+	chmod(f->secret_file, 0600);
+	expect_the_first_is_tried(f);
+	take_next(f, &next);
+}
+
+static void what_is_written_while_the_first_is_on_its_way_is_tried(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	ask(f, &a);
+	run_loop(f);
+	let_file_times_differ();
+	write_file(f->secret_file, "renewed", 0600);
+	answer(401, refusal, 0);
+	answer_token("tok-1", 3600);
+	expect_the_first_is_tried(f);
+	assert_non_null(strstr(wire.form, "client_secret=renewed"));
+	take_next(f, &next);
+}
+
+static void an_admin_has_the_first_tried_again_while_the_token_is_used_on(void **state)
+{
+	struct fixture *f = *state;
+	struct app_credential next;
+	struct asker a = {0};
+
+	give_next(f, &next);
+	ask(f, &a);
+	run_loop(f);
+	answer(401, refusal, 0);
+	answer_token("tok-1", 3600);
+	token_retry_now(f->source); /* the certificate was uploaded: no file has changed */
+	assert_non_null(token_first_refused(f->source));
+	assert_string_equal(asked(f, &a), "tok-1");
+	assert_int_equal(wire.posts, 3);
+	assert_null(strstr(wire.form, "the-next-one"));
+	answer_token("tok-2", 3600);
+	assert_null(token_first_refused(f->source));
+	token_retry_now(f->source);
+	assert_string_equal(asked(f, &a), "tok-2");
+	assert_int_equal(wire.posts, 3); /* all is well */
+	take_next(f, &next);
+}
+
 static void a_federated_token_goes_out_as_the_assertion(void **state)
 {
 	struct fixture *f = *state;
@@ -1017,6 +1143,11 @@ int main(void)
 	    CACHE_TEST(a_refused_credential_gives_way_to_the_next_at_once),
 	    CACHE_TEST(when_both_are_refused_the_first_is_what_is_told_of),
 	    CACHE_TEST(trouble_of_the_host_turns_to_no_other_credential),
+	    CACHE_TEST(trouble_at_the_next_credential_is_told_as_what_it_is),
+	    CACHE_TEST(what_another_credential_meets_too_turns_to_none),
+	    CACHE_TEST(a_file_that_can_be_read_again_brings_back_the_first),
+	    CACHE_TEST(what_is_written_while_the_first_is_on_its_way_is_tried),
+	    CACHE_TEST(an_admin_has_the_first_tried_again_while_the_token_is_used_on),
 	    CACHE_TEST(a_federated_token_goes_out_as_the_assertion),
 	    CACHE_TEST(a_managed_identity_is_asked_for_on_this_machine),
 	    CACHE_TEST(arc_is_shown_what_its_challenge_names),
