@@ -5,11 +5,15 @@
 
 static const struct reply_row rows[] = {
     /* A mailbox's pace. */
-    {{{.enhanced = "4.3.2", .fragment = "thread limit exceeded|concurrent connections limit"}},
+    {{{.enhanced = "4.3.2", .fragment = "sender thread limit|concurrent connections limit"}},
 	{"too-many-connections", OUTCOME_S, ACTOR_RELAY, PACE(45),
 	    "More connections at a time than Microsoft allows a mailbox (three).",
 	    "Lower window.connections of this upstream, and see whether another program uses the same "
 	    "mailbox."}},
+    {{{.enhanced = "4.3.2", .fragment = "recipient thread limit"}},
+	{"recipient-at-once", OUTCOME_S, ACTOR_NOBODY, PACE_OF_RECIPIENT(60),
+	    "The recipient's mailbox gets more mail at the same moment than Microsoft delivers to one.",
+	    "Nothing, it goes on by itself."}},
     {{{.enhanced = "4.3.2", .fragment = "message limit per account"}},
 	{"too-many-messages", OUTCOME_S, ACTOR_NOBODY, PACE(60),
 	    "More messages a minute than Microsoft allows a mailbox (thirty).",
@@ -32,7 +36,7 @@ static const struct reply_row rows[] = {
 	    "Clean the address lists, then open a support request in the Azure portal."}},
 
     /* A mailbox's day. */
-    {{{.code = 5, .enhanced = "5.1.90"}, {.code = 5, .fragment = "submissionquotaexceeded"},
+    {{{.code = 5, .enhanced = "5.1.90"}, {.code = 5, .fragment = "submissionquotaexceeded|submission quota"},
 	 {.code = 5, .fragment = "daily limit for message recipients|24 hour limit|as:46601"}},
 	{"daily-recipients", OUTCOME_S, ACTOR_RELAY, HOURLY,
 	    "The mailbox has reached its limit of recipients in 24 hours (10,000).",
@@ -109,6 +113,21 @@ static const struct reply_row rows[] = {
 	{"address-banned-by-hand", OUTCOME_C, ACTOR_NETWORK, PROBE,
 	    "Microsoft has banned the relay's public address, in a way that the delist portal cannot undo.",
 	    "Ask for its removal: forward the reply to delist@microsoft.com; or send by submission."}},
+    {{{.code = 5, .from = MX | OTHER, .enhanced = "5.7.1", .fragment = "blocked using|on our block list"}},
+	{"address-listed", OUTCOME_C, ACTOR_NETWORK, PROBE,
+	    "The relay's public address is on a list of spam sources, as addresses of private and dynamic "
+	    "lines are; the reply names the list.",
+	    "Have it taken off where the reply says, or send by submission."}},
+    {{{.code = 5, .from = MX | OTHER, .enhanced = "5.7.507|5.7.513"}},
+	{"address-blocked-by-recipient", OUTCOME_C, ACTOR_TENANT, PROBE,
+	    "The recipients' own organisation blocks the relay's public address.",
+	    "Take it off: Defender portal > Policies & rules > Threat policies > Anti-spam > Connection "
+	    "filter policy."}},
+    {{{.code = 5, .from = MX | OTHER, .enhanced = "5.7.508|5.7.510"}},
+	{"address-ipv6", OUTCOME_C, ACTOR_NETWORK, PROBE,
+	    "The relay sends from an IPv6 address: the recipients' organisation takes no mail from such, or "
+	    "too much came from its range.",
+	    "Let the relay's machine reach the Internet by IPv4, or send by submission."}},
     {{{.code = 5, .enhanced = "5.7.708"}},
 	{"address-reputation", OUTCOME_C, ACTOR_TENANT, PROBE,
 	    "Microsoft takes no mail from the relay's public address; usual in new and trial tenants.",
@@ -125,9 +144,17 @@ static const struct reply_row rows[] = {
 	    "The tenant's outbound spam policy stops this mailbox.",
 	    "Defender portal > Email & collaboration > Review > Restricted entities: unblock; and look at "
 	    "the outbound spam policy's limits."}},
-    {{{.code = 5, .enhanced = "5.7.501-503"}},
-	{"sender-banned", OUTCOME_C, ACTOR_TENANT, PROBE, "Microsoft has banned the sender for spam.",
-	    "Find out what sent it, then unblock: Defender portal > Restricted entities, or support."}},
+    {{{.code = 5, .enhanced = "5.7.501-503|5.7.800"}},
+	{"sender-banned", OUTCOME_C, ACTOR_TENANT, PROBE,
+	    "Microsoft has banned the sender for spam, or its whole domain (5.7.800).",
+	    "Find out what sent it, then unblock: Defender portal > Restricted entities; a domain: by "
+	    "Microsoft support."}},
+    {{{.code = 5, .from = MX | OTHER, .enhanced = "5.7.509"}},
+	{"dmarc-failed", OUTCOME_P, ACTOR_DNS, BY_RETRY,
+	    "The domain in From has mail rejected that fails DMARC: neither SPF nor DKIM vouches for the "
+	    "relay.",
+	    "Add the relay's public address to the domain's SPF record, where it is one of yours; else set "
+	    "sender of this upstream to \"map\", so that From is of your domain; or send by submission."}},
     {{{.code = 5, .enhanced = "5.7.504-511|5.7.513"}},
 	{"policy-refused", OUTCOME_P, ACTOR_RECIPIENT, BY_RETRY,
 	    "A policy of the receiving side refuses this message; the reply's words say which.",

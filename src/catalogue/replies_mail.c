@@ -52,7 +52,8 @@ static const struct reply_row rows[] = {
 	{"sender-not-listed", OUTCOME_P, ACTOR_EXCHANGE, BY_RETRY,
 	    "The group takes mail from listed senders only.",
 	    "Set-DistributionGroup <group> -AcceptMessagesOnlyFromSendersOrMembers @{Add=\"<sender>\"}."}},
-    {{{.code = 5, .enhanced = "5.7.133-136"}, {.code = 5, .fragment = "rst.authrequired"}},
+    {{{.code = 5, .enhanced = "5.7.133-136"}, {.code = 5, .fragment = "rst.authrequired"},
+	 {.code = 5, .phases = AT(PHASE_RCPT) | AT(PHASE_CONTENT), .enhanced = "5.7.13"}},
 	{"sender-auth-required", OUTCOME_N, ACTOR_EXCHANGE, BY_RETRY,
 	    "The recipient takes mail from signed-in senders of the organisation only.",
 	    "Route this mail by submission or HVE; or: Set-DistributionGroup (Set-Mailbox) <recipient> "
@@ -187,7 +188,7 @@ static const struct reply_row rows[] = {
 	    "Microsoft cannot prove the recipient's server: trouble with the domain's MTA-STS, DANE or DNS, "
 	    "or its certificate.",
 	    "The recipient's administrator must mend the domain's policy, DNS or certificate."}},
-    {{{.code = 5, .enhanced = "5.7.800|5.0.350"}},
+    {{{.code = 5, .enhanced = "5.0.350"}},
 	{"far-side-generic", OUTCOME_P, ACTOR_RECIPIENT, BY_RETRY,
 	    "Microsoft could not deliver the message; the number says no more than that.",
 	    "Read the text behind the number: it quotes the recipient's server."}},

@@ -18,6 +18,7 @@
 #define HOURLY               {.first_s = 3600, .growth = 1, .max_s = 3600}  /* the window slides */
 #define HOURS                {.first_s = 3600, .growth = 2, .max_s = 21600, .own_max = true}  /* Microsoft has blocked the mailbox */
 #define HOURLY_FOR_RECIPIENT {.first_s = 3600, .growth = 1, .max_s = 3600, .of_recipient = true}
+#define PACE_OF_RECIPIENT(seconds) {.first_s = (seconds), .growth = 2, .max_s = 3600, .of_recipient = true}
 #define REST_FOLLOWS         {.first_s = REST_AT_ONCE}
 #define HALVES               {.first_s = IN_HALVES}
 

@@ -1,6 +1,7 @@
 /* What is the configuration's fault where all mail meets it. Sources: for 5.7.60 Microsoft's article on non-delivery reports and
  * for 5.1.7 that on SMTP of Azure Communication Services, which blame the message's sender; yet with a mailbox or a domain that is
- * set up wrongly no message goes through. For 4.4.62 protocol logs: it passes once DNS is right, and else never. */
+ * set up wrongly no message goes through. So it is with 5.7.509 (DMARC), which is about the domain in From: of one message that
+ * may be anybody's, of all it is one's own. For 4.4.62 protocol logs: it passes once DNS is right, and else never. */
 #include "catalogue/rows.h"
 
 #include <string.h>
@@ -24,6 +25,12 @@ const struct shared_row shared_rows[] = {
 	    "service.",
 	    "Link the domain (Azure portal > Communication Service > Domains), or set sender_address of this "
 	    "upstream to a MailFrom address of a domain that is linked."}},
+    {"dmarc-failed",
+	{"dmarc-failed-to-all", OUTCOME_C, ACTOR_DNS, PROBE,
+	    "Every message of late was refused as neither SPF nor DKIM vouches for the relay, and the "
+	    "domain in From has such mail rejected (DMARC).",
+	    "Add the relay's public address to the domain's TXT record: v=spf1 ip4:<address> "
+	    "include:spf.protection.outlook.com ~all; or send by submission."}},
     {"wrong-region",
 	{"wrong-region-for-long", OUTCOME_C, ACTOR_RELAY, PROBE,
 	    "For an hour all mail has gone to a Microsoft region that does not serve this tenant.",
