@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "base/buf.h"
+#include "base/charset.h"
 #include "config/config.h"
 #include "sender/outgoing.h"
 #include "spool/spool.h"
@@ -238,6 +239,7 @@ static void raw_headers_are_in_the_devices_charset(void **state)
 	assert_non_null(strstr(out, "=?utf-8?Q?=E2=82=AC?=")); /* the euro sign */
 	free(out);
 	devices[0].charset = "SJIS"; /* of iconv's */
+	assert_true(charset_is_known(devices[0].charset)); /* as the check of the config asks */
 	out = go_out("8bit");
 	assert_non_null(strstr(out, "=?utf-8?Q?=EF=BD=A4?=")); /* half-width ideographic comma */
 	free(out);
