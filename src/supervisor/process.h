@@ -29,11 +29,12 @@ struct process *process_start(struct event_base *base, const struct worker_role 
 void process_stop(struct process *process, unsigned ms);
 void process_retire(struct process *process, unsigned ms);
 
-/* Look for an answer to the last ping, and ask again. Returns false when the process has not answered for timeout_ms: it hangs. */
+/* Look for an answer to the last ping, and ask again. Returns false when the process has not answered for timeout_ms: it hangs.
+ * The time in which it waits for its disk (supervisor/disk_wait.h) does not count; when that takes as long it is logged, once. */
 bool process_ping(struct process *process, int64_t timeout_ms);
 
-/* It hangs: SIGABRT, so that its core tells why; SIGKILL where that was asked before and did not end it, as of a process that
- * is stopped. Its end comes as PROCESS_ENDED. */
+/* It hangs: SIGABRT, which process_status() tells from the SIGKILL of somebody else; SIGKILL where that was asked before and did
+ * not end it, as of a process that is stopped. Its end comes as PROCESS_ENDED. */
 void process_abort(struct process *process);
 
 /* pid was reaped with that wait status: if it is this one, fn is called and true returned. */
@@ -44,7 +45,9 @@ const char *process_name(const struct process *process);
 int process_status(const struct process *process);	/* wait status */
 bool process_draining(const struct process *process);
 int64_t process_started_ms(const struct process *process);	/* monotonic */
-int process_fd(const struct process *process);		/* to be closed in a child that is not this one */
+
+/* In a child that is not this process: close what the supervisor has open of it. */
+void process_close(const struct process *process);
 
 /* Forget it. NULL is fine. */
 void process_free(struct process *process);

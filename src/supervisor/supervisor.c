@@ -99,11 +99,11 @@ static void close_others(void *arg, struct process *self)
 		event_free(s->signals[n]);
 	event_base_free(s->base);
 	SLIST_FOREACH(retired, &s->retired, next)
-		close(process_fd(retired->process));
+		process_close(retired->process);
 	if (s->listener.current != NULL && s->listener.current != self)
-		close(process_fd(s->listener.current));
+		process_close(s->listener.current);
 	if (s->sender.current != NULL && s->sender.current != self)
-		close(process_fd(s->sender.current));
+		process_close(s->sender.current);
 	close(s->wake_fds[is_listener ? 1 : 0]);
 	if (self == NULL)
 		close(s->wake_fds[1]);

@@ -55,6 +55,17 @@ def cut_power(folder):
         os.close(fd)
 
 
+@contextlib.contextmanager
+def frozen(folder):
+    """Whoever writes to the file system sleeps until the end, as while a machine's backup takes its snapshot."""
+    problem = run("fsfreeze", "--freeze", folder)
+    assert problem is None, problem
+    try:
+        yield
+    finally:
+        run("fsfreeze", "--unfreeze", folder)
+
+
 def force_error(folder):
     """ext4 finds an error in itself, and does what its mount options say."""
     device = next(line.split()[0] for line in open("/proc/self/mounts") if line.split()[1] == str(folder))

@@ -18,6 +18,7 @@ import mounts
 from harness import make_mail, wait_until
 
 RESUMES_S = 30
+NOBODY = 65534
 WRITES = ["write", "pwrite"]
 
 
@@ -297,6 +298,36 @@ def test_a_file_system_that_turns_read_only_refuses_and_keeps_what_was_acknowled
         assert arrived == trouble.acknowledged
         trouble.accept()
         sim.wait_messages(11)
+        relay.stop()
+
+
+def test_a_frozen_disk_ends_no_worker(tmp_path, sim, make_relay):
+    """The sender gets its 250, and sleeps in the removal of the message: killed there, it would send it again. The rights are those
+    of the unit: all of the daemon is one user's, who sees no other processes."""
+    harness.let_others_enter(tmp_path)
+    mounts.make_ext4(tmp_path / "image", 64)
+    with mounts.mounted(tmp_path / "disk", "ext4", tmp_path / "image", "loop"):
+        relay = make_relay(sim, start=False, clock=True, spool=str(tmp_path / "disk" / "spool"))
+        relay.under = ["unshare", "-m", "sh", "-c", 'mount -t proc -o hidepid=invisible,subset=pid proc /proc && exec "$@"', "sh",
+                       "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        for path in (tmp_path / "disk", relay.dir, *relay.dir.iterdir()):
+            os.chown(path, NOBODY, NOBODY)
+        relay.start()
+        relay.wait_event("ready")
+        pids = relay.pids()
+        sim.faults("connect delay 60000")
+        relay.send(make_mail())
+        with mounts.frozen(tmp_path / "disk"):
+            sim.clear()
+            sim.wait_messages(1)
+            wait_until(lambda: relay.events("worker-stalled") or relay.clock.forward(11), 30, "the sender to be missed", step=0.3)
+            for _ in range(10):
+                relay.clock.forward(11)
+                time.sleep(0.2)
+        assert relay.wait_event("worker-goes-on")[0]["worker"] == "sender"
+        relay.wait_empty()
+        assert len(relay.events("worker-stalled")) == 1 and not relay.events("worker-hangs")
+        assert relay.pids() == pids and len(sim.messages()) == 1
         relay.stop()
 
 
