@@ -49,7 +49,9 @@ size_t charset_to_utf8(void *arg, const char *charset, const char *in, size_t n,
 	if (converter == NULL)
 		return 0;
 	iconv(converter->to_utf8, NULL, NULL, NULL, NULL);
-	if (iconv(converter->to_utf8, &rest, &n, &end, &room) == (size_t)-1)
+	/* The second call writes what is held back: a letter that a mark could have followed. */
+	if (iconv(converter->to_utf8, &rest, &n, &end, &room) == (size_t)-1 ||
+	    iconv(converter->to_utf8, NULL, NULL, &end, &room) == (size_t)-1)
 		return 0;
 	return (size_t)(end - out);
 }
