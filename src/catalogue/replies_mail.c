@@ -67,6 +67,11 @@ static const struct reply_row rows[] = {
 	    "The upstream refuses this relay as such, before any message.",
 	    "Do as the reply says: mostly the relay's public address is blocked there, or not let in. Check "
 	    "host of this upstream."}},
+    {{{.code = 5, .phases = AT(PHASE_EHLO), .enhanced = "5.5.4"}, {.code = 501, .phases = AT(PHASE_EHLO)}},
+	{"ehlo-name-refused", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The upstream does not take the name that this relay gives itself in EHLO.",
+	    "Set hostname in the config to a full name such as relay.contoso.local: letters, digits, inner "
+	    "'-' and dots between."}},
     {{{.code = 5, .enhanced = "5.7.1"}},
 	{"refused-by-rule", OUTCOME_P, ACTOR_RECIPIENT, BY_RETRY,
 	    "A rule or a right of the receiving side refuses this message; the reply's words say which.",

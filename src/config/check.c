@@ -22,16 +22,35 @@
 
 #define SPOOL_PATH_MAX 99 /* with "/control" behind it the address of a unix socket: 107 */
 
+/* The machine's own name may be one that no mail server takes; then config->hostname is what could be made of it. */
+static void check_machine_name(
+    const struct config *config, const struct source *source, const config_setting_t *at)
+{
+	char name[256] = "";
+
+	gethostname(name, sizeof name - 1);
+	if (config->hostname == NULL)
+		source_error(source, at,
+		    "the machine has no usable host name; add hostname = \"relay.contoso.local\";");
+	else if (strcmp(name, config->hostname) != 0)
+		source_warn(source, at,
+		    "mail servers do not take the machine's name, \"%.64s\", in EHLO, so it is \"%.64s\" "
+		    "there; "
+		    "add the name that it shall be: hostname = \"relay.contoso.local\";",
+		    name, config->hostname);
+}
+
 static void check_hostname(const struct config *config, const struct source *source)
 {
 	const config_setting_t *at = source_at(source, "hostname");
 
-	if (config_setting_is_root(at) && (config->hostname == NULL || !value_is_host(config->hostname)))
+	if (config_setting_is_root(at))
+		check_machine_name(config, source, at);
+	else if (config->hostname != NULL && !value_is_ehlo_name(config->hostname))
 		source_error(source, at,
-		    "the machine has no usable host name; add hostname = \"relay.contoso.local\";");
-	else if (config->hostname != NULL && !value_is_host(config->hostname))
-		source_error(source, at,
-		    "hostname = \"%.64s\": no host name; write it as \"relay.contoso.local\"",
+		    "hostname = \"%.64s\": mail servers do not take this in EHLO; a name has letters, "
+		    "digits, "
+		    "inner '-' and dots between: write it as \"relay.contoso.local\"",
 		    config->hostname);
 }
 

@@ -76,12 +76,12 @@ static void fill_upstream(struct upstream_config *upstream)
 
 static void fill_hostname(struct config *config)
 {
-	char name[256] = "";
+	char name[256] = "", fit[256];
 
 	if (config->hostname != NULL)
 		return;
-	if (gethostname(name, sizeof name - 1) == 0 && name[0] != '\0')
-		config->hostname = xstrdup(name);
+	if (gethostname(name, sizeof name - 1) == 0 && value_ehlo_name(fit, sizeof fit, name))
+		config->hostname = xstrdup(fit);
 }
 
 /* One that asks for TLS brings a certificate into being, which the others then have too. */

@@ -16,6 +16,7 @@
 #define WORD_MAX     64
 #define IPV4_BITS    96 /* of ::ffff:0:0/96, where the IPv4 addresses lie */
 #define HOST_MAX     253
+#define LABEL_MAX    63
 #define NAME_MAX_LEN 64
 
 struct unit {
@@ -193,6 +194,63 @@ bool value_is_host(const char *text)
 	bool is_ipv4;
 
 	return parse_address(text, &address, &is_ipv4) || is_host_name(text);
+}
+
+static bool is_label(struct str label)
+{
+	return label.n > 0 && label.n <= LABEL_MAX && label.p[0] != '-' && label.p[label.n - 1] != '-';
+}
+
+bool value_is_ehlo_name(const char *text)
+{
+	size_t n = strspn(text, LETTERS DIGITS "-.");
+
+	if (n > HOST_MAX || text[n] != '\0' || strspn(text, DIGITS ".") == n)
+		return false;
+	while (true) {
+		n = strcspn(text, ".");
+		if (!is_label((struct str){text, n}))
+			return false;
+		if (text[n] == '\0')
+			return true;
+		text += n + 1;
+	}
+}
+
+/* The label that text begins with, as far as it fits; returns its length, 0 where nothing is left of it. */
+static size_t fit_label(char label[LABEL_MAX], const char *text, size_t n)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < n && used < LABEL_MAX; i++)
+		if (ascii_is_alnum(text[i]))
+			label[used++] = text[i];
+		else if (used > 0)
+			label[used++] = '-';
+	while (used > 0 && label[used - 1] == '-')
+		used--;
+	return used;
+}
+
+bool value_ehlo_name(char *dst, size_t size, const char *text)
+{
+	char label[LABEL_MAX];
+	size_t used = 0;
+
+	for (size_t n; *text != '\0'; text += n + (text[n] == '.')) {
+		n = strcspn(text, ".");
+		size_t length = fit_label(label, text, n);
+		if (length == 0)
+			continue;
+		if (used + length + 2 > size)
+			return false;
+		if (used > 0)
+			dst[used++] = '.';
+		memcpy(dst + used, label, length);
+		used += length;
+	}
+	dst[used] = '\0';
+	return value_is_ehlo_name(dst);
 }
 
 bool value_is_mail_address(const char *text)

@@ -33,6 +33,14 @@ bool value_is_name(const char *text);
 /* A host name (letters, digits, '-', '_', dots between, at most 253), or an IPv4 or IPv6 literal. */
 bool value_is_host(const char *text);
 
+/* A name that servers take in EHLO (RFC 5321 section 4.1.2, Domain): labels of at most 63 letters, digits and inner '-', dots
+ * between, at most 253 in all, and no address. */
+bool value_is_ehlo_name(const char *text);
+
+/* Put into dst what of text makes such a name: any other character becomes '-', and what may not begin or end a label is left
+ * out. Returns false where nothing is left, or too much for size. */
+bool value_ehlo_name(char *dst, size_t size, const char *text);
+
 /* An IPv4 or IPv6 literal. */
 bool value_is_address(const char *text);
 

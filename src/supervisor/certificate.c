@@ -25,7 +25,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
-#include "config/values.h"
 #include "net/tls.h"
 
 #define FOLDER	    "var/tls"
@@ -118,7 +117,7 @@ static void find_names(struct names *names, const struct config *config)
 
 static char *alternative_names(const struct names *names)
 {
-	char *all = xasprintf("%s:%s", value_is_address(names->hostname) ? "IP" : "DNS", names->hostname);
+	char *all = xasprintf("DNS:%s", names->hostname);
 
 	for (size_t i = 0; i < names->count; i++) {
 		char *more = xasprintf("%s,IP:%s", all, names->addresses[i]);
@@ -131,8 +130,7 @@ static char *alternative_names(const struct names *names)
 /* IPv6 addresses come and go by themselves: a new one makes no new certificate. */
 static bool holds_names(X509 *x509, const struct names *names)
 {
-	if (X509_check_host(x509, names->hostname, 0, 0, NULL) != 1 &&
-	    X509_check_ip_asc(x509, names->hostname, 0) != 1)
+	if (X509_check_host(x509, names->hostname, 0, 0, NULL) != 1)
 		return false;
 	for (size_t i = 0; i < names->count; i++)
 		if (strchr(names->addresses[i], ':') == NULL &&

@@ -295,11 +295,29 @@ static void offer_extensions(struct session *session, char *answer, size_t size)
 		offer(session, answer, size, with);
 }
 
+/* RFC 5321 section 4.1.2, Domain, or in brackets an address. */
+static bool is_domain(const char *name)
+{
+	const char *at;
+	size_t n;
+
+	if (name[0] == '[')
+		return name[strlen(name) - 1] == ']';
+	for (at = name;; at += n + 1) {
+		n = strcspn(at, ".");
+		if (n == 0 || n > 63 || at[0] == '-' || at[n - 1] == '-')
+			return false;
+		if (!at[n])
+			break;
+	}
+	return strspn(name, "0123456789.") < strlen(name) && !strpbrk(name, "_:/@ \t");
+}
+
 static void greet(struct session *session, char *name, bool extended)
 {
 	char answer[SMTP_REPLY_MAX], *last, *at;
 
-	if (!*name) {
+	if (!is_domain(name)) {
 		refuse_command(session, "501 5.5.4 Invalid domain name");
 		return;
 	}

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import harness
+import needs
 from harness import behind_trace, make_mail, make_pdf, make_scan
 
 TOOLS = harness.ROOT / ".tools" / "postfix"
@@ -48,6 +49,22 @@ def test_dot_lines_8_bit_and_odd_ends_come_out_as_they_went_in(sim, relay, verb)
     assert received == sorted(contents)
     assert {m["verb"] for m in messages} == {verb}
     assert sim.stats()["bare_lf"] == 0
+
+
+@needs.root("another name for the machine")
+def test_a_name_of_the_machine_that_microsoft_refuses_in_ehlo_is_mended_there(sim, make_relay):
+    relay = make_relay(sim, start=False, hostname=None)
+    relay.under = ["unshare", "--uts", "sh", "-c", 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"', "PRINT_SRV"]
+    tried = subprocess.run([*relay.under, "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"it takes CAP_SYS_ADMIN, which this container withholds: {tried.stderr.strip()}")
+    checked = relay.cli("check", check=True)
+    assert '"PRINT_SRV"' in checked.stderr and 'add the name that it shall be: hostname = "' in checked.stderr
+    assert "hostname   PRINT-SRV\n" in checked.stdout
+    relay.start()
+    relay.send(make_mail())
+    message, = sim.wait_messages(1)
+    assert message["helo"] == "PRINT-SRV"
 
 
 def test_30_megabytes(sim, relay):

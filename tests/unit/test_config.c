@@ -598,6 +598,22 @@ static void test_nearest(void **state)
 
 static void test_hosts_and_guids(void **state)
 {
+	static const struct {
+		const char *text, *fit;
+	} ehlo_names[] = {
+	    {"PRINT_SRV", "PRINT-SRV"},
+	    {"relay.contoso.local.", "relay.contoso.local"},
+	    {"_relay-.-contoso..local", "relay.contoso.local"},
+	    {"b\xc3\xbcro", "b--ro"},
+	    {"a234567890b234567890c234567890d234567890e234567890f234567890g234",
+		"a234567890b234567890c234567890d234567890e234567890f234567890g23"},
+	    {"10.1.1.5", ""},
+	    {"fd00::1", "fd00--1"},
+	    {"___", ""},
+	    {"", ""},
+	};
+	char name[256];
+
 	(void)state;
 	assert_true(value_is_host("mail.example.net"));
 	assert_true(value_is_host("localhost"));
@@ -608,6 +624,18 @@ static void test_hosts_and_guids(void **state)
 	assert_false(value_is_host("a b"));
 	assert_false(value_is_host("-a"));
 	assert_false(value_is_host(""));
+	assert_true(value_is_ehlo_name("print-srv.contoso.local"));
+	assert_true(value_is_ehlo_name("3com"));
+	for (size_t i = 0; i < sizeof ehlo_names / sizeof ehlo_names[0]; i++) {
+		assert_false(value_is_ehlo_name(ehlo_names[i].text));
+		assert_int_equal(
+		    value_ehlo_name(name, sizeof name, ehlo_names[i].text), ehlo_names[i].fit[0] != '\0');
+		if (ehlo_names[i].fit[0] != '\0')
+			assert_string_equal(name, ehlo_names[i].fit);
+	}
+	assert_true(value_ehlo_name(name, sizeof name, "a.b-c"));
+	assert_string_equal(name, "a.b-c");
+	assert_false(value_ehlo_name(name, 5, "abcde"));
 	assert_true(value_is_mail_address("o'neil+scan@contoso.com"));
 	assert_false(value_is_mail_address("scanner"));
 	assert_false(value_is_mail_address("scanner@"));
