@@ -129,6 +129,9 @@ const char *handshake_remedy(char *dst, size_t size, const struct tls_hello *hel
 		snprintf(dst, size, "it knows ECDSA only: add ecdsa_certificate and ecdsa_key to tls");
 	else if (nothing_shared && !hello->ecdsa_suites)
 		snprintf(dst, size, "it knows RSA only: name a certificate with an RSA key in tls");
+	else if (strstr(error, HANDSHAKE_GREETED) != NULL)
+		snprintf(dst, size,
+		    "none is needed: its next try is waited for, and goes without a greeting first");
 	else if (strstr(error, "closed the connection") != NULL)
 		snprintf(dst, size, "if the device checks certificates: %s", distrusted);
 	return dst;
@@ -157,8 +160,6 @@ void handshake_log_failed(const struct conn *conn, const char *peer, const struc
 	const struct tls_hello *hello = conn_tls_hello(conn) != NULL ? conn_tls_hello(conn) : &nothing;
 	char offers[64] = "nothing", where[128], remedy[400];
 
-	if (why == NULL)
-		why = conn_error(conn);
 	if (hello->seen)
 		snprintf(offers, sizeof offers, "%s, %u suites", version_name(hello->version), hello->suites);
 	say_where(where, sizeof where, peer, device);

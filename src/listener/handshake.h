@@ -26,12 +26,15 @@ SSL_CTX *handshakes_context(const struct handshakes *handshakes, enum tls_min tl
 /* tls_min as OpenSSL has it. */
 int handshake_min_version(enum tls_min tls_min);
 
+/* In an error: the device had been greeted when its hello came, as plain devices are, and most that begin with TLS fail at that. */
+#define HANDSHAKE_GREETED "our greeting came before its hello"
+
 /* What an admin can do about a handshake that has failed with error, in dst; "" where nothing is known. tls_min is what the
  * device had to have, where says where in the config it could be let in with less. Returns dst. Pure. */
 const char *handshake_remedy(char *dst, size_t size, const struct tls_hello *hello, enum tls_min tls_min, const char *error,
     const char *where);
 
-/* Log that conn's handshake has failed; why NULL: conn's error. withheld: how many such lines were kept back before it. */
+/* Log that conn's handshake has failed, and why. withheld: how many such lines were kept back before it. */
 void handshake_log_failed(const struct conn *conn, const char *peer, const struct device *device, enum tls_min tls_min,
     const char *why, uint64_t withheld);
 

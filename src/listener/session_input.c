@@ -26,6 +26,7 @@ static bool take_first(struct session *s)
 		return false;
 	s->begun = true;
 	if ((unsigned char)in.p[0] == CONN_TLS_FIRST && !s->tls) {
+		s->greeted = s->state == S_COMMAND;
 		tls_first_note(s->env->counters, &s->peer);
 		session_begin_implicit(s);
 	} else if (s->state == S_FIRST) {

@@ -59,7 +59,8 @@ struct session {
 	enum session_state state;
 	int64_t since_ms;		/* when it was entered, or the last thing happened in it (monotonic) */
 	bool begun;			/* its first octet has been looked at */
-	bool greets;			/* the greeting comes behind the handshake */
+	bool greets;			/* the greeting comes behind the handshake ... */
+	bool greeted;			/* ... and another went out before its hello came */
 	bool has_turn;			/* the handshake has been let in */
 	bool handshaking;
 	bool tls;			/* what is said is said over TLS ... */

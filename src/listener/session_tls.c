@@ -97,12 +97,16 @@ bool session_tls_begin(struct session *s)
 bool session_tls_failed(struct session *s, const char *why)
 {
 	const struct tls_hello *hello = conn_tls_hello(s->conn);
+	char text[600];
 	uint64_t withheld;
 
 	if (hello == NULL || (!hello->seen && !conn_error_is_tls(s->conn)))
 		return false;
 	count(&s->env->counters->tls_failures, 1);
+	if (why == NULL)
+		why = conn_error(s->conn);
+	snprintf(text, sizeof text, "%s%s", s->greeted ? HANDSHAKE_GREETED "; " : "", why);
 	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
-		handshake_log_failed(s->conn, s->peer_text, s->place, s->tls_min, why, withheld);
+		handshake_log_failed(s->conn, s->peer_text, s->place, s->tls_min, text, withheld);
 	return true;
 }

@@ -267,6 +267,8 @@ def test_who_begins_with_tls_on_a_plain_port_is_known_after_a_reload(doors, sim,
         smtplib.SMTP_SSL("127.0.0.1", doors.relay.port, context=context)
     doors.relay.reload(limits={"recipients": 50})
     doors.relay.wait_event("reloaded")
+    failed = doors.relay.wait_event("tls-failed")[0]
+    assert failed["why"].startswith("our greeting came before its hello; ") and "its next try is waited for" in failed["remedy"]
     before = doors.relay.kill("listener")
     wait_until(lambda: doors.relay.pid("listener") != before, 10, "another listener")
     with smtplib.SMTP_SSL("127.0.0.1", doors.relay.port, context=context) as client:
