@@ -31,7 +31,10 @@ static const char *drop_capabilities(void)
 		return "ambient capabilities could not be cleared";
 	if (geteuid() == 0)
 		data[0].permitted = data[0].effective = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH;
-	return syscall(SYS_capset, &header, data) == 0 ? NULL : "capabilities could not be dropped";
+	return syscall(SYS_capset, &header, data) == 0
+		   ? NULL
+		   : "capabilities could not be dropped; where the service has a filter of system calls, add "
+		     "capset to its SystemCallFilter=";
 }
 
 /* --- Landlock --- */

@@ -48,6 +48,26 @@ def test_the_unit_is_hardened(tmp_path):
     assert float(score[1]) < 2.0, score[0]
 
 
+def calls_of(group):
+    """The system calls of one of systemd's groups, and of those in it."""
+    lines = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True).stdout.splitlines()
+    words = [line.strip() for line in lines[1:] if not line.strip().startswith("#")]
+    return set().union(*(calls_of(word) if word.startswith("@") else {word} for word in words))
+
+
+def test_the_unit_lets_the_workers_enter_their_sandbox():
+    """Its filter has what sandbox.c calls, and all that the workers' own filter leaves."""
+    allowed = set()
+    for line in re.findall(r"^SystemCallFilter=(.+)$", (harness.ROOT / "systemd/mfdrelay.service").read_text(), re.M):
+        words = line.removeprefix("~").split()
+        calls = set().union(*(calls_of(word) if word.startswith("@") else {word} for word in words))
+        allowed = allowed - calls if line.startswith("~") else allowed | calls
+    sandbox = (harness.ROOT / "src/supervisor/sandbox.c").read_text()
+    own, left = set(re.findall(r"\bSYS_(\w+)", sandbox)), set(re.findall(r"\bSCMP_SYS\((\w+)\)", sandbox))
+    assert {"capset", "landlock_restrict_self"} <= own and {"read", "clone3"} <= left
+    assert (own | left | {"seccomp", "prctl"}) - allowed == set()
+
+
 def test_listener_and_sender_never_include_each_other():
     for one, other in (("listener", "sender"), ("sender", "listener")):
         for file in (harness.ROOT / "src" / one).glob("*.[ch]"):
