@@ -211,19 +211,25 @@ static int allow_network(scmp_filter_ctx filter, const struct sandbox *sandbox)
 	       allow_all(filter, connecting_calls, sizeof connecting_calls / sizeof connecting_calls[0]);
 }
 
-static bool enter_seccomp(const struct sandbox *sandbox)
+/* Returns NULL, or why not. The lists have the calls of 64-bit systems: 32-bit ones make others in the place of dozens of them
+ * (mmap2, futex_time64, clock_gettime64), and no worker would start. */
+static const char *enter_seccomp(const struct sandbox *sandbox)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int result = -1;
 
-	if (filter == NULL)
-		return false;
-	if (allow_all(filter, common_calls, sizeof common_calls / sizeof common_calls[0]) == 0 &&
+	if (sizeof(long) < 8)
+		return "the filter is made for 64-bit systems, and this is a 32-bit one";
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	if (filter != NULL &&
+	    allow_all(filter, common_calls, sizeof common_calls / sizeof common_calls[0]) == 0 &&
 	    allow_bounded(filter) == 0 && allow_files(filter, sandbox) == 0 &&
 	    allow_network(filter, sandbox) == 0)
 		result = seccomp_load(filter);
 	seccomp_release(filter);
-	return result == 0;
+	return result == 0
+		   ? NULL
+		   : "the kernel has none, or the service's filter of system calls does not let us (add "
+		     "seccomp to SystemCallFilter=)";
 }
 
 /* --- all of it --- */
@@ -244,13 +250,9 @@ void sandbox_enter(const struct sandbox *sandbox)
 	long landlock = enter_landlock(sandbox, &why);
 	if (landlock == 0)
 		warn("landlock", why, "file modes alone say which files this process can change");
-	bool seccomp = enter_seccomp(sandbox);
-	if (!seccomp)
-		warn("seccomp",
-		    "the kernel has none, or the service's filter of system calls does not let us (add "
-		    "seccomp "
-		    "to SystemCallFilter=)",
-		    "this process can make any system call that its user may");
+	const char *no_seccomp = enter_seccomp(sandbox);
+	if (no_seccomp != NULL)
+		warn("seccomp", no_seccomp, "this process can make any system call that its user may");
 	log_event(LOG_LEVEL_INFO, "sandbox", kv_i64("landlock", landlock),
-	    kv_str("seccomp", seccomp ? "on" : "off"));
+	    kv_str("seccomp", no_seccomp == NULL ? "on" : "off"));
 }
