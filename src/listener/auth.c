@@ -1,6 +1,7 @@
 #include "listener/auth.h"
 
 #include <crypt.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,29 +28,30 @@ struct auth_check {
 	const char *hash;
 	char *password;
 	bool matches;
+	int error; /* errno: there is no telling; 0: there is */
 };
 
-static bool hash_matches(const char *password, const char *hash)
+static void compare(struct auth_check *check)
 {
 	struct crypt_data data;
+	size_t n = strlen(check->hash);
 	const char *made;
-	bool matches;
 
 	memset(&data, 0, sizeof data);
-	made = crypt_rn(password, hash, &data, (int)sizeof data);
-	matches =
-	    made != NULL && strlen(made) == strlen(hash) && CRYPTO_memcmp(made, hash, strlen(hash)) == 0;
+	errno = 0;
+	made = crypt_rn(check->password, check->hash, &data, (int)sizeof data);
+	if (made == NULL)
+		check->error = errno != 0 ? errno : EINVAL;
+	else
+		check->matches = strlen(made) == n && CRYPTO_memcmp(made, check->hash, n) == 0;
 	OPENSSL_cleanse(&data, sizeof data);
-	return matches;
 }
 
 static void check_batch(struct work_job *const *jobs, size_t n, void *arg)
 {
 	(void)arg;
-	for (size_t i = 0; i < n; i++) {
-		struct auth_check *check = (struct auth_check *)jobs[i];
-		check->matches = hash_matches(check->password, check->hash);
-	}
+	for (size_t i = 0; i < n; i++)
+		compare((struct auth_check *)jobs[i]);
 }
 
 static void on_checked(struct work_job *job)
@@ -57,7 +59,7 @@ static void on_checked(struct work_job *job)
 	struct auth_check *check = (struct auth_check *)job;
 
 	if (check->fn != NULL)
-		check->fn(check->arg, check->matches ? check->device : NULL);
+		check->fn(check->arg, check->matches ? check->device : NULL, check->error);
 	OPENSSL_cleanse(check->password, strlen(check->password));
 	free(check->password);
 	free(check);

@@ -14,8 +14,9 @@ struct event_base;
 struct sasl_login;
 
 /* device is the entry whose user and password were given; NULL: one of the two is wrong, or that user may
- * not come from there. */
-typedef void auth_fn(void *arg, const struct device *device);
+ * not come from there; or, where error is an errno and not 0, nobody knows: libcrypt could not compute the hash, for want of
+ * memory or because it is of a method that this system's does not have. */
+typedef void auth_fn(void *arg, const struct device *device, int error);
 
 /* Starts two threads. Returns NULL when no device of config has a user: AUTH is not offered then. config
  * must outlive it. */

@@ -1,11 +1,13 @@
 #include "listener/auth_dialog.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/ration.h"
 #include "config/config.h"
 #include "listener/auth.h"
 #include "listener/guesses.h"
@@ -58,14 +60,35 @@ const char *auth_dialog_refused(const struct session *s)
 		   : "535 5.7.8 User or password is wrong\r\n421 4.7.0 Too many failed logins, closing";
 }
 
-static void on_checked(void *arg, const struct device *device)
+/* RFC 4954 section 6: 454. Nobody has guessed wrong, as far as we know: no failure is counted, and the device tries again. */
+static const char *put_off(struct session *s, int error)
+{
+	uint64_t withheld;
+
+	errno = error;
+	if (quiet_lets(&session_quiet(s)->refused, &withheld, clock_mono_ms()))
+		log_event(LOG_LEVEL_ERR, "login-unchecked", kv_str("peer", s->peer_text),
+		    kv_str("user", s->sasl->user), kv_errno(),
+		    kv_str("why", "the hash of a password could not be computed"),
+		    kv_str("remedy", error == ENOMEM
+					 ? "give the machine, or the unit, more memory"
+					 : "make a new devices.password with mfdrelay passwd: this "
+					   "system cannot do that kind of hash"),
+		    kv_u64("withheld", withheld));
+	return "454 4.7.0 The password could not be checked (see login-unchecked in the log): try again "
+	       "later";
+}
+
+static void on_checked(void *arg, const struct device *device, int error)
 {
 	struct session *s = arg;
 	const char *reply = NULL;
 
 	s->check = NULL;
 	s->state = S_COMMAND;
-	if (device != NULL && device->auth_requires_tls && !s->secure) {
+	if (error != 0) {
+		reply = put_off(s, error);
+	} else if (device != NULL && device->auth_requires_tls && !s->secure) {
 		/* Only who knows the password hears of it. */
 		reply = "538 5.7.11 TLS 1.2 or later is needed for a login (devices.auth_requires_tls)";
 		log_event(LOG_LEVEL_WARNING, "login-refused", kv_str("peer", s->peer_text),

@@ -1187,6 +1187,38 @@ static void a_login_is_forgotten_when_its_session_has_gone(void **state)
 	relay_close(&r);
 }
 
+static void a_password_that_cannot_be_checked_is_no_wrong_one(void **state)
+{
+	static const struct {
+		const char *peer, *said;
+	} rows[] = {
+	    {"fd00:3::17", "AUTH PLAIN AGxhYgBsYWJvcjEyMw==\r\n"}, /* lab's own */
+	    {LISTED, "AUTH PLAIN AG5vYm9keQBmYWxzY2g=\r\n"},	   /* an unknown user, held against erp's */
+	};
+	/* Of a method that libcrypt does not know: crypt_rn returns NULL, as it does for want of memory. */
+	static const char hash[] = "$0$saltsalt$hash";
+	static struct relay r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		relay_open(&r);
+		r.env.login_penalty_ms = 60000;
+		auth_free(r.env.auth);
+		free(r.config.devices[1].password_hash);
+		free(r.config.devices[2].password_hash);
+		r.config.devices[1].password_hash = xstrdup(hash);
+		r.config.devices[2].password_hash = xstrdup(hash);
+		r.env.auth = auth_new(r.base, &r.config);
+		relay_connect(&r, rows[i].peer);
+		expect(&r, "220 ");
+		exchange(&r, rows[i].said, "454 4.7.0 ");
+		exchange(&r, "NOOP\r\n", "250 ");
+		assert_int_equal(counted(&r.env.counters->auth_failures), 0);
+		assert_int_equal(counted(&r.env.counters->logins), 0);
+		relay_close(&r);
+	}
+}
+
 static void a_device_that_does_not_read_gets_no_more_to_read(void **state)
 {
 	static struct relay r;
@@ -1270,6 +1302,7 @@ int main(void)
 	    cmocka_unit_test(at_the_deadline_unfinished_content_is_refused),
 	    cmocka_unit_test(a_commit_under_way_is_answered_even_as_the_process_ends),
 	    cmocka_unit_test(a_login_is_forgotten_when_its_session_has_gone),
+	    cmocka_unit_test(a_password_that_cannot_be_checked_is_no_wrong_one),
 	    cmocka_unit_test(a_device_that_does_not_read_gets_no_more_to_read),
 	    cmocka_unit_test(who_is_listed_waits_for_no_neighbour_to_begin_tls),
 	    cmocka_unit_test(an_idle_session_is_small),
