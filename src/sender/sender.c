@@ -44,7 +44,8 @@
 #define RESCAN_S       30 /* a wake-up that was lost costs no more than this */
 #define READ_PER_ROUND 64 /* messages read from the disk before the loop looks at its connections again */
 #define DAY_MS	       86400000
-#define RATE_HOLD_S    60 /* a slow-down up to this long is about how fast mail comes */
+#define STUCK_LOOK_MS  1000 /* between two looks whether the spool lets go of what is delivered */
+#define RATE_HOLD_S    60   /* a slow-down up to this long is about how fast mail comes */
 
 union packet {
 	char kind;
@@ -104,11 +105,12 @@ static void finish_if_done(struct sender *s)
 
 /* --- the upstreams' side --- */
 
+/* Nothing, while more of what is delivered than one file stays in the spool. */
 static size_t ready_on(void *arg, unsigned road)
 {
 	const struct sender *s = arg;
 
-	return scheduler_ready(s->scheduler, road);
+	return spool_can_retire(s->spool, NULL) ? scheduler_ready(s->scheduler, road) : 0;
 }
 
 static struct attempt *take_for(void *arg, unsigned road, size_t recipients)
@@ -235,6 +237,10 @@ static void on_pump(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	if (s->draining)
 		return;
+	if (!spool_can_retire(s->spool, NULL)) {
+		timer_set(s->due, STUCK_LOOK_MS);
+		return;
+	}
 	bool any_due = scheduler_advance(s->scheduler, clock_mono_ms());
 	failover_move(s->failover, any_due);
 	queue_revisit(s->queue);

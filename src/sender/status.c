@@ -241,6 +241,8 @@ static void add_disk_alarms(
 			"the last message was refused, the disk did not take it: %s. Look at the disk "
 			"and the kernel's log.",
 			strerror(error)));
+	if (!spool_can_retire(spool, &err))
+		json_array_append_new(alarms, json_string(err.text));
 	if (counts->in_trouble > 0)
 		json_array_append_new(alarms,
 		    json_sprintf(

@@ -303,18 +303,34 @@ static void stuck_later(struct spool *spool)
 		evtimer_add(spool->stuck_timer, &wait);
 }
 
+static void get_stuck(struct spool_message *message)
+{
+	STAILQ_INSERT_TAIL(&message->spool->stuck, message, next);
+	message->spool->stuck_count++;
+}
+
+static struct spool_message *next_stuck(struct spool *spool, struct message_list *list)
+{
+	struct spool_message *message = STAILQ_FIRST(list);
+
+	if (message != NULL) {
+		STAILQ_REMOVE_HEAD(list, next);
+		spool->stuck_count--;
+	}
+	return message;
+}
+
 void spool_retry_stuck(struct spool *spool)
 {
 	struct message_list waiting = STAILQ_HEAD_INITIALIZER(waiting);
 	struct spool_message *message;
 
 	STAILQ_CONCAT(&waiting, &spool->stuck);
-	while ((message = STAILQ_FIRST(&waiting)) != NULL) {
-		STAILQ_REMOVE_HEAD(&waiting, next);
-		if (remove_files(message) == 0)
+	while ((message = next_stuck(spool, &waiting)) != NULL) {
+		if (!message->is_running && remove_files(message) == 0)
 			free_message(message);
 		else
-			STAILQ_INSERT_TAIL(&spool->stuck, message, next);
+			get_stuck(message);
 	}
 	stuck_later(spool);
 }
@@ -323,26 +339,52 @@ void spool_drop_stuck(struct spool *spool)
 {
 	struct spool_message *message;
 
-	while ((message = STAILQ_FIRST(&spool->stuck)) != NULL) {
-		STAILQ_REMOVE_HEAD(&spool->stuck, next);
+	while ((message = next_stuck(spool, &spool->stuck)) != NULL)
 		free_message(message);
-	}
 }
 
-/* The lock is kept while the file is there: a rescan must not find it free and send it once more. */
+bool spool_can_retire(const struct spool *spool, struct err *err)
+{
+	if (spool->stuck_count < SPOOL_STUCK_MAX)
+		return true;
+	err_set(err,
+	    "%zu delivered messages cannot be removed from %s/queue: nothing more is sent until they can be; "
+	    "look "
+	    "at the disk, the kernel's log, and ours for spool-remove-failed",
+	    spool->stuck_count, spool->path);
+	return false;
+}
+
+static void on_end_saved(void *arg, const struct spool_result *result)
+{
+	const struct spool_message *message = arg;
+
+	if (result->error != NULL)
+		log_event(LOG_LEVEL_ERR, "spool-trouble", kv_str("id", message->envelope.id),
+		    kv_str("doing", "writing that it is delivered"), kv_str("why", result->error),
+		    kv_str("consequence", "it would be sent again after a restart"));
+}
+
+/* The lock is kept while the file is there: a rescan must not find it free and send it once more. That the next
+ * sender does not do so either is what its state is for. */
 static void retire_now(struct spool_message *message)
 {
 	struct spool *spool = message->spool;
+	struct err err = {""};
 
 	if (remove_files(message) == 0) {
 		free_message(message);
 		return;
 	}
 	log_event(LOG_LEVEL_ERR, "spool-remove-failed", kv_str("id", message->envelope.id), kv_errno(),
-	    kv_str("consequence", "delivered, but would be sent again after a restart"),
+	    kv_str("consequence", "delivered, but its file stays in the queue"),
 	    kv_str("remedy", "make the spool writable; removing it is tried again"));
-	STAILQ_INSERT_TAIL(&spool->stuck, message, next);
+	get_stuck(message);
 	stuck_later(spool);
+	if (!spool_can_retire(spool, &err))
+		log_event(LOG_LEVEL_ERR, "spool-stuck", kv_str("why", err.text));
+	message->end = END_NONE;
+	spool_save(message, on_end_saved, message);
 }
 
 /* --- one thing after the other --- */

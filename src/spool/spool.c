@@ -20,7 +20,8 @@
  *  3 Q            waiting, no failure yet. Acknowledged, unless    commit          nothing: it is sent
  *                 the crash came before the folder's sync: then
  *                 the device sends it again
- *  4 Q S          waiting; S says what each recipient got          save            nothing: it is sent
+ *  4 Q S          waiting; S says what each recipient got. All of  save, retire    nothing: it is sent,
+ *                 them: delivered, and Q could not be removed                      or removed by the sender
  *  5 Q st (S)     a save under way; the old S holds                save            removes st
  *  6 S            delivered, S not removed yet                     retire          removes S
  *  7 F S          given up, S not moved yet                        fail            moves S to FS
@@ -41,7 +42,8 @@
  * file system (ext4, xfs and btrfs keep it so): when a sync for another message takes one of the folders to disk
  * in between, the old name has not gone unless the new one has come. A sync stands between two steps that must
  * not be seen the other way round after a power cut: S before F (fail), S before Q (requeue), Q before FS goes
- * (requeue). After a retire, Q may come back with or without S and is sent again: the window of promise 4. A
+ * (requeue). After a retire, Q may come back with or without S and is sent again: the window of promise 4. (Where Q
+ * cannot be removed, S is written for it to be removed later; if S cannot be written either, Q is sent again.) A
  * worker that dies alone leaves the same rows; its temporary files go at the daemon's next start, or when the
  * same message is saved again. All other names are left alone. */
 #include "spool/spool.h"
@@ -250,10 +252,10 @@ void spool_close(struct spool *spool)
 	if (spool == NULL)
 		return;
 	spool_flush(spool);
+	spool_retry_stuck(spool);
+	spool_drop_stuck(spool);
 	syncer_free(spool->syncer);
 	whole_sync_free(spool->whole_sync);
-	if (spool->stuck_timer != NULL)
-		spool_drop_stuck(spool);
 	if (spool->tidy_timer != NULL)
 		event_free(spool->tidy_timer);
 	if (spool->stuck_timer != NULL)

@@ -129,9 +129,15 @@ void spool_save(struct spool_message *message, spool_done_fn *fn, void *arg);
 /* Give up ownership; message is gone for the caller. */
 void spool_release(struct spool_message *message);
 
-/* All is delivered or reported: remove the message, then its state. At once, and message is freed; the folder's sync
- * follows shortly on the syncer. A failure is logged by the spool: the message would be sent again after a restart. */
+/* All is delivered: remove the message, then its state. At once, and message is gone for the caller; the folder's sync follows
+ * shortly on the syncer. A failure is logged by the spool, which keeps the lock, tries again until it is closed, and writes the
+ * state as it is now: whoever takes the message after a restart finds that nothing is left to be sent. */
 void spool_retire(struct spool_message *message);
+
+/* False, with err for people: so many retired messages cannot be removed that the disk is at fault and not one file. What is sent
+ * then would be sent again where the state cannot be written either. True again when they could be removed. */
+#define SPOOL_STUCK_MAX 10
+bool spool_can_retire(const struct spool *spool, struct err *err);
 
 /* Move it to failed/ with its state as it is now. fn from the loop; message is freed before fn is called, whatever the
  * result (on an error it stays in queue/). */

@@ -58,6 +58,7 @@ struct spool {
 	int64_t tidy_started_ms;
 	/* Retired, but the file could not be removed: kept locked, so that it is not sent again. */
 	struct message_list stuck;
+	size_t stuck_count;
 	struct event *stuck_timer;
 };
 

@@ -266,6 +266,44 @@ def test_a_state_that_cannot_be_written_is_kept_in_mind_and_sent_to_nobody_twice
     assert sorted(r for m in sim.messages() for r in m["rcpt"]) == ["boss@contoso.com", "late@contoso.com"]
 
 
+@pytest.mark.interposed
+def test_where_nothing_can_be_removed_no_more_than_a_few_are_sent_until_it_can(interposed_relay, sim):
+    relay, trouble = interposed_relay, Trouble(interposed_relay, sim)
+    sim.faults("connect refuse")
+    trouble.accept(30)
+    relay.control.arm("sender", 1, "eio", ["unlinkat"], lasting=True)
+    sim.clear()
+    harness.wait_open(sim.smtp_port)
+    relay.cli("queue", "retry", "all")
+    trouble.wait_alarm("delivered messages cannot be removed")
+    # What was under way when there were ten too many.
+    time.sleep(3)
+    sent = len(sim.messages())
+    assert 10 <= sent < 20, sent
+    assert len(relay.queue_ids()) == 30
+    relay.control.off()
+    trouble.check_end(timeout=RESUMES_S)
+
+
+@pytest.mark.interposed
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_could_not_be_removed_is_not_sent_again_after_a_restart(end, interposed_relay, sim):
+    relay, trouble = interposed_relay, Trouble(interposed_relay, sim)
+    relay.control.arm("sender", 1, "eio", ["unlinkat"], lasting=True)
+    trouble.accept(3)
+    relay.wait_event("spool-remove-failed", 3)
+    if end == "kill":
+        wait_until(lambda: len(relay.queue_ids("state")) == 3, 10, "it to be written down that they are delivered")
+        relay.kill_all()
+    relay.control.off()
+    relay.stop()
+    if end == "stop":
+        assert relay.queue_ids() == []
+    relay.start()
+    trouble.check_end()
+    assert relay.leftovers() == []
+
+
 def test_a_file_system_that_turns_read_only_refuses_and_keeps_what_was_acknowledged(tmp_path, make_sim, make_relay):
     """As ext4 does by itself when it finds an error. It is writable again after a repair only, which needs the daemon's stop."""
     sim = make_sim()

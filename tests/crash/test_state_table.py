@@ -55,6 +55,7 @@ ROWS = {
     "2 between link and unlink": ({QT: WHOLE, Q: QT}, BOTH, {}, "refused"),
     "3 waiting": ({Q: WHOLE}, BOTH, {}, "refused"),
     "4 waiting with a state": ({Q: WHOLE, S: PARTLY}, REST, {}, "refused"),
+    "4 delivered, and could not be removed": ({Q: WHOLE, S: state("delivered", "delivered")}, NOBODY, {}, "refused"),
     "5 the first save": ({Q: WHOLE, ST: PARTLY}, BOTH, {}, "refused"),
     "5 the first save, half written": ({Q: WHOLE, ST: PARTLY[:40]}, BOTH, {}, "refused"),
     "5 a later save, half written": ({Q: WHOLE, ST: state("delivered", "delivered")[:90], S: PARTLY}, REST, {}, "refused"),

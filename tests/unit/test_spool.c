@@ -908,21 +908,83 @@ static void test_retires_share_syncs(void **state)
 	assert_in_range(t.folder_syncs, 2, 2 * ((clock_mono_ms() - begun_ms) / 200 + 2));
 }
 
+/* While queue/ is no folder nothing can be removed from it: ENOTDIR. */
+static int take_queue_away(void)
+{
+	int dir = t.spool->dirs[DIR_QUEUE];
+
+	t.spool->dirs[DIR_QUEUE] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return dir;
+}
+
+static void put_queue_back(int dir)
+{
+	close(t.spool->dirs[DIR_QUEUE]);
+	t.spool->dirs[DIR_QUEUE] = dir;
+}
+
+static void retire_in_vain(const char *id)
+{
+	struct spool_message *message = take(id);
+	int dir = take_queue_away();
+
+	for (size_t i = 0; i < LENGTH(recipients); i++)
+		spool_state(message)->recipients[i].status = RECIPIENT_DELIVERED;
+	spool_retire(message);
+	put_queue_back(dir);
+}
+
 static void test_what_cannot_be_removed_is_not_sent_again(void **state)
 {
 	const char *id = commit_good();
-	struct spool_message *message = take(id);
-	int dir = t.spool->dirs[DIR_QUEUE];
 
 	(void)state;
-	t.spool->dirs[DIR_QUEUE] = open("/dev/null", O_RDONLY | O_CLOEXEC); /* not a folder: ENOTDIR */
-	spool_retire(message);
-	close(t.spool->dirs[DIR_QUEUE]);
-	t.spool->dirs[DIR_QUEUE] = dir;
+	retire_in_vain(id);
 	assert_int_equal(try_take(id), SPOOL_BUSY);
+	run_loop_ms(300);
 	spool_retry_stuck(t.spool);
 	assert_int_equal(try_take(id), SPOOL_GONE);
+	assert_int_equal(count_files("state"), 0);
 	assert_true(STAILQ_EMPTY(&t.spool->stuck));
+}
+
+static void test_what_could_not_be_removed_is_when_the_spool_is_closed(void **state)
+{
+	const char *id = commit_good();
+
+	(void)state;
+	retire_in_vain(id);
+	spool_close(t.spool);
+	assert_int_equal(count_files("queue") + count_files("state"), 0);
+	open_again();
+}
+
+static void test_a_restart_knows_that_what_could_not_be_removed_is_delivered(void **state)
+{
+	const char *id = commit_good();
+
+	(void)state;
+	retire_in_vain(id);
+	spool_flush(t.spool);
+	spool_drop_stuck(t.spool); /* as a kill does */
+	struct spool_message *message = take(id);
+	for (size_t i = 0; i < LENGTH(recipients); i++)
+		assert_int_equal(spool_state(message)->recipients[i].status, RECIPIENT_DELIVERED);
+	spool_release(message);
+}
+
+static void test_many_that_cannot_be_removed_say_so(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < SPOOL_STUCK_MAX; i++) {
+		assert_true(spool_can_retire(t.spool, &t.err));
+		retire_in_vain(commit_good());
+	}
+	assert_false(spool_can_retire(t.spool, &t.err));
+	assert_non_null(strstr(t.err.text, "10 delivered messages cannot be removed from"));
+	run_loop_ms(300);
+	spool_retry_stuck(t.spool);
+	assert_true(spool_can_retire(t.spool, &t.err));
 }
 
 /* --- failed/ --- */
@@ -1724,6 +1786,9 @@ int main(void)
 	    TEST(test_a_callback_may_release),
 	    TEST(test_retires_share_syncs),
 	    TEST(test_what_cannot_be_removed_is_not_sent_again),
+	    TEST(test_what_could_not_be_removed_is_when_the_spool_is_closed),
+	    TEST(test_a_restart_knows_that_what_could_not_be_removed_is_delivered),
+	    TEST(test_many_that_cannot_be_removed_say_so),
 	    TEST(test_given_up),
 	    TEST(test_failing_to_fail_leaves_it_in_the_queue),
 	    TEST(test_requeue),
