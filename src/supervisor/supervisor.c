@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,7 +79,7 @@ struct supervisor {
 	pid_t certificate_pid;	    /* who makes certificates; 0: nobody */
 	int64_t certificate_due_ms; /* monotonic */
 	bool stopping, announced, reloading, reload_refused;
-	bool spool_gone; /* and that was said */
+	const char *spool_remedy; /* the spool is gone, and this was said; NULL: it is there */
 	int status;
 };
 
@@ -368,17 +369,10 @@ static void stop_retired(struct supervisor *s, unsigned ms)
 		process_stop(retired->process, ms);
 }
 
-/* A second signal ends the waiting. */
-static void on_stop(evutil_socket_t fd, short what, void *cookie)
+static void stop_all(struct supervisor *s, unsigned ms)
 {
-	struct supervisor *s = cookie;
-	unsigned ms = s->stopping ? 0 : STOP_DEADLINE_MS;
-
-	(void)what;
 	if (!s->stopping)
 		sd_notify(0, "STOPPING=1\nSTATUS=finishing what is in hand");
-	log_event(LOG_LEVEL_NOTICE, "stopping", kv_str("signal", fd == SIGINT ? "INT" : "TERM"),
-	    kv_u64("deadline_ms", ms));
 	s->stopping = true;
 	if (s->certificate_pid > 0)
 		kill(s->certificate_pid, SIGTERM);
@@ -388,6 +382,18 @@ static void on_stop(evutil_socket_t fd, short what, void *cookie)
 		process_stop(s->sender.current, ms);
 	stop_retired(s, ms);
 	finish_when_all_ended(s);
+}
+
+/* A second signal ends the waiting. */
+static void on_stop(evutil_socket_t fd, short what, void *cookie)
+{
+	struct supervisor *s = cookie;
+	unsigned ms = s->stopping ? 0 : STOP_DEADLINE_MS;
+
+	(void)what;
+	log_event(LOG_LEVEL_NOTICE, "stopping", kv_str("signal", fd == SIGINT ? "INT" : "TERM"),
+	    kv_u64("deadline_ms", ms));
+	stop_all(s, ms);
 }
 
 static void log_problems(const struct config_problems *problems)
@@ -530,29 +536,60 @@ static int replace_spool(struct supervisor *s, struct err *err)
 	return 0;
 }
 
+/* ReadWritePaths= of a unit binds the folder that was there at the start: one made later is, to this process and all that it
+ * starts, a part of the read-only rest. */
+static bool is_read_only(const char *path)
+{
+	struct statvfs there;
+
+	return statvfs(path, &there) == 0 && (there.f_flag & ST_RDONLY) != 0;
+}
+
 /* While it is gone the listener refuses: what is written to a folder without a name is lost. */
+static void say_spool_gone(struct supervisor *s, const char *why, const char *remedy)
+{
+	if (s->spool_remedy != remedy)
+		log_event(LOG_LEVEL_ERR, "spool-gone", kv_str("path", s->config->spool), kv_str("why", why),
+		    kv_str("consequence", "new mail is refused"), kv_str("remedy", remedy));
+	s->spool_remedy = remedy;
+}
+
+/* The service manager starts a new daemon, to which the new folder is bound. */
+static void end_for_new_spool(struct supervisor *s)
+{
+	static const char why[] =
+	    "a new folder stands in its place, which is read-only to this process: only the old one was "
+	    "bound by ReadWritePaths= when it started";
+
+	if (getenv("NOTIFY_SOCKET") == NULL) {
+		say_spool_gone(s, why, "restart mfdrelay");
+		return;
+	}
+	log_event(LOG_LEVEL_ERR, "spool-gone", kv_str("path", s->config->spool), kv_str("why", why),
+	    kv_str(
+		"consequence", "the daemon ends with status 1, for the service manager to start it again"));
+	s->status = 1;
+	stop_all(s, STOP_DEADLINE_MS);
+}
+
 static void watch_spool(struct supervisor *s)
 {
-	struct err err = {""};
+	struct err err = {"the folder was moved or removed"};
 
 	if (spool_is_at(s->config->spool, s->lock_fd)) {
-		if (s->spool_gone)
+		if (s->spool_remedy != NULL)
 			log_event(LOG_LEVEL_NOTICE, "spool-back", kv_str("path", s->config->spool));
-		s->spool_gone = false;
-		return;
-	}
-	if (can_replace_spool(s) && replace_spool(s, &err) == 0) {
+		s->spool_remedy = NULL;
+	} else if (!can_replace_spool(s) || replace_spool(s, &err) < 0) {
+		if (can_replace_spool(s) && is_read_only(s->config->spool))
+			end_for_new_spool(s);
+		else
+			say_spool_gone(s, err.text, "put the folder back, or make a new one in its place");
+	} else {
 		log_event(LOG_LEVEL_WARNING, "spool-replaced", kv_str("path", s->config->spool),
 		    kv_str("consequence", "what was in the old folder is not sent, unless it is put back"));
-		s->spool_gone = false;
-		return;
+		s->spool_remedy = NULL;
 	}
-	if (!s->spool_gone)
-		log_event(LOG_LEVEL_ERR, "spool-gone", kv_str("path", s->config->spool),
-		    kv_str("why", err.text[0] != '\0' ? err.text : "the folder was moved or removed"),
-		    kv_str("consequence", "new mail is refused"),
-		    kv_str("remedy", "put the folder back, or make a new one in its place"));
-	s->spool_gone = true;
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *cookie)

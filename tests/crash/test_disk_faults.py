@@ -15,6 +15,7 @@ import pytest
 import harness
 import interposed
 import mounts
+import needs
 from harness import make_mail, wait_until
 
 RESUMES_S = 30
@@ -346,8 +347,8 @@ def test_a_frozen_disk_ends_no_worker(tmp_path, sim, make_relay):
     mounts.make_ext4(tmp_path / "image", 64)
     with mounts.mounted(tmp_path / "disk", "ext4", tmp_path / "image", "loop"):
         relay = make_relay(sim, start=False, clock=True, spool=str(tmp_path / "disk" / "spool"))
-        relay.under = ["unshare", "-m", "sh", "-c", 'mount -t proc -o hidepid=invisible,subset=pid proc /proc && exec "$@"', "sh",
-                       "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        relay.under = needs.mounts_of_its_own('mount -t proc -o hidepid=invisible,subset=pid proc "$0" && exec "$@"', "/proc")
+        relay.under += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
         for path in (tmp_path / "disk", relay.dir, *relay.dir.iterdir()):
             os.chown(path, NOBODY, NOBODY)
         relay.start()
@@ -422,3 +423,50 @@ def test_a_new_folder_in_the_spools_place_is_taken(moved, sim, ready_relay):
     relay.wait_event("spool-replaced")
     trouble.check_end()
     assert (relay.spool / "lock").exists() and not relay.events("worker-died")
+
+
+# As ProtectSystem=strict and ReadWritePaths= of the unit have it.
+ONLY_THE_SPOOL = 'mount --bind "$0" "$0" && mount --bind "$0/spool" "$0/spool" && mount -o remount,bind,ro "$0" && exec "$@"'
+
+
+@pytest.fixture
+def bound_relay(tmp_path, watchful, sim, make_relay):
+    """Its spool is a mount of its own in a folder that it cannot write, and that others can. It is not started."""
+    (tmp_path / "place/spool").mkdir(parents=True)
+    relay = make_relay(sim, start=False, spool=str(tmp_path / "place/spool"))
+    relay.under = needs.mounts_of_its_own(ONLY_THE_SPOOL, tmp_path / "place")
+    return relay
+
+
+def replace_by_an_empty_one(relay, moved):
+    relay.wait_event("ready")
+    relay.send(make_mail())
+    relay.wait_empty()
+    away = relay.spool.rename(relay.spool.with_name("away"))
+    if not moved:
+        wait_until(lambda: is_removed(away), 5, "the folder to be removed, in which files are still made")
+    relay.spool.mkdir(mode=0o700)
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["removed", "moved away"])
+def test_a_service_manager_starts_it_again_for_a_new_folder_that_is_read_only(moved, tmp_path, sim, bound_relay, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    bound_relay.start()
+    replace_by_an_empty_one(bound_relay, moved)
+    assert bound_relay.process.wait(20) == 1
+    assert "start it again" in bound_relay.events("spool-gone")[-1]["consequence"] and not bound_relay.events("worker-died")
+    bound_relay.start()
+    bound_relay.send(make_mail())
+    sim.wait_messages(2)
+
+
+def test_without_a_service_manager_it_asks_for_that_start(sim, bound_relay):
+    bound_relay.start()
+    replace_by_an_empty_one(bound_relay, moved=False)
+    wait_until(lambda: [e for e in bound_relay.events("spool-gone") if e["remedy"] == "restart mfdrelay"], 15, "the remedy")
+    time.sleep(2.5)
+    assert bound_relay.process.poll() is None and len(bound_relay.events("spool-gone")) <= 2
+    assert bound_relay.stop() == 0
+    bound_relay.start()
+    bound_relay.send(make_mail())
+    sim.wait_messages(2)
