@@ -6,8 +6,9 @@
 
 struct config;
 
-/* Root becomes the user of the config, for good, where it names one; anybody else stays who he is. Returns 0, or -1 with err:
- * then nothing may be done. */
+/* Root becomes, for good, the owner of the config's spool, whom the daemon has run as, or else the user of the config, where it
+ * names one: what root left in the spool the daemon could not read. Anybody else stays who he is. Returns 0, or -1 with err: then
+ * nothing may be done. */
 int become_relay_user(const struct config *config, struct err *err);
 
 #endif

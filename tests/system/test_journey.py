@@ -134,6 +134,20 @@ def test_root_becomes_the_relays_user(others_relay):
 
 
 @needs.root("changing to another user")
+def test_root_becomes_the_owner_of_the_spool_where_the_config_names_no_user(others_relay):
+    """As where the unit alone has User=."""
+    relay = others_relay
+    relay.settings["user"] = None
+    relay.write_config()
+    relay.sim.faults("connect refuse")
+    text = send(relay, "--timeout", "1s", status=2)
+    assert (relay.spool / "queue" / queue_id(text)).stat().st_uid == 65534
+    relay.sim.clear()
+    send(relay, status=0)
+    relay.wait_empty()
+
+
+@needs.root("changing to another user")
 @pytest.mark.parametrize("command", [["status"], ["queue", "list"], ["queue", "retry", "all"], ["unknown"], ["test", "--to", "it@contoso.com"]])
 def test_who_may_not_is_told_so_and_has_77(others_relay, command):
     # A copy, as the tree may be where others cannot enter; the secret is theirs, so that the spool alone is shut.
