@@ -35,21 +35,14 @@ static const char usage[] =
 
 static const char *default_sender(const struct config *config, const struct test_message *message)
 {
-	int route = config_route(config, test_message_device(message), message->to);
+	int index = config_route(config, test_message_device(message), message->to);
+	const struct route *route = index >= 0 ? &config->routes[index] : NULL;
 	const struct upstream_config *upstream =
-	    route >= 0 ? &config->upstreams[config->routes[route].via[0]] : NULL;
+	    route != NULL && route->via_count > 0 ? &config->upstreams[route->via[0]] : NULL;
 
 	if (upstream != NULL && upstream->identity.address != NULL)
 		return upstream->identity.address;
 	return upstream != NULL && upstream->mailbox != NULL ? upstream->mailbox : config->report_to;
-}
-
-static bool has_device(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->device_count; i++)
-		if (strcmp(config->devices[i].name, name) == 0)
-			return true;
-	return false;
 }
 
 /* What is wrong with the question, before anything is written: EX_USAGE or 1 with err; or 0. */
@@ -57,7 +50,7 @@ static int look_at(const struct config *config, const struct test_message *messa
 {
 	int status = EX_USAGE;
 
-	if (message->device != NULL && !has_device(config, message->device)) {
+	if (message->device != NULL && config_device_by_name(config, message->device) == NULL) {
 		err_set(err, "no entry of devices has the name \"%s\"; see: mfdrelay check", message->device);
 	} else if (message->from == NULL) {
 		err_set(err, "no sender is known for it: give --from ADDRESS, or report_to in the config");

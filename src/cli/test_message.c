@@ -36,7 +36,7 @@ static int append_content(struct spool_draft *draft, const struct test_message *
     const struct config *config, int64_t now_ms, struct err *err)
 {
 	char date[40], text[4096];
-	const char *host = config->hostname;
+	const char *host = config->hostname != NULL ? config->hostname : "localhost";
 	int n;
 
 	clock_rfc5322(date, sizeof date, now_ms);

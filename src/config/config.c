@@ -172,7 +172,7 @@ static struct str bare_user(const char *user)
 const struct device *config_device_by_name(const struct config *config, const char *name)
 {
 	for (size_t i = 0; i < config->device_count; i++)
-		if (strcmp(config->devices[i].name, name) == 0)
+		if (config->devices[i].name != NULL && strcmp(config->devices[i].name, name) == 0)
 			return &config->devices[i];
 	return NULL;
 }

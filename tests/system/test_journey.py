@@ -147,6 +147,16 @@ def test_root_becomes_the_owner_of_the_spool_where_the_config_names_no_user(othe
     relay.wait_empty()
 
 
+def test_a_config_that_has_errors_by_now_is_good_enough_for_a_test(sim, relay):
+    """The daemon goes on with what it had."""
+    good = relay.config.read_text()
+    relay.config.write_text(good.replace("via = ", "vai = "))
+    assert "has errors now" in send(relay, status=0)
+    relay.config.write_text(good.replace("devices = (", 'devices = ( { address = "10.0.0.9"; },'))
+    assert 'the name "nope"' in send(relay, "--device", "nope", status=64)
+    assert "has errors now" in send(relay, "--device", "lan", status=0)
+
+
 @needs.root("changing to another user")
 @pytest.mark.parametrize("command", [["status"], ["queue", "list"], ["queue", "retry", "all"], ["unknown"], ["test", "--to", "it@contoso.com"]])
 def test_who_may_not_is_told_so_and_has_77(others_relay, command):
