@@ -160,8 +160,8 @@ static void print_head(const json_t *status)
 	printf("mfdrelay   %s, running since %s, config %s of %s\n", text_of(status, "version"),
 	    text_of(status, "started"), text_of(config, "file"), text_of(config, "loaded"));
 	if (number_of(config, "refused_ms") > number_of(config, "loaded_ms"))
-		printf(
-		    "           a reload was refused %s ago, the old config goes on; why: mfdrelay check\n",
+		printf("           a reload was refused %s ago, the old config goes on; why: journalctl -u "
+		       "mfdrelay\n",
 		    terminal_duration(age, sizeof age, clock_wall_ms() - number_of(config, "refused_ms")));
 }
 

@@ -100,7 +100,7 @@ def test_a_reload_with_a_broken_config_is_refused_with_file_and_line(sim, relay)
     event = relay.wait_event("reload-refused")[0]
     assert event["file"] == str(relay.config)
     assert re.search(r"mfdrelay\.conf:\d+", relay.log()) and "sessions" in relay.log()
-    assert "a reload was refused" in relay.cli("status").stdout
+    assert re.search("a reload was refused .* why: journalctl -u mfdrelay\n", relay.cli("status").stdout)
     relay.send(make_mail())
     sim.wait_messages(1)
 
