@@ -14,11 +14,11 @@
 #include "base/fsutil.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/open.h"
 #include "cli/options.h"
 #include "cli/reload.h"
 #include "config/config.h"
 #include "config/drop_ins.h"
-#include "config/load.h"
 #include "config/values.h"
 
 static const char usage[] = "usage: mfdrelay allow ADDRESS|NETWORK --name NAME [-c FILE]\n"
@@ -140,35 +140,17 @@ static int write_entry(const struct entry *entry, const char *main)
 	return result;
 }
 
-static void print_problems(const struct config_problems *problems, const char *about)
-{
-	for (size_t i = 0; i < problems->count; i++)
-		if (about == NULL ? problems->items[i].is_error
-				  : strncmp(problems->items[i].text, about, strlen(about)) == 0)
-			fprintf(stderr, "%s\n", problems->items[i].text);
-}
-
-/* The config as it is, or NULL, with its errors told. */
-static struct config *load(const char *file, const char *about)
-{
-	struct config_problems problems;
-	struct config *config = config_load(file, &problems);
-
-	print_problems(&problems, config == NULL ? NULL : about);
-	config_problems_free(&problems);
-	return config;
-}
-
 static int allow(struct entry *entry, const char *main)
 {
-	struct config *config = load(main, "\n");
-	int status = 1;
+	int status;
+	struct config *config = load_or_tell(main, NULL, &status);
 
 	if (config == NULL)
 		return refuse("the config has errors: correct them first");
+	status = 1;
 	if (look_for_it(config, entry) == 0 && write_entry(entry, main) == 0) {
 		config_free(config);
-		config = load(main, entry->file);
+		config = load_or_tell(main, entry->file, &status);
 		if (config == NULL) {
 			unlink(entry->file);
 			return refuse("with that entry the config has errors");

@@ -10,12 +10,13 @@
 #include "cli/ask.h"
 #include "cli/become.h"
 #include "cli/commands.h"
+#include "cli/open.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "config/config.h"
-#include "config/load.h"
 #include "net/http.h"
 #include "net/resolver.h"
+#include "sender/config_resolver.h"
 #include "sender/device_answer.h"
 #include "sender/device_login.h"
 #include "sender/refresh_store.h"
@@ -33,8 +34,8 @@ static const char usage[] =
     "may "
     "send\n"
     "as it.\n"
-    "exit status: 0 signed in; 1 not; 77 run as somebody who can't write to the spool; 78 the config has "
-    "errors\n";
+    "exit status: 0 signed in; 1 not; 77 run as somebody who can't read the config, or write to the spool;\n"
+    "78 the config has errors\n";
 
 /* One sign-in, and what has become of it. */
 struct login {
@@ -102,7 +103,8 @@ static int run(struct login *login)
 {
 	const struct device_login_fns fns = {show, on_done, login};
 	struct err err = {"there is no event loop"};
-	struct resolver *resolver = login->base != NULL ? resolver_new(login->base, &err) : NULL;
+	struct resolver *resolver =
+	    login->base != NULL ? config_resolver(login->base, login->config, &err) : NULL;
 	struct http *http = resolver != NULL ? http_new(login->base, resolver, &err) : NULL;
 
 	if (http != NULL) {
@@ -170,7 +172,6 @@ static int login_to(const struct config *config, const char *name)
 
 int cmd_login(int argc, char **argv)
 {
-	struct config_problems problems = {NULL, 0, 0};
 	struct options options;
 	int status = options_parse(argc, argv, "c+", usage, &options);
 
@@ -183,11 +184,9 @@ int cmd_login(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	log_init("login");
 	log_set_level(LOG_LEVEL_ERR);
-	struct config *config = config_load(options.file, &problems);
-	if (config == NULL)
-		fprintf(stderr, "mfdrelay: the config has errors; see: mfdrelay check -c %s\n", options.file);
-	status = config != NULL ? login_to(config, options.argv[0]) : EX_CONFIG;
+	struct config *config = load_or_tell(options.file, NULL, &status);
+	if (config != NULL)
+		status = login_to(config, options.argv[0]);
 	config_free(config);
-	config_problems_free(&problems);
 	return status;
 }

@@ -147,6 +147,17 @@ def test_root_becomes_the_owner_of_the_spool_where_the_config_names_no_user(othe
     relay.wait_empty()
 
 
+@needs.root("changing to another user")
+@pytest.mark.parametrize("command", [["status"], ["queue", "list"], ["test", "--to", "it@contoso.com"], ["unknown"], ["login", "submission"]])
+def test_who_may_not_read_the_config_is_told_so_and_has_77(others_relay, command):
+    relay = others_relay
+    mfdrelay = shutil.copy(harness.binary("mfdrelay"), relay.dir / "mfdrelay")
+    relay.config.chmod(0o600)
+    done = subprocess.run([mfdrelay, *command, "-c", str(relay.config)], capture_output=True, text=True, timeout=20, user=1,
+                          group=1, extra_groups=[])
+    assert done.returncode == 77 and f"{relay.config}: cannot be read: Permission denied; run this as root" in done.stderr, done
+
+
 def test_a_config_that_has_errors_by_now_is_good_enough_for_a_test(sim, relay):
     """The daemon goes on with what it had."""
     good = relay.config.read_text()

@@ -8,6 +8,7 @@ import pytest
 import harness
 import needs
 from harness import DAY, binary, environment, make_mail, wait_until
+from nameserver import NameServer
 
 BY_DEVICE = {"client_secret": None, "grant": "device_code"}
 
@@ -129,6 +130,16 @@ def test_what_login_cannot_do_it_says_before_it_asks(sim, relay):
     other = relay.cli("login", "submission")
     assert other.returncode == 64 and "needs no sign-in" in other.stderr
     assert not sim.log().count("device")
+
+
+def test_login_asks_the_name_servers_of_the_config(sim, relay):
+    names = NameServer({})
+    relay.settings["name_servers"] = [names.address]
+    relay.settings["upstreams"] = [relay.upstream(oauth={**BY_DEVICE, "authority": f"https://login.contoso.test:{sim.login_port}"})]
+    relay.start()
+    assert relay.cli("login", "submission").returncode == 1
+    names.close()
+    assert ("login.contoso.test", "A") in names.asked
 
 
 @needs.root("changing to another user")
