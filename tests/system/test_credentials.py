@@ -166,6 +166,26 @@ def test_the_groups_that_the_system_has_the_user_in_count_everywhere(sim, make_r
     """As they do where systemd has changed the user: a certificate's key is often its group's, ssl-cert's."""
     groups = tmp_path / "group"
     groups.write_text(pathlib.Path("/etc/group").read_text() + "keys:x:47110:nobody\n")
+    under = needs.mounts_of_its_own('mount --bind "$0" /etc/group && exec "$@"', groups)
+    relay = make_relay(sim, start=False, user="nobody")
+    let_others_enter(relay.dir)
+    relay.under = under
+    for path in (relay.config, relay.dir / "client-secret"):
+        os.chown(path, 0, 47110)
+        path.chmod(0o640)
+    checked = relay.cli("check")
+    assert checked.returncode == 0 and "cannot read" not in checked.stderr, checked.stderr
+    online = relay.cli("check", "--online")
+    assert online.returncode == 0, online.stdout + online.stderr
+    relay.start()
+    relay.send(make_mail())
+    sim.wait_messages(1)
+
+
+@pytest.fixture
+def arc_relay(sim, make_relay):
+    """A relay on a server that Azure Arc manages: to it alone, the simulator's folder is /var/opt, where the agent's key files
+    are. It is not started."""
     under = needs.mounts_of_its_own('mount --bind "$0" /var/opt && exec "$@"', sim.dir)
     relay = make_relay(sim, start=False)
     relay.under = under
