@@ -322,6 +322,15 @@ static void release_all(struct sender *s)
 	pump_soon(s);
 }
 
+/* Whether it is in the queue, where it may have been put by hand since the last scan. */
+static bool force(struct sender *s, const char *id)
+{
+	if (queue_force(s->queue, id))
+		return true;
+	queue_scan(s->queue);
+	return queue_force(s->queue, id);
+}
+
 static json_t *retry(struct sender *s, const char *id)
 {
 	struct err err = {""};
@@ -337,7 +346,7 @@ static json_t *retry(struct sender *s, const char *id)
 		messages = queue_force_all(s->queue);
 	} else if (!spool_id_valid(id)) {
 		return refuse("that is not a queue id; see: mfdrelay queue list");
-	} else if (!queue_force(s->queue, id)) {
+	} else if (!force(s, id)) {
 		if (spool_requeue(s->spool, id, &err) < 0)
 			return refuse(err.text);
 		queue_learn(s->queue, id);

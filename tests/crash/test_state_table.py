@@ -221,3 +221,15 @@ def test_a_message_that_nobody_told_of_is_found_within_30_seconds(sim, make_rela
     (relay.dir / ID).rename(relay.spool / "queue" / ID)
     relay.clock.forward(30)
     assert sim.wait_messages(seen + 1, 10)[seen].content == CONTENT
+
+
+def test_what_was_just_put_back_by_hand_is_tried_when_it_is_asked_for(sim, make_relay):
+    """The next scan of the folder comes within 30 s."""
+    seen = len(sim.messages())
+    relay = make_relay(sim)
+    wait_until(lambda: settled(relay), 20, lambda: f"the first scan; the log:\n{relay.log()}")
+    (relay.spool / Q).write_bytes(WHOLE)
+    asked = relay.cli("queue", "retry", ID)
+    assert asked.returncode == 0, asked.stderr
+    sim.wait_messages(seen + 1, timeout=10)
+    relay.wait_empty()
