@@ -5,9 +5,9 @@
 Sets a Microsoft 365 tenant up for mfdrelay: app, credential, permission, mailbox switch, HVE account or connector.
 
 .DESCRIPTION
-What is there already stays; run it again after a failure. -WhatIf shows what it would do and changes nothing; -Undo takes back
-what it made, but leaves mailboxes, HVE accounts and their switches alone. It writes upstreams.conf, the block for
-mfdrelay.conf, and client-secret, which belongs into a file that only the relay can read.
+What is there already stays; run it again after a failure, or for another mailbox. -WhatIf shows what it would do and changes
+nothing; -Undo takes back what it made, but leaves mailboxes, HVE accounts and their switches alone. It writes upstreams.conf,
+the block for mfdrelay.conf, and client-secret, which belongs into a file that only the relay can read.
 
 You need the roles Application Administrator (with -Permission Classic, or Hve: Privileged Role Administrator) and Exchange
 Administrator. The same by hand, with the reasons: mfdrelay-microsoft365(7).
@@ -46,9 +46,12 @@ $GroupName = "$AppName-senders"
 $ScopeName = "$AppName-scope"
 $RoleName = "$AppName-smtp"
 
-# What $Find finds, or else what $Make makes. With -WhatIf and nothing there: $Instead.
-function Get-OrMake([string] $What, [scriptblock] $Find, [scriptblock] $Make, $Instead = $true) {
-    $found = & $Find
+# What -WhatIf has in the place of an object's id that is not made yet. Microsoft is not asked about it: it would refuse.
+$NotYet = '(new)'
+
+# What $Find finds, or else what $Make makes. With -WhatIf and nothing there: $Instead. Nothing is there of an $Of that is not.
+function Get-OrMake([string] $What, [scriptblock] $Find, [scriptblock] $Make, $Instead = $true, $Of = $null) {
+    $found = if ($Of -and $Of.Id -eq $NotYet) { $null } else { & $Find }
     if ($found) { Write-Host "is there   $What"; return $found }
     if (-not $Cmdlet.ShouldProcess($What, 'make')) { return $Instead }
     $made = & $Make
@@ -103,7 +106,7 @@ function Grant-Permission($Principal, [string] $Role) {
         {
             New-MgServicePrincipalAppRoleAssignment -ServicePrincipalId $Principal.Id -PrincipalId $Principal.Id `
                 -ResourceId $resource.Id -AppRoleId $roleId
-        }
+        } -Of $Principal
 }
 
 # --- Exchange ---
@@ -112,14 +115,23 @@ function Grant-Permission($Principal, [string] $Role) {
 function Add-ExchangePrincipal($App, $Principal) {
     $null = Get-OrMake "service principal $($Principal.Id) in Exchange" `
         { Get-ServicePrincipal -Identity $Principal.Id -ErrorAction SilentlyContinue } `
-        { New-ServicePrincipal -AppId $App.AppId -ObjectId $Principal.Id -DisplayName $AppName }
+        { New-ServicePrincipal -AppId $App.AppId -ObjectId $Principal.Id -DisplayName $AppName } -Of $Principal
 }
 
 function Add-Role($Principal) {
-    $group = Get-OrMake "group $GroupName with $Mailbox" `
-        { Get-DistributionGroup -Identity $GroupName -ErrorAction SilentlyContinue } `
+    $there = Get-DistributionGroup -Identity $GroupName -ErrorAction SilentlyContinue
+    $group = Get-OrMake "group $GroupName" { $there } `
         { New-DistributionGroup -Name $GroupName -Type Security -Members $Mailbox } `
         ([pscustomobject] @{ DistinguishedName = "(of $GroupName)" })
+    # One that was there may be of a run for another mailbox, and another admin's.
+    if ($there) {
+        $null = Get-OrMake "$Mailbox in group $GroupName" `
+            {
+                Get-DistributionGroupMember -Identity $GroupName -ResultSize Unlimited |
+                    Where-Object PrimarySmtpAddress -eq $Mailbox
+            } `
+            { Add-DistributionGroupMember -Identity $GroupName -Member $Mailbox -BypassSecurityGroupManagerCheck }
+    }
     $null = Get-OrMake "scope $ScopeName" `
         { Get-ManagementScope -Identity $ScopeName -ErrorAction SilentlyContinue } `
         { New-ManagementScope -Name $ScopeName -RecipientRestrictionFilter "MemberOfGroup -eq '$($group.DistinguishedName)'" }
@@ -134,7 +146,7 @@ function Add-Role($Principal) {
 function Add-MailboxRight($Principal) {
     $null = Get-OrMake "FullAccess to $Mailbox" `
         { Get-MailboxPermission -Identity $Mailbox -User $Principal.Id -ErrorAction SilentlyContinue } `
-        { Add-MailboxPermission -Identity $Mailbox -User $Principal.Id -AccessRights FullAccess }
+        { Add-MailboxPermission -Identity $Mailbox -User $Principal.Id -AccessRights FullAccess } -Of $Principal
 }
 
 function Enable-SmtpAuth {
@@ -190,9 +202,9 @@ function Write-Block([string] $ClientId, [string] $Tenant) {
 function Install-App {
     $app = Get-OrMake "app registration $AppName" { Get-App } `
         { New-MgApplication -DisplayName $AppName -SignInAudience AzureADMyOrg } `
-        ([pscustomobject] @{ Id = '(new)'; AppId = '(new)'; KeyCredentials = @(); PasswordCredentials = @() })
+        ([pscustomobject] @{ Id = $NotYet; AppId = $NotYet; KeyCredentials = @(); PasswordCredentials = @() })
     $principal = Get-OrMake "enterprise application $AppName" { Get-Principal $app } `
-        { New-MgServicePrincipal -AppId $app.AppId } ([pscustomobject] @{ Id = '(new)' })
+        { New-MgServicePrincipal -AppId $app.AppId } ([pscustomobject] @{ Id = $NotYet }) -Of $app
     if ($CertificateFile) { Add-Certificate $app } else { Add-Secret $app }
     if ($Method -eq 'Hve') {
         Grant-Permission $principal 'Mail.Send'
