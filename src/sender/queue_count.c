@@ -12,14 +12,14 @@ struct counting {
 	unsigned no_road;
 };
 
-/* What the disk is in the way of stands in the line of those without a road too. */
+/* What is looked at again later, held by somebody else or by the disk, stands in that line too, for no recipient. */
 static bool lacks_route(const struct message *message, unsigned no_road)
 {
 	const struct part *part;
 
 	SLIST_FOREACH(part, &message->parts, of_message)
 		if (part->road == no_road)
-			return !message->in_trouble;
+			return part->recipients > 0;
 	return false;
 }
 

@@ -18,6 +18,7 @@
 #include "sender/attempt.h"
 #include "sender/delivery.h"
 #include "sender/queue.h"
+#include "sender/queue_count.h"
 #include "sender/scheduler.h"
 #include "smtp/reply.h"
 #include "spool/spool.h"
@@ -29,6 +30,7 @@
 static struct envelope envelope;
 static struct state state;
 static struct spool_message *const held = (struct spool_message *)&envelope;
+static enum spool_take take_result;
 static int retired, saved;
 
 enum spool_take spool_set_aside(struct spool *spool, const char *id, const char *reason, struct err *err)
@@ -45,8 +47,8 @@ enum spool_take spool_take(struct spool *spool, const char *id, struct spool_mes
 	(void)spool;
 	(void)id;
 	(void)err;
-	*out = held;
-	return SPOOL_TAKEN;
+	*out = take_result == SPOOL_TAKEN ? held : NULL;
+	return take_result;
 }
 
 void spool_release(struct spool_message *message)
@@ -153,6 +155,7 @@ static void set_up_limited(size_t recipients, size_t limit)
 	envelope =
 	    (struct envelope){.sender = "a@x.test", .recipients = addresses, .recipient_count = recipients};
 	state_init(&state, recipients);
+	take_result = SPOOL_TAKEN;
 	retired = saved = 0;
 	now_ms = clock_mono_ms();
 	upstream.limits.recipients = (unsigned)limit;
@@ -205,6 +208,30 @@ static void refuse_from(
 }
 
 /* --- the tests --- */
+
+static void assert_without_route(size_t messages)
+{
+	struct queue_counts counts;
+
+	queue_count(queue, &counts);
+	assert_int_equal(counts.messages, 1);
+	assert_int_equal(counts.without_route, messages);
+}
+
+static void what_somebody_else_holds_is_not_without_a_route(void **unused)
+{
+	(void)unused;
+	set_up(1);
+	route.recipients = (char *[]){"*@elsewhere.test"};
+	take_result = SPOOL_BUSY;
+	learn();
+	assert_without_route(0);
+	take_result = SPOOL_TAKEN;
+	assert_null(take_after(1100));
+	queue_revisit(queue);
+	assert_true(queue_read_one(queue));
+	assert_without_route(1);
+}
 
 static void a_wait_is_over_when_it_has_passed_though_the_clock_was_set_back(void **unused)
 {
@@ -482,6 +509,7 @@ int main(void)
 		what_found_no_room_in_a_transaction_goes_in_the_next_at_once, tear_down),
 	    cmocka_unit_test_teardown(
 		what_is_perhaps_taken_is_saved_though_the_road_bears_the_blame, tear_down),
+	    cmocka_unit_test_teardown(what_somebody_else_holds_is_not_without_a_route, tear_down),
 	    cmocka_unit_test_teardown(a_long_list_goes_in_as_many_messages_as_the_upstream_wants, tear_down),
 	    cmocka_unit_test_teardown(
 		a_message_with_too_many_recipients_goes_in_halves_and_so_does_the_next, tear_down),
