@@ -48,6 +48,23 @@ def test_the_unit_is_hardened(tmp_path):
     assert float(score[1]) < 2.0, score[0]
 
 
+def test_the_units_check_before_a_reload_asks_for_no_credential(sim, make_relay):
+    """systemd sets the variable for it, and has the folder for the daemon alone."""
+    relay = make_relay(sim, start=False)
+    relay.settings["upstreams"] = [relay.upstream(oauth={"client_secret": "credential:client-secret"})]
+    relay.write_config()
+    line = re.search(r"^ExecReload=(.* check)$", (harness.ROOT / "systemd/mfdrelay.service").read_text(), re.M)[1]
+
+    def check():
+        command = line.replace("@SBINDIR@/mfdrelay", harness.binary("mfdrelay")).split()
+        return subprocess.run([*command, "-c", str(relay.config)], capture_output=True, text=True, timeout=20,
+                              env={**harness.environment(), "CREDENTIALS_DIRECTORY": "/run/credentials/mfdrelay.service"})
+    done = check()
+    assert done.returncode == 0 and "credential:client-secret" in done.stdout + done.stderr, done
+    relay.write_config(retry={"first": "never"})
+    assert check().returncode != 0
+
+
 def calls_of(group):
     """The system calls of one of systemd's groups, and of those in it."""
     lines = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True).stdout.splitlines()
