@@ -14,7 +14,7 @@
 struct counters {
 	/* listener */
 	_Atomic uint64_t sessions;		/* connections accepted */
-	_Atomic uint64_t sessions_refused;	/* 421: too many, or draining */
+	_Atomic uint64_t sessions_refused;	/* 421: too many, or draining; handshakes beyond their limit */
 	_Atomic uint64_t tls_sessions;		/* handshakes done */
 	_Atomic uint64_t tls_failures;		/* handshakes failed */
 	_Atomic uint64_t messages_accepted;	/* 250 given */

@@ -99,6 +99,8 @@ static const char *on_starttls(struct session *s, struct str args)
 		return "503 5.5.1 TLS is on already";
 	if (!offers_starttls(s))
 		return "454 4.7.0 The relay has no certificate at the moment: try again later";
+	if (!session_tls_take_turn(s))
+		return "454 4.7.0 TLS is begun too often (limits.handshakes_per_second): try again later";
 	forget_mail(s);
 	s->state = S_TLS;
 	return "220 2.0.0 Ready to start TLS";

@@ -70,14 +70,14 @@ static void begin_pause(struct session *s, int64_t ms)
 /* S_TLS when it is this session's turn, S_TURN until then. */
 static enum session_state begin_tls(struct session *s)
 {
-	int64_t turn_ms = s->has_turn ? 0 : session_tls_turn(s);
+	int64_t turn_ms = s->turn_ms;
 
-	s->has_turn = true;
+	s->turn_ms = 0;
 	if (turn_ms > 0) {
 		begin_pause(s, turn_ms);
 		return S_TURN;
 	}
-	return turn_ms == 0 && session_tls_begin(s) ? S_TLS : S_ENDED;
+	return session_tls_begin(s) ? S_TLS : S_ENDED;
 }
 
 void session_enter(struct session *s, enum session_state state)
@@ -173,9 +173,12 @@ void session_greet(struct session *s)
 void session_begin_implicit(struct session *s)
 {
 	s->greets = true;
-	if (session_tls_context(s) == NULL)
+	if (session_tls_context(s) == NULL) {
 		session_tls_log_unexpected(s);
-	session_enter(s, session_tls_context(s) == NULL ? S_ENDED : S_TLS);
+		session_enter(s, S_ENDED);
+	} else {
+		session_enter(s, session_tls_take_turn(s) ? S_TLS : S_ENDED);
+	}
 }
 
 /* Once the peer has closed, no CONN_DRAINED comes: then the little input that is left is answered all the

@@ -61,7 +61,7 @@ struct session {
 	bool begun;			/* its first octet has been looked at */
 	bool greets;			/* the greeting comes behind the handshake ... */
 	bool greeted;			/* ... and another went out before its hello came */
-	bool has_turn;			/* the handshake has been let in */
+	int64_t turn_ms;		/* how long its handshake is to wait yet for its turn */
 	bool handshaking;
 	bool tls;			/* what is said is said over TLS ... */
 	bool secure;			/* ... of 1.2 or later: what policies may rely on */

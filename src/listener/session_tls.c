@@ -52,20 +52,22 @@ static int64_t take_turn(struct ration *ration, unsigned per_second, unsigned bu
 
 /* A handshake costs us a thousand times what it costs a peer that only pretends to shake hands. Who is listed does not wait
  * for strangers. */
-int64_t session_tls_turn(struct session *s)
+bool session_tls_take_turn(struct session *s)
 {
 	unsigned all = s->env->config->limits.handshakes_per_second;
 	unsigned share = all > SHARE ? all / SHARE : 1;
 	int64_t now_ms = clock_mono_ms(), own_ms, all_ms = 0;
 	uint64_t withheld;
 
+	s->turn_ms = 0;
 	if (all == 0 || s->env->handshake_rates == NULL)
-		return 0;
+		return true;
 	own_ms = take_turn(rates_of(s->env->handshake_rates, &s->counted), share, all, now_ms);
 	if (own_ms >= 0 && s->place == NULL)
 		all_ms = take_turn(&s->env->handshakes_of_strangers, all, all, now_ms);
+	s->turn_ms = own_ms > all_ms ? own_ms : all_ms;
 	if (own_ms >= 0 && all_ms >= 0)
-		return own_ms > all_ms ? own_ms : all_ms;
+		return true;
 	count(&s->env->counters->sessions_refused, 1);
 	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, now_ms))
 		log_event(LOG_LEVEL_WARNING, "handshake-refused", kv_str("peer", s->peer_text),
@@ -73,7 +75,7 @@ int64_t session_tls_turn(struct session *s)
 		    kv_u64("of_an_address", share),
 		    kv_str("exceeded", own_ms < 0 ? "by this address" : "by strangers"),
 		    kv_u64("withheld", withheld));
-	return -1;
+	return false;
 }
 
 /* --- the handshake --- */

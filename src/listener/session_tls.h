@@ -16,9 +16,9 @@ SSL_CTX *session_tls_context(const struct session *session);
 bool session_needs_tls(const struct session *session);
 extern const char session_tls_needed[];
 
-/* In how many ms its handshake may begin (0: now), by limits.handshakes_per_second; -1: it is refused, which has been
- * logged. To be asked once. */
-int64_t session_tls_turn(struct session *session);
+/* Ask for the handshake's turn, by limits.handshakes_per_second: once, before the device is told to begin. turn_ms of the session
+ * is how long it is to wait. Returns false where it is refused, which has been logged. */
+bool session_tls_take_turn(struct session *session);
 
 /* Begin the handshake when our reply has left. What has come behind STARTTLS in plain text is refused here: it was said by
  * anybody (CVE-2011-0411). Returns false when the session is at its end. */
