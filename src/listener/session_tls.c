@@ -80,20 +80,34 @@ bool session_tls_take_turn(struct session *s)
 
 /* --- the handshake --- */
 
-bool session_tls_begin(struct session *s)
+static void log_plain_text(const struct session *s)
 {
 	uint64_t withheld;
 
-	if (s->handshaking || conn_pending(s->conn) > 0)
-		return true;
-	s->handshaking = conn_tls_accept(s->conn, session_tls_context(s), handshake_min_version(s->tls_min));
-	if (!s->handshaking && quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
+	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_WARNING, "starttls-refused", kv_str("peer", s->peer_text),
 		    kv_str("why",
 			"plain text came behind STARTTLS; somebody between the device and us may have put it "
 			"there"),
 		    kv_u64("withheld", withheld));
-	return s->handshaking;
+}
+
+bool session_tls_begin(struct session *s)
+{
+	if (s->handshaking || conn_pending(s->conn) > 0)
+		return true;
+	switch (conn_tls_accept(s->conn, session_tls_context(s), handshake_min_version(s->tls_min))) {
+	case CONN_TLS_BEGUN:
+		s->handshaking = true;
+		return true;
+	case CONN_TLS_PLAIN_TEXT:
+		log_plain_text(s);
+		return false;
+	case CONN_TLS_GONE:
+		session_lost(s, "gone before the TLS handshake");
+		return false;
+	}
+	return false;
 }
 
 bool session_tls_failed(struct session *s, const char *why)

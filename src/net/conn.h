@@ -43,14 +43,19 @@ struct conn *conn_accept(struct event_base *base, int fd, conn_fn *fn, void *arg
 struct conn *conn_connect(struct event_base *base, const struct sockaddr *address, socklen_t length, conn_fn *fn,
     void *arg);
 
-/* Begin TLS as server or as client. All output must have left and input that is still in the buffer is a breach:
- * it is text from before the handshake (CVE-2011-0411 and its mirror on clients), and makes these return false
- * with nothing begun: the caller closes. Input that begins as TLS does is none of that on a server: it goes into the
+/* Begin TLS as server or as client. All output must have left, and input that is still in the buffer is a breach:
+ * it is text from before the handshake (CVE-2011-0411 and its mirror on clients). Where TLS cannot begin nothing
+ * has: the caller closes. Input that begins as TLS does is none of that on a server: it goes into the
  * handshake, all of it. Afterwards CONN_TLS_READY or CONN_ERROR comes. The server takes no version before min_version
  * (TLS1_VERSION ...; 0: as ctx says). The client verifies the
  * chain against ctx and the certificate against host (a DNS name, or an address); host is sent as SNI
- * when it is a name. */
-bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version);
+ * when it is a name. It returns whether TLS has begun. */
+enum conn_tls {
+	CONN_TLS_BEGUN,
+	CONN_TLS_PLAIN_TEXT,	/* there is input from before it */
+	CONN_TLS_GONE,		/* the peer has closed, or the connection failed; or our own mistake: output waits, or TLS is on */
+};
+enum conn_tls conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version);
 bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host);
 
 /* Queue bytes for sending; they are copied. A short answer on an idle connection goes out at once, in one

@@ -51,12 +51,15 @@ static bool hand_over_input(struct conn *conn)
 	return true;
 }
 
-bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version)
+enum conn_tls conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version)
 {
+	bool may_begin = may_begin_tls(conn);
 	struct err err;
 
-	if (!may_begin_tls(conn) || (conn_available(conn) > 0 && !holds_hello(conn)))
-		return false;
+	if (conn->ssl == NULL && conn_available(conn) > 0 && !holds_hello(conn))
+		return CONN_TLS_PLAIN_TEXT;
+	if (!may_begin)
+		return CONN_TLS_GONE;
 	conn->ssl = tls_server_new(ctx, min_version, &err);
 	if (conn->ssl == NULL)
 		conn_fail(conn, true, err.text);
@@ -64,7 +67,7 @@ bool conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version)
 		conn_fail(conn, true, "no memory for TLS");
 	else
 		begin_tls(conn, BUFFEREVENT_SSL_ACCEPTING);
-	return true;
+	return CONN_TLS_BEGUN;
 }
 
 bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host)

@@ -162,6 +162,19 @@ def test_cve_2011_0411_plain_text_behind_starttls_is_never_run(doors, behind):
     assert doors.relay.wait_event("starttls-refused")
 
 
+def test_who_goes_right_behind_starttls_is_no_attack(doors):
+    for reset in (False, True) * 10:
+        with raw(doors.relay) as s:
+            if reset:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.sendall(b"NOOP\r\n" * 10 + b"STARTTLS\r\n")
+            if not reset:
+                s.shutdown(socket.SHUT_WR)
+                read_all(s)
+    wait_until(lambda: doors.relay.status()["counters"]["sessions_now"] == 0, 10, "the sessions to be gone")
+    assert not doors.relay.events("starttls-refused")
+
+
 @pytest.mark.parametrize("behind", [b"RSET\r\n", b"MAIL FROM:<evil@example.net>\r\n"])
 def test_cve_2011_0411_plain_text_in_place_of_the_handshake_is_never_run(doors, behind):
     with raw(doors.relay) as s:

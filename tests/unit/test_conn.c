@@ -133,7 +133,7 @@ static void open_sides(struct side *a, struct side *b)
 static void open_tls(struct side *client, struct side *server)
 {
 	open_sides(client, server);
-	assert_true(conn_tls_accept(server->conn, server_ctx, 0));
+	assert_int_equal(conn_tls_accept(server->conn, server_ctx, 0), CONN_TLS_BEGUN);
 	assert_true(conn_tls_connect(client->conn, client_ctx, "relay.test"));
 	assert_true(run_until(client, 'T', 3000));
 	assert_true(run_until(server, 'T', 3000));
@@ -513,17 +513,29 @@ static void plain_text_before_tls_is_refused(void **state)
 	assert_true(run_until(&side, 'D', 1000));
 	struct str line;
 	assert_int_equal(conn_read_line(side.conn, 100, &line), CONN_LINE);
-	assert_false(conn_tls_accept(side.conn, server_ctx, 0));
+	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_PLAIN_TEXT);
 	assert_false(conn_tls_connect(side.conn, client_ctx, "relay.test"));
 	conn_consume(side.conn, conn_available(side.conn));
-	assert_true(conn_tls_accept(side.conn, server_ctx, 0));
-	assert_false(conn_tls_accept(side.conn, server_ctx, 0)); /* once */
+	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_BEGUN);
+	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_GONE); /* once */
 	/* What still lay in the kernel goes to TLS and ends it. */
 	assert_int_equal(send(fd, "RCPT TO:<victim@y>\r\n", 20, 0), 20);
 	assert_true(run_until(&side, 'X', 1000));
 	assert_true(conn_error_is_tls(side.conn));
 	drop(&side);
 	close(fd);
+}
+
+static void tls_does_not_begin_with_a_peer_that_has_gone(void **state)
+{
+	struct side side = {.on_event = NULL};
+
+	(void)state;
+	int fd = open_side(&side);
+	close(fd);
+	assert_true(run_until(&side, 'E', 1000));
+	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_GONE);
+	drop(&side);
 }
 
 static void tls_waits_for_unsent_output(void **state)
@@ -534,7 +546,7 @@ static void tls_waits_for_unsent_output(void **state)
 	(void)state;
 	int fd = open_side(&side);
 	assert_true(conn_write(side.conn, much, sizeof much) > 0);
-	assert_false(conn_tls_accept(side.conn, server_ctx, 0));
+	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_GONE);
 	drop(&side);
 	close(fd);
 }
@@ -859,7 +871,7 @@ static void random_writes_meet_slow_readers(bool tls)
 	a.conn = conn_accept(base, fds[0], on_event, &a);
 	b.conn = conn_accept(base, fds[1], on_event, &b);
 	if (tls) {
-		assert_true(conn_tls_accept(b.conn, server_ctx, 0));
+		assert_int_equal(conn_tls_accept(b.conn, server_ctx, 0), CONN_TLS_BEGUN);
 		assert_true(conn_tls_connect(a.conn, client_ctx, "relay.test"));
 		assert_true(run_until(&a, 'T', 3000) && run_until(&b, 'T', 3000));
 	}
@@ -901,7 +913,7 @@ static void new_keys_amid_unsent_records(void **state)
 	static const int small = 4096;
 	setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
 	server.conn = conn_accept(base, fds[1], on_event, &server);
-	assert_true(conn_tls_accept(server.conn, server_ctx, 0));
+	assert_int_equal(conn_tls_accept(server.conn, server_ctx, 0), CONN_TLS_BEGUN);
 	SSL *ssl = SSL_new(client_ctx);
 	SSL_set_fd(ssl, fds[0]);
 	while (SSL_connect(ssl) != 1)
@@ -1178,6 +1190,7 @@ int main(void)
 	    cmocka_unit_test(an_idle_connection_is_cheap),
 	    cmocka_unit_test(tls_both_ways_one_byte_at_a_time),
 	    cmocka_unit_test(plain_text_before_tls_is_refused),
+	    cmocka_unit_test(tls_does_not_begin_with_a_peer_that_has_gone),
 	    cmocka_unit_test(tls_waits_for_unsent_output),
 	    cmocka_unit_test(the_client_verifies),
 	    cmocka_unit_test(a_client_can_describe_whom_it_has_verified),
