@@ -21,7 +21,7 @@ struct lane {
 	const char *mailbox;		/* one of the upstream's mailboxes; NULL: it has no list of them */
 	struct road road;
 	struct streak streak;
-	unsigned last_proof;		/* upstream_proofs() when it last carried a message; 0: never */
+	unsigned last_proof;		/* the number of the last attempt that has shown it open, of all of its upstream; 0: none */
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */
 	bool token_retried;		/* a refused token has been replaced once; the next refusal is the configuration's */

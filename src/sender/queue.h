@@ -32,7 +32,7 @@ struct message {
 	unsigned short under_way;	/* attempts */
 	struct {			/* why a road was last held after an attempt of its own */
 		const struct cause *cause;	/* NULL: never */
-		unsigned road, proofs;		/* upstream_proofs() then */
+		unsigned road, proofs;		/* that its upstream had then (blame.h) */
 	} blamed;
 	struct detours detours;		/* the roads in trouble as it was planned by */
 	const struct cause *cause;	/* why its last attempt did not deliver it to all; NULL: none since this sender's start */

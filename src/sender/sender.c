@@ -19,7 +19,6 @@
 #include "config/config.h"
 #include "net/http.h"
 #include "net/resolver.h"
-#include "sender/attempt.h"
 #include "sender/config_resolver.h"
 #include "sender/control.h"
 #include "sender/delivery.h"
@@ -45,7 +44,6 @@
 #define READ_PER_ROUND 64 /* messages read from the disk before the loop looks at its connections again */
 #define DAY_MS	       86400000
 #define STUCK_LOOK_MS  1000 /* between two looks whether the spool lets go of what is delivered */
-#define RATE_HOLD_S    60   /* a slow-down up to this long is about how fast mail comes */
 
 union packet {
 	char kind;
@@ -129,36 +127,10 @@ static struct attempt *take_for(void *arg, unsigned road, size_t recipients)
 	return attempt;
 }
 
-/* A message that meets the same trouble again after others have gone through, by the same mailbox, has it to itself (a
- * sender domain that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
-static bool has_it_to_itself(
-    const struct upstream *upstream, const struct attempt *attempt, const struct failure *why)
-{
-	struct message *message = attempt->owner;
-	bool is_rate = why->cause->outcome == OUTCOME_S && why->cause->hold.first_s <= RATE_HOLD_S;
-
-	if (!is_rate && message->blamed.cause == why->cause && message->blamed.road == attempt->road &&
-	    upstream_proved_since(upstream, attempt, message->blamed.proofs))
-		return true;
-	message->blamed.cause = why->cause;
-	message->blamed.road = attempt->road;
-	message->blamed.proofs = upstream_proofs(upstream);
-	return false;
-}
-
 static void on_attempt_done(void *arg, struct attempt *attempt)
 {
 	struct sender *s = arg;
-	struct upstream *upstream = s->upstreams[attempt->road];
-	bool is_all_mails = upstream_compare(upstream, attempt);
-	const struct failure *about_road = attempt_road_failure(attempt);
 
-	if (about_road != NULL && !is_all_mails)
-		attempt->own_trouble = has_it_to_itself(upstream, attempt, about_road);
-	if (about_road != NULL && !attempt->own_trouble)
-		upstream_hold(upstream, attempt, about_road);
-	else if (about_road == NULL && attempt_proves_road(attempt))
-		upstream_proved(upstream, attempt);
 	delivery_judge(s->delivery, attempt);
 }
 

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "sender/attempt.h"
+#include "sender/blame.h"
 #include "sender/client.h"
 #include "sender/lane.h"
 #include "sender/token.h"
@@ -39,7 +40,7 @@ struct upstream {
 	struct client_settings settings;
 	LIST_HEAD(, connection) connections;
 	size_t connection_count;
-	unsigned proofs;
+	unsigned proofs; /* attempts that have shown a lane open, so far */
 	bool draining;
 };
 
@@ -77,7 +78,7 @@ static void log_hold(const struct upstream *u, const struct lane *lane, const st
 }
 
 /* One lane, or all of them (NULL). */
-static int64_t hold(struct upstream *u, struct lane *only, const struct failure *why)
+static void hold(struct upstream *u, struct lane *only, const struct failure *why)
 {
 	bool were_held = true;
 	int64_t ms = 0;
@@ -94,63 +95,40 @@ static int64_t hold(struct upstream *u, struct lane *only, const struct failure 
 	if (!were_held)
 		log_hold(u, only, why, ms);
 	u->owner->changed(u->owner->arg);
-	return ms;
 }
 
-static bool add_to_streak(struct upstream *u, struct lane *lane, struct attempt *attempt)
+static void prove(struct upstream *u, struct lane *lane)
 {
-	const struct envelope *envelope = spool_envelope(attempt->message);
-	const struct cause *cause = attempt_shareable(attempt);
-
-	if (cause == NULL)
-		return false;
-	/* What may pass once the DNS is right: the domain's mail may have moved. */
-	if (cause->outcome == OUTCOME_T)
-		u->settings.mx.until_ms = 0;
-	if (!streak_add(&lane->streak, cause, envelope->device, envelope->sender, clock_mono_ms()))
-		return false;
-	attempt_share(attempt, cause);
-	return true;
-}
-
-bool upstream_compare(struct upstream *u, struct attempt *attempt)
-{
-	struct lane *lane = &u->lanes[attempt->lane];
-	bool was_roads = lane->streak.is_roads, is_roads = false;
-
-	if (attempt_delivered(attempt))
-		lane->streak = (struct streak){.cause = NULL};
-	else
-		is_roads = add_to_streak(u, lane, attempt);
-	if (lane->streak.is_roads != was_roads)
-		u->owner->streak(u->owner->arg);
-	return is_roads;
-}
-
-/* A connection that was lost says nothing of the mailbox; an answer within a transaction does. */
-int64_t upstream_hold(struct upstream *u, const struct attempt *attempt, const struct failure *why)
-{
-	return hold(u, why->cause->outcome == OUTCOME_T ? NULL : &u->lanes[attempt->lane], why);
-}
-
-void upstream_proved(struct upstream *u, const struct attempt *attempt)
-{
-	struct lane *lane = &u->lanes[attempt->lane];
-
 	if (lane->road.health != ROAD_HELD)
 		lane->last_proof = ++u->proofs;
 	if (lane_proved(lane))
 		u->owner->changed(u->owner->arg);
 }
 
-unsigned upstream_proofs(const struct upstream *u)
+/* What passes once the DNS is right: the domain's mail may have moved. */
+static bool is_about_dns(const struct attempt *attempt)
 {
-	return u->proofs;
+	const struct cause *cause = attempt_shareable(attempt);
+
+	return cause != NULL && cause->outcome == OUTCOME_T;
 }
 
-bool upstream_proved_since(const struct upstream *u, const struct attempt *attempt, unsigned proofs)
+/* What an attempt has brought back holds the lane it went by, or shows that the road is open. A connection that was lost says
+ * nothing of the mailbox, so all are held; an answer within a transaction does. */
+static void learn_from(struct upstream *u, struct attempt *attempt)
 {
-	return (int)(u->lanes[attempt->lane].last_proof - proofs) > 0;
+	struct lane *lane = &u->lanes[attempt->lane];
+	bool was_of_all = lane->streak.is_roads;
+
+	if (is_about_dns(attempt))
+		u->settings.mx.until_ms = 0;
+	const struct failure *why = blame_road(lane, attempt, u->proofs, clock_mono_ms());
+	if (lane->streak.is_roads != was_of_all)
+		u->owner->streak(u->owner->arg);
+	if (why != NULL)
+		hold(u, why->cause->outcome == OUTCOME_T ? NULL : lane, why);
+	else if (!attempt->own_trouble && attempt_proves_road(attempt))
+		prove(u, lane);
 }
 
 void upstream_release(struct upstream *u)
@@ -285,6 +263,7 @@ static void on_client(void *arg, struct client *client, enum client_event event,
 		break;
 	case CLIENT_DONE:
 		count_sent(u, connection_of(u, client), attempt);
+		learn_from(u, attempt);
 		u->owner->done(u->owner->arg, attempt);
 		break;
 	case CLIENT_ENDED:

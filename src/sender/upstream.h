@@ -1,5 +1,5 @@
 /* One upstream: its road's health, its connections (never more than its send window allows), its tokens. Takes attempts
- * from the queue as long as there are any and the road is open. */
+ * from the queue as long as there are any and the road is open, and learns from what they bring back (blame.h). */
 #ifndef MFDRELAY_SENDER_UPSTREAM_H
 #define MFDRELAY_SENDER_UPSTREAM_H
 
@@ -31,7 +31,7 @@ struct upstream_owner {
 	void *arg;
 	size_t (*ready)(void *arg, unsigned road);			/* parts that stand ready */
 	struct attempt *(*take)(void *arg, unsigned road, size_t recipients);	/* the next, of at most so many; or NULL */
-	void (*done)(void *arg, struct attempt *attempt);	/* concluded; the owner's again. Called from the loop */
+	void (*done)(void *arg, struct attempt *attempt);	/* concluded, and learned from; the owner's again. From the loop */
 	void (*idle)(void *arg, unsigned road);				/* the last connection has ended */
 	void (*size)(void *arg, unsigned road, uint64_t bytes);		/* it has said how large a message it takes; 0: any */
 	void (*changed)(void *arg);				/* the health of a road has changed: so may the way that mail takes */
@@ -47,22 +47,6 @@ void upstream_pump(struct upstream *upstream);
 
 /* Whether it could take another part now: the road is open and its line is short. */
 bool upstream_hungry(struct upstream *upstream);
-
-/* An attempt has come back: see what it has in common with those before it on its lane (streak.h). Where that is the road's
- * trouble, its failures become such, and true is returned. Before anything else is made of it. */
-bool upstream_compare(struct upstream *upstream, struct attempt *attempt);
-
-/* Hold the road, or the lane that the attempt went by, because of what it brought back. Returns for how long, in ms. */
-int64_t upstream_hold(struct upstream *upstream, const struct attempt *attempt, const struct failure *why);
-
-/* An attempt has gone through. */
-void upstream_proved(struct upstream *upstream, const struct attempt *attempt);
-
-/* How many attempts have shown so far that the road is open. */
-unsigned upstream_proofs(const struct upstream *upstream);
-
-/* Whether the lane that the attempt went by has been among them since there were so many: what others carry says nothing of it. */
-bool upstream_proved_since(const struct upstream *upstream, const struct attempt *attempt, unsigned proofs);
 
 /* Try now, whatever the hold says. */
 void upstream_release(struct upstream *upstream);

@@ -1,0 +1,18 @@
+/* Whose trouble it is that an attempt has brought back: the road's, which is then held for all; its message's alone, which waits
+ * for itself; or that of all mail of the mailbox (streak.h), which looks like each message's own. Touches its arguments only; the
+ * clock is one of them (monotonic milliseconds). */
+#ifndef MFDRELAY_SENDER_BLAME_H
+#define MFDRELAY_SENDER_BLAME_H
+
+#include <stdint.h>
+
+struct attempt;
+struct failure;
+struct lane;
+
+/* An attempt has come back by lane, whose upstream has had so many proofs. Returns why the lane is to be held (borrowed of the
+ * attempt), or NULL: for nothing. What looks like the road's trouble and is the message's is marked in the attempt (own_trouble);
+ * what all mail meets has become the road's (attempt_share). Once for each attempt, before anything else is made of it. */
+const struct failure *blame_road(struct lane *lane, struct attempt *attempt, unsigned proofs, int64_t now_ms);
+
+#endif
