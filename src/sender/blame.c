@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "sender/attempt.h"
 #include "sender/lane.h"
@@ -32,21 +33,54 @@ static bool proved_since(const struct lane *lane, unsigned proofs)
 	return (int)(lane->last_proof - proofs) > 0;
 }
 
-/* A message that meets the same trouble again after others have gone through, by the same mailbox, has it to itself (a
- * sender domain that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
-static bool is_messages_own(
+static void origin_of(char origin[STREAK_ORIGIN_MAX], const struct attempt *attempt)
+{
+	const struct envelope *envelope = spool_envelope(attempt->message);
+
+	streak_origin(origin, envelope->device, envelope->sender);
+}
+
+/* Whether this message has met it before on this road, and others have gone through since, by the same mailbox. */
+static bool is_messages_again(
     const struct lane *lane, const struct attempt *attempt, const struct failure *why, unsigned proofs)
 {
 	struct message *message = attempt->owner;
-	bool is_rate = why->cause->outcome == OUTCOME_S && why->cause->hold.first_s <= RATE_HOLD_S;
 
-	if (!is_rate && message->blamed.cause == why->cause && message->blamed.road == attempt->road &&
+	if (message->blamed.cause == why->cause && message->blamed.road == attempt->road &&
 	    proved_since(lane, message->blamed.proofs))
 		return true;
 	message->blamed.cause = why->cause;
 	message->blamed.road = attempt->road;
 	message->blamed.proofs = proofs;
 	return false;
+}
+
+/* Whether the lane was held for it before, for a message of the same device with the same sender, and those of others have gone
+ * through since: a device that is set up wrongly would else hold them up with each message. */
+static bool is_origins_again(struct lane *lane, const struct attempt *attempt, const struct failure *why)
+{
+	struct blame *blame = &lane->blame;
+	char origin[STREAK_ORIGIN_MAX];
+
+	if (why->cause->outcome != OUTCOME_C)
+		return false;
+	origin_of(origin, attempt);
+	if (blame->cause != why->cause || strcmp(blame->origin, origin) != 0) {
+		*blame = (struct blame){.cause = why->cause};
+		memcpy(blame->origin, origin, sizeof origin);
+	}
+	return blame->others_pass;
+}
+
+/* What one message meets where others go through is its own (a sender domain that is not registered, a recipient outside): it must
+ * not hold the road for them. A rate is nobody's own. */
+static bool is_messages_own(
+    struct lane *lane, const struct attempt *attempt, const struct failure *why, unsigned proofs)
+{
+	if (why->cause->outcome == OUTCOME_S && why->cause->hold.first_s <= RATE_HOLD_S)
+		return false;
+	bool met_before = is_messages_again(lane, attempt, why, proofs);
+	return is_origins_again(lane, attempt, why) || met_before;
 }
 
 const struct failure *blame_road(struct lane *lane, struct attempt *attempt, unsigned proofs, int64_t now_ms)
@@ -58,4 +92,13 @@ const struct failure *blame_road(struct lane *lane, struct attempt *attempt, uns
 		return NULL;
 	attempt->own_trouble = !of_all && is_messages_own(lane, attempt, why, proofs);
 	return attempt->own_trouble ? NULL : why;
+}
+
+void blame_proved(struct lane *lane, const struct attempt *attempt)
+{
+	char origin[STREAK_ORIGIN_MAX];
+
+	origin_of(origin, attempt);
+	if (strcmp(lane->blame.origin, origin) != 0)
+		lane->blame.others_pass = true;
 }

@@ -4,15 +4,28 @@
 #ifndef MFDRELAY_SENDER_BLAME_H
 #define MFDRELAY_SENDER_BLAME_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include "sender/streak.h"
 
 struct attempt;
+struct cause;
 struct failure;
 struct lane;
+
+/* Whose message a lane was last held for, by class C: zeroed, nobody's. */
+struct blame {
+	const struct cause *cause;	/* NULL: none */
+	char origin[STREAK_ORIGIN_MAX];
+	bool others_pass;		/* messages of other origins have gone through since */
+};
 
 /* An attempt has come back by lane, whose upstream has had so many proofs. Returns why the lane is to be held (borrowed of the
  * attempt), or NULL: for nothing. What looks like the road's trouble and is the message's is marked in the attempt (own_trouble);
  * what all mail meets has become the road's (attempt_share). Once for each attempt, before anything else is made of it. */
 const struct failure *blame_road(struct lane *lane, struct attempt *attempt, unsigned proofs, int64_t now_ms);
+
+/* It has shown the lane open, and no hold began while it was under way. */
+void blame_proved(struct lane *lane, const struct attempt *attempt);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "sender/blame.h"
 #include "sender/road.h"
 #include "sender/streak.h"
 #include "sender/windows.h"
@@ -21,6 +22,7 @@ struct lane {
 	const char *mailbox;		/* one of the upstream's mailboxes; NULL: it has no list of them */
 	struct road road;
 	struct streak streak;
+	struct blame blame;
 	unsigned last_proof;		/* the number of the last attempt that has shown it open, of all of its upstream; 0: none */
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */

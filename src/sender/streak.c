@@ -5,13 +5,18 @@
 
 #include "catalogue/catalogue.h"
 
+void streak_origin(char origin[STREAK_ORIGIN_MAX], const char *device, const char *sender)
+{
+	snprintf(origin, STREAK_ORIGIN_MAX, "%s %s", device, sender);
+}
+
 bool streak_add(
     struct streak *streak, const struct cause *cause, const char *device, const char *sender, int64_t now_ms)
 {
 	const struct cause *of_all = cause_of_all(cause);
 	char origin[STREAK_ORIGIN_MAX];
 
-	snprintf(origin, sizeof origin, "%s %s", device, sender);
+	streak_origin(origin, device, sender);
 	if (streak->cause != of_all) {
 		*streak = (struct streak){.cause = of_all, .since_ms = now_ms};
 		memcpy(streak->origin, origin, sizeof origin);

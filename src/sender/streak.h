@@ -30,6 +30,9 @@ struct streak {
 	char origin[STREAK_ORIGIN_MAX];	/* of the first */
 };
 
+/* Whose mail it is, for who compares: the device and the sender that it wrote. */
+void streak_origin(char origin[STREAK_ORIGIN_MAX], const char *device, const char *sender);
+
 /* A message was refused for cause, one of those that cause_of_all() knows. Returns whether that is the road's trouble by now. */
 bool streak_add(struct streak *streak, const struct cause *cause, const char *device, const char *sender, int64_t now_ms);
 

@@ -97,10 +97,12 @@ static void hold(struct upstream *u, struct lane *only, const struct failure *wh
 	u->owner->changed(u->owner->arg);
 }
 
-static void prove(struct upstream *u, struct lane *lane)
+static void prove(struct upstream *u, struct lane *lane, const struct attempt *attempt)
 {
-	if (lane->road.health != ROAD_HELD)
+	if (lane->road.health != ROAD_HELD) {
 		lane->last_proof = ++u->proofs;
+		blame_proved(lane, attempt);
+	}
 	if (lane_proved(lane))
 		u->owner->changed(u->owner->arg);
 }
@@ -128,7 +130,7 @@ static void learn_from(struct upstream *u, struct attempt *attempt)
 	if (why != NULL)
 		hold(u, why->cause->outcome == OUTCOME_T ? NULL : lane, why);
 	else if (!attempt->own_trouble && attempt_proves_road(attempt))
-		prove(u, lane);
+		prove(u, lane, attempt);
 }
 
 void upstream_release(struct upstream *u)

@@ -384,6 +384,20 @@ def test_a_message_that_is_refused_alone_holds_the_road_for_nobody(sim, make_rel
     assert len(relay.events("upstream-held")) == held
 
 
+def test_one_device_that_is_refused_for_the_configuration_holds_the_mailbox_once(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1s", "max": "1s", "give_up": "5d"})
+    sim.faults("mail=scan@oldname.example reply 550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains")
+    relay.send(make_mail(), sender="scan@oldname.example")
+    relay.wait_event("upstream-held")
+    relay.send(make_mail(subject="good"))
+    sim.wait_messages(1)
+    relay.wait_event("deferred")
+    held = len(relay.events("upstream-held"))
+    wrong = {relay.send(make_mail(), sender="scan@oldname.example") for _ in range(5)}
+    wait_until(lambda: wrong <= {event["id"] for event in relay.events("deferred")}, 20, "each to wait for itself")
+    assert len(relay.events("upstream-held")) == held
+
+
 def test_sessions_dropped_at_their_first_command_hold_the_road(sim, relay):
     sim.faults("mail cut")
     for i in range(10):
