@@ -72,15 +72,17 @@ static bool is_origins_again(struct lane *lane, const struct attempt *attempt, c
 	return blame->others_pass;
 }
 
-/* What one message meets where others go through is its own (a sender domain that is not registered, a recipient outside): it must
- * not hold the road for them. A rate is nobody's own. */
+/* What one message meets where others go through, or others of its recipients in the same transaction, is its own (a sender domain
+ * that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
 static bool is_messages_own(
     struct lane *lane, const struct attempt *attempt, const struct failure *why, unsigned proofs)
 {
 	if (why->cause->outcome == OUTCOME_S && why->cause->hold.first_s <= RATE_HOLD_S)
 		return false;
 	bool met_before = is_messages_again(lane, attempt, why, proofs);
-	return is_origins_again(lane, attempt, why) || met_before;
+	bool of_origin = is_origins_again(lane, attempt, why);
+	bool shows_road_open = why->cause->outcome == OUTCOME_C && attempt_delivered(attempt);
+	return met_before || of_origin || shows_road_open;
 }
 
 const struct failure *blame_road(struct lane *lane, struct attempt *attempt, unsigned proofs, int64_t now_ms)

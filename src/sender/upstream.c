@@ -129,7 +129,7 @@ static void learn_from(struct upstream *u, struct attempt *attempt)
 		u->owner->streak(u->owner->arg);
 	if (why != NULL)
 		hold(u, why->cause->outcome == OUTCOME_T ? NULL : lane, why);
-	else if (!attempt->own_trouble && attempt_proves_road(attempt))
+	else if (attempt_proves_road(attempt))
 		prove(u, lane, attempt);
 }
 

@@ -16,7 +16,6 @@
 #define UNREGISTERED "550 5.7.750 Client blocked from sending from unregistered domains"
 #define DAILY_LIMIT  "550 5.1.90 Your message can't be sent because you've reached your daily limit"
 #define OUTSIDE	     "550 5.7.64 TenantAttribution; Relay Access Denied"
-#define UNKNOWN	     "550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found"
 
 static struct envelope envelope;
 
@@ -142,6 +141,18 @@ static void a_message_that_is_refused_again_has_it_to_itself(void **state)
 	assert_false(comes_back(&message, "only", OUTSIDE, OUTSIDE));
 }
 
+static void a_transaction_that_has_delivered_holds_the_lane_for_nothing_of_the_configuration(void **state)
+{
+	struct message message = {.id = "id"};
+
+	(void)state;
+	assert_false(comes_back(&message, "mixed", NULL, OUTSIDE));
+	assert_int_equal(proofs, 1);
+	/* Its other recipient, in the next. */
+	assert_false(comes_back(&message, "mixed", OUTSIDE, OUTSIDE));
+	assert_true(comes_back(&message, "mixed", NULL, DAILY_LIMIT));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +162,8 @@ int main(void)
 	    cmocka_unit_test_setup(what_a_device_has_sent_itself_does_not_speak_against_it, set_up),
 	    cmocka_unit_test_setup(a_limit_of_the_mailbox_is_no_devices_own, set_up),
 	    cmocka_unit_test_setup(a_message_that_is_refused_again_has_it_to_itself, set_up),
+	    cmocka_unit_test_setup(
+		a_transaction_that_has_delivered_holds_the_lane_for_nothing_of_the_configuration, set_up),
 	};
 
 	return cmocka_run_group_tests_name("blame", tests, NULL, NULL);
