@@ -61,6 +61,8 @@ const struct failure *attempt_road_failure(const struct attempt *attempt)
 
 bool attempt_proves_road(const struct attempt *attempt)
 {
+	if (attempt->unseen)
+		return false;
 	for (size_t i = 0; i < attempt->count; i++) {
 		const struct failure *failure = attempt->recipients[i].failure;
 		if (failure == NULL || failure->cause->outcome == OUTCOME_P ||

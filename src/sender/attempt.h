@@ -51,7 +51,8 @@ void attempt_fail_one(struct recipient_result *recipient, const struct failure *
  * nobody with it. Borrowed. */
 const struct failure *attempt_road_failure(const struct attempt *attempt);
 
-/* Whether the upstream took a message, or judged one for what it is: then the road is in order. */
+/* Whether the upstream took a message, or judged one for what it is: then the road is in order. What was refused on this side
+ * proves nothing. */
 bool attempt_proves_road(const struct attempt *attempt);
 
 /* Whether any recipient was delivered. */

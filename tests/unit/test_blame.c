@@ -153,6 +153,26 @@ static void a_transaction_that_has_delivered_holds_the_lane_for_nothing_of_the_c
 	assert_true(comes_back(&message, "mixed", NULL, DAILY_LIMIT));
 }
 
+static void what_the_upstream_never_saw_proves_nothing(void **state)
+{
+	struct message message = {.id = "id"};
+	struct attempt *attempt = attempt_new(&message, 0, NULL, 1);
+	struct failure failure;
+
+	(void)state;
+	failure_from_trouble(&failure, ROAD_TOO_LARGE, "the message has 2 bytes, the upstream takes 1");
+	attempt->count = 1;
+	attempt_fail(attempt, &failure, false);
+	attempt->unseen = true;
+	assert_false(holds(attempt));
+	assert_int_equal(proofs, 0);
+	/* The server's own refusal of it does. */
+	attempt->unseen = false;
+	assert_false(holds(attempt));
+	assert_int_equal(proofs, 1);
+	attempt_free(attempt);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +184,7 @@ int main(void)
 	    cmocka_unit_test_setup(a_message_that_is_refused_again_has_it_to_itself, set_up),
 	    cmocka_unit_test_setup(
 		a_transaction_that_has_delivered_holds_the_lane_for_nothing_of_the_configuration, set_up),
+	    cmocka_unit_test_setup(what_the_upstream_never_saw_proves_nothing, set_up),
 	};
 
 	return cmocka_run_group_tests_name("blame", tests, NULL, NULL);
