@@ -332,6 +332,15 @@ static void on_rset_reply(struct client *c)
 	client_enter(c, ST_IDLE);
 }
 
+/* While the upstream has nothing to answer (ST_TOKEN, ST_PREPARE) it may say 421 and go (RFC 5321 section 3.8). */
+static void on_unasked_reply(struct client *c)
+{
+	if (c->reply.code == 421)
+		client_fail_reply(c, c->state == ST_TOKEN ? PHASE_AUTH : PHASE_MAIL);
+	else
+		client_fail_trouble(c, ROAD_GARBAGE, "a reply that nothing asked for");
+}
+
 /* What a complete reply means in each state. */
 static void on_reply(struct client *c)
 {
@@ -374,7 +383,7 @@ static void on_reply(struct client *c)
 			client_end(c);
 		break;
 	default:
-		client_fail_trouble(c, ROAD_GARBAGE, "a reply that nothing asked for");
+		on_unasked_reply(c);
 	}
 }
 

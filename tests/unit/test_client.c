@@ -74,6 +74,8 @@ static void give_token(evutil_socket_t fd, short what, void *cookie)
 	(void)fd;
 	(void)what;
 	(void)cookie;
+	if (waiting_for_token.fn == NULL)
+		return;
 	secret_set(&token, str_of(token_text));
 	waiting_for_token.fn(waiting_for_token.arg, &token, NULL);
 	secret_free(&token);
@@ -84,7 +86,7 @@ struct token_wait *token_get(struct token_source *source, token_fn *fn, void *ar
 	waiting_for_token.fn = fn;
 	waiting_for_token.arg = arg;
 	event_base_once((struct event_base *)source, -1, EV_TIMEOUT, give_token, NULL, NULL);
-	return NULL;
+	return (struct token_wait *)&waiting_for_token;
 }
 
 int64_t token_end_ms(const struct token_source *source)
@@ -95,7 +97,8 @@ int64_t token_end_ms(const struct token_source *source)
 
 void token_cancel(struct token_wait *wait)
 {
-	(void)wait;
+	if (wait != NULL)
+		waiting_for_token.fn = NULL;
 }
 
 bool token_refused(struct token_source *source, const struct secret *token)
@@ -884,6 +887,27 @@ static void a_refused_password_is_configuration(void **state)
 	assert_string_equal(owner.failure.cause->name, "password-refused");
 }
 
+/* RFC 5321 section 3.8: a server that goes says so at any time. */
+static void a_421_while_the_token_is_fetched_is_the_servers_word(void **state)
+{
+	(void)state;
+	RUN(SETUP(.oauth = true, .recipients = 1, .attempts = 1), GREETING, "S: 250-up",
+	    "S+ 250 AUTH LOGIN XOAUTH2", "S: 421 4.3.2 Service not available", "N");
+	assert_true(owner.has_failure);
+	assert_string_equal(owner.failure.cause->name, "service-trouble");
+	assert_int_equal(tokens_refused, 0);
+}
+
+static void a_421_while_the_content_is_looked_at_is_the_servers_word(void **state)
+{
+	(void)state;
+	fill_big("From: dev@x.test\r\nSubject: ");
+	RUN(SETUP(.recipients = 1, .attempts = 1, .content = big, .repairs = true), GREETING, "S+ 250 up",
+	    "S: 421 4.3.2 Service not available", "N");
+	assert_string_equal(result(0, 0)->cause->name, "service-trouble");
+	assert_true(owner.attempts[0]->not_begun);
+}
+
 /* --- rehearsals, and who looks on --- */
 
 static void a_rehearsal_tries_the_envelope_and_sends_nothing(void **state)
@@ -998,6 +1022,9 @@ int main(void)
 	    cmocka_unit_test_teardown(who_knows_neither_is_left, free_attempts),
 	    cmocka_unit_test_teardown(a_421_is_the_end, free_attempts),
 	    cmocka_unit_test_teardown(a_refused_rset_is_answered_with_quit, free_attempts),
+	    cmocka_unit_test_teardown(a_421_while_the_token_is_fetched_is_the_servers_word, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_421_while_the_content_is_looked_at_is_the_servers_word, free_attempts),
 	    cmocka_unit_test_teardown(a_rehearsal_tries_the_envelope_and_sends_nothing, free_attempts),
 	    cmocka_unit_test_teardown(a_rehearsal_without_pipelining_and_bdat_never_says_data, free_attempts),
 	    cmocka_unit_test_teardown(a_rehearsal_may_be_of_a_sender_alone, free_attempts),
