@@ -128,19 +128,26 @@ static bool is_about_proxy(const struct client *c)
 	       (c->state == ST_RESOLVE || c->state == ST_CONNECT);
 }
 
+static void describe_trouble(
+    const struct client *c, struct failure *why, enum road_trouble trouble, const char *text)
+{
+	char line[FAILURE_TEXT_MAX];
+	bool by_proxy = is_about_proxy(c);
+
+	snprintf(line, sizeof line, "%s:%u: %s%s%s: %s", c->host, upstream_of(c)->port, state_names[c->state],
+	    by_proxy ? " of " : "", by_proxy ? upstream_of(c)->proxy : "", text);
+	failure_from_trouble(why, trouble, line);
+}
+
 void client_fail_trouble(struct client *c, enum road_trouble trouble, const char *text)
 {
 	struct failure why;
-	char line[FAILURE_TEXT_MAX];
-	bool by_proxy = is_about_proxy(c);
 
 	if (c->has_passed_by && (c->state == ST_RESOLVE || c->state == ST_CONNECT)) {
 		client_fail(c, &c->passed_by);
 		return;
 	}
-	snprintf(line, sizeof line, "%s:%u: %s%s%s: %s", c->host, upstream_of(c)->port, state_names[c->state],
-	    by_proxy ? " of " : "", by_proxy ? upstream_of(c)->proxy : "", text);
-	failure_from_trouble(&why, trouble, line);
+	describe_trouble(c, &why, trouble, text);
 	c->in_step = trouble == ROAD_NO_STARTTLS || trouble == ROAD_NO_AUTH || trouble == ROAD_SECRET;
 	client_fail(c, &why);
 }
@@ -292,19 +299,29 @@ static void on_ehlo_reply(struct client *c)
 		client_enter(c, ST_STARTTLS);
 }
 
-/* A 421 in place of a greeting that is about this server, not about us (one that slows us down has another outcome): Microsoft says
- * it while it puts a new version there. RFC 5321 section 5.1: the next address is tried. */
-static bool pass_by(struct client *c)
+/* RFC 5321 section 5.1: a server that does not come to its greeting, or says 421 in its place, hides none of those behind it.
+ * Returns whether there is a next address that is tried. What is said of the first counts where no other can be reached. */
+static bool pass_by(struct client *c, const struct failure *why)
 {
-	char text[REPLY_TEXT_MAX];
-
-	failure_from_reply(&c->passed_by, &c->reply, upstream_of(c)->kind, PHASE_BANNER);
-	if (c->reply.code != 421 || c->passed_by.cause->outcome != OUTCOME_T || !client_dial_on(c))
+	if (!client_dial_on(c))
 		return false;
+	if (!c->has_passed_by)
+		c->passed_by = *why;
 	c->has_passed_by = true;
 	log_event(LOG_LEVEL_NOTICE, "server-out-of-service", kv_str("upstream", upstream_of(c)->name),
-	    kv_str("reply", reply_format(text, sizeof text, &c->reply)));
+	    kv_str("text", why->text));
 	return true;
+}
+
+/* A 421 that is about this server, not about us (one that slows us down has another outcome): Microsoft says it while it puts a new
+ * version there. */
+static void on_refusing_banner(struct client *c)
+{
+	struct failure why;
+
+	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_BANNER);
+	if (c->reply.code != 421 || why.cause->outcome != OUTCOME_T || !pass_by(c, &why))
+		client_fail_reply(c, PHASE_BANNER);
 }
 
 static void on_banner(struct client *c)
@@ -312,8 +329,7 @@ static void on_banner(struct client *c)
 	enum upstream_tls tls = upstream_of(c)->tls;
 
 	if (c->reply.code != 220) {
-		if (!pass_by(c))
-			client_fail_reply(c, PHASE_BANNER);
+		on_refusing_banner(c);
 		return;
 	}
 	client_proved(c, tls == UPSTREAM_TLS_REQUIRED ? CLIENT_TLS : CLIENT_EHLO);
@@ -422,10 +438,20 @@ static void on_input(struct client *c)
 		client_fail_trouble(c, ROAD_GARBAGE, "a reply line without an end");
 }
 
+/* A certificate that is not the host's is no fault to be passed by. */
+static bool is_before_greeting(const struct client *c, enum road_trouble trouble)
+{
+	return c->state == ST_BANNER || (c->state == ST_TLS_IMPLICIT && trouble != ROAD_CERTIFICATE);
+}
+
 static void on_lost(struct client *c, enum road_trouble trouble, const char *text)
 {
-	if (c->state != ST_CONNECT || !client_dial_on(c))
-		client_fail_trouble(c, trouble, text);
+	struct failure why;
+
+	describe_trouble(c, &why, trouble, text);
+	if (c->state == ST_CONNECT ? client_dial_on(c) : is_before_greeting(c, trouble) && pass_by(c, &why))
+		return;
+	client_fail_trouble(c, trouble, text);
 }
 
 static enum road_trouble trouble_of(const struct client *c)
@@ -451,7 +477,9 @@ void client_on_connected(struct client *c)
 {
 	bool tls_first = upstream_of(c)->tls == UPSTREAM_TLS_IMPLICIT;
 
-	client_proved(c, tls_first ? CLIENT_TLS : CLIENT_GREETING);
+	/* Behind a server that was passed by, what it failed at is still to be proved. */
+	if (c->step == CLIENT_TCP)
+		client_proved(c, tls_first ? CLIENT_TLS : CLIENT_GREETING);
 	client_enter(c, tls_first ? ST_TLS_IMPLICIT : ST_BANNER);
 }
 
@@ -459,7 +487,8 @@ static void on_tls_ready(struct client *c)
 {
 	bool tls_first = c->state == ST_TLS_IMPLICIT;
 
-	client_proved(c, tls_first ? CLIENT_GREETING : CLIENT_EHLO);
+	if (c->step == CLIENT_TLS)
+		client_proved(c, tls_first ? CLIENT_GREETING : CLIENT_EHLO);
 	client_enter(c, tls_first ? ST_BANNER : ST_EHLO_TLS);
 }
 

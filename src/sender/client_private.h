@@ -78,7 +78,7 @@ struct client {
 	struct event *ended;		/* CLIENT_ENDED is told from the loop */
 	struct failure failure;
 	bool has_failure;
-	struct failure passed_by;	/* what the server said that was passed by; it counts where no other can be reached */
+	struct failure passed_by;	/* of the first server that was passed by; it counts where no other can be reached */
 	bool has_passed_by;
 	/* the attempt */
 	struct attempt *attempt;

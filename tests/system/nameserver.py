@@ -1,6 +1,7 @@
 """A name server for tests, on 127.0.0.1: answers what its records say, and counts what it is asked."""
 
 import collections
+import contextlib
 import socket
 import struct
 import threading
@@ -69,3 +70,29 @@ class NameServer:
         except OSError:  # it was never connected; whoever waits on it wakes up all the same
             pass
         self._socket.close()
+
+
+SERVICE_ENDS = b"421 4.3.2 Service not available\r\n"
+CLOSES = None
+SILENCE = b""
+
+
+@contextlib.contextmanager
+def first_host_says(records, port, greeting):
+    """A new first MX of contoso.com, which once says that in place of a greeting, closes, or keeps silent. Yields the
+    event of its being connected to."""
+    met = threading.Event()
+
+    def serve_one(listening):
+        connection, _ = listening.accept()
+        met.set()
+        with connection:
+            if greeting is not CLOSES:
+                connection.sendall(greeting)
+                connection.recv(100)
+
+    records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), *((20, host) for _, host in records[("contoso.com", "MX")])]
+    records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
+    with socket.create_server(("127.0.0.9", port)) as first:
+        threading.Thread(target=serve_one, args=(first,)).start()
+        yield met

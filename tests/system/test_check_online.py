@@ -7,7 +7,7 @@ import pytest
 
 import harness
 from harness import MAILBOX
-from nameserver import NameServer
+from nameserver import CLOSES, SERVICE_ENDS, NameServer, first_host_says
 
 STEPS = ["dns", "tcp", "greeting", "tls", "ehlo", "token", "auth", "mail", "rcpt"]
 
@@ -233,6 +233,21 @@ def test_direct_send_shows_mx_port_25_and_spf(sim, relay, names):
         names.records = {("contoso.com", "MX"): [(10, MX)], (MX, "A"): ["127.0.0.1"], **records}
         spf = found(relay, status=0)[1]["spf"]
         assert spf["status"] == status and words in spf["text"] + spf.get("advice", ""), spf
+
+
+@pytest.mark.parametrize("greeting, words", [(SERVICE_ENDS, "421 4.3.2"), (CLOSES, "closed the connection")], ids=["421", "closes"])
+@pytest.mark.parametrize("second", ["127.0.0.1", "127.0.0.10"], ids=["second-is-good", "nobody-there"])
+def test_a_greeting_that_never_came_is_not_called_proved(sim, relay, names, greeting, words, second):
+    names.records[(MX, "A")] = [second]
+    relay.write_config(name_servers=[names.address], routes=[{"recipients": ["*@contoso.com"], "via": ["direct"]}], upstreams=[
+        {"name": "direct", "kind": "direct-send", "domain": "contoso.com", "port": sim.mx_port, "ca": sim.ca}])
+    with first_host_says(names.records, sim.mx_port, greeting):
+        _, steps = found(relay, status=0 if second == "127.0.0.1" else 1)
+    if second == "127.0.0.1":
+        assert steps["greeting"]["status"] == "ok" and "220" in steps["greeting"]["text"]
+    else:
+        assert steps["greeting"]["status"] == "failed" and words in steps["greeting"]["answer"]
+        assert steps["tls"]["status"] == "not-tried"
 
 
 def test_an_mx_of_somebody_else_is_not_used(relay, names, sim):

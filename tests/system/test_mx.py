@@ -1,36 +1,15 @@
 """direct-send and connector by domain: the MX is looked up, used only if it is Microsoft's, in its order, for its time, and
 proved by its certificate."""
 
-import contextlib
-import socket
-import threading
-
 import pytest
 
 import harness
 from harness import make_mail, wait_until
 from lane import SharedLane
-from nameserver import NameServer
+from nameserver import CLOSES, SERVICE_ENDS, SILENCE, NameServer, first_host_says
 
 GOOD = "contoso-com.mail.protection.outlook.com"
 SECOND = "second.mail.protection.outlook.com"
-
-
-def refuse_one(listening, banner):
-    connection, _ = listening.accept()
-    with connection:
-        connection.sendall(banner + b"\r\n")
-        connection.recv(100)
-
-
-@contextlib.contextmanager
-def first_host_says(lane, banner):
-    """The MX of the first preference greets once, with that; GOOD comes behind it."""
-    lane.dns.records[("contoso.com", "MX")] = [(10, "first.mx.microsoft"), (20, GOOD)]
-    lane.dns.records[("first.mx.microsoft", "A")] = ["127.0.0.9"]
-    with socket.create_server(("127.0.0.9", lane.sim.mx_port)) as first:
-        threading.Thread(target=refuse_one, args=(first, banner)).start()
-        yield
 
 
 class Lane(SharedLane):
@@ -105,23 +84,43 @@ def test_hosts_are_tried_by_preference_until_one_can_be_reached(lane):
     assert lane.dns.asked[("first.mx.microsoft", "A")] and lane.dns.asked[(GOOD, "A")] and lane.dns.asked[(SECOND, "A")]
 
 
-def test_a_server_out_of_service_is_passed_by(lane):
-    with first_host_says(lane, b"421 4.3.2 Service not available"):
+def first_host(lane, greeting):
+    return first_host_says(lane.dns.records, lane.sim.mx_port, greeting)
+
+
+@pytest.mark.parametrize("greeting, words", [(SERVICE_ENDS, "Service not available"), (CLOSES, "closed the connection")],
+                         ids=["421", "closes"])
+def test_a_server_out_of_service_is_passed_by(lane, greeting, words):
+    with first_host(lane, greeting):
         lane.send()
-    assert "Service not available" in lane.wait_events("server-out-of-service")[0]["reply"]
+    assert words in lane.wait_events("server-out-of-service")[0]["text"]
     assert lane.events("upstream-held") == []
 
 
-def test_a_server_out_of_service_is_the_cause_where_no_other_can_be_reached(lane):
-    lane.dns.records[(GOOD, "A")] = ["127.0.0.10"]  # nobody listens there
-    with first_host_says(lane, b"421 4.3.2 Service not available"):
+def test_a_server_that_never_greets_is_passed_by(lane):
+    before = len(lane.sim.messages())
+    with first_host(lane, SILENCE) as met:
         lane.relay.send(make_mail())
-        assert "Service not available" in lane.held()["text"]
+        assert met.wait(15)
+        lane.clock.forward(61)
+        lane.sim.wait_messages(before + 1)
+    lane.relay.wait_empty()
+    assert "no answer in time" in lane.wait_events("server-out-of-service")[0]["text"]
+    assert lane.events("upstream-held") == []
+
+
+@pytest.mark.parametrize("greeting, words", [(SERVICE_ENDS, "Service not available"), (CLOSES, "closed the connection")],
+                         ids=["421", "closes"])
+def test_a_server_out_of_service_is_the_cause_where_no_other_can_be_reached(lane, greeting, words):
+    lane.dns.records[(GOOD, "A")] = ["127.0.0.10"]  # nobody listens there
+    with first_host(lane, greeting):
+        lane.relay.send(make_mail())
+        assert words in lane.held()["text"]
     lane.heal(610)
 
 
 def test_a_server_that_slows_us_down_speaks_for_all(lane):
-    with first_host_says(lane, b"421 4.7.500 Server busy. Please try again later from [192.0.2.1]"):
+    with first_host(lane, b"421 4.7.500 Server busy. Please try again later from [192.0.2.1]\r\n"):
         lane.relay.send(make_mail())
         assert lane.held()["class"] == "S"
     assert lane.events("server-out-of-service") == []
