@@ -235,6 +235,7 @@ static void on_rescan(evutil_socket_t fd, short what, void *cookie)
 	pump_soon(s);
 }
 
+/* At start, and once a day. */
 static void on_daily(evutil_socket_t fd, short what, void *cookie)
 {
 	struct sender *s = cookie;

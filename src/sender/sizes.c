@@ -1,4 +1,5 @@
-/* The file is text, an upstream a line: what it is known by, its octets, its name for who reads it. */
+/* The file is text, an upstream a line: what it is known by, its octets, its name for who reads it, and the day on which it was last
+ * said (since 1970-01-01, UTC). What older versions wrote has no day. */
 #include "sender/sizes.h"
 
 #include <inttypes.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -19,6 +21,7 @@
 #define HEADING	  "mfdrelay-upstream-sizes 1\n"
 #define FILE_MAX  (128 * 1024)
 #define ENTRY_MAX 1200 /* a name has 1,024 octets at most */
+#define DAY_MS	  86400000
 
 struct sizes {
 	const struct config *config;
@@ -26,8 +29,13 @@ struct sizes {
 	struct kept_file *file;
 	uint64_t bytes[COUNTERS_UPSTREAMS];
 	bool known[COUNTERS_UPSTREAMS];
-	bool said_today[COUNTERS_UPSTREAMS]; /* or read from the file */
+	uint64_t day[COUNTERS_UPSTREAMS]; /* on which it was last said */
 };
+
+static uint64_t today(void)
+{
+	return (uint64_t)clock_wall_ms() / DAY_MS;
+}
 
 /* --- the file --- */
 
@@ -40,34 +48,51 @@ static char *format(void *arg, size_t *n)
 	*n = (size_t)snprintf(text, room, HEADING);
 	for (size_t i = 0; i < sizes->config->upstream_count; i++)
 		if (sizes->known[i])
-			*n += (size_t)snprintf(text + *n, room - *n, "%016" PRIx64 " %" PRIu64 " %s\n",
+			*n += (size_t)snprintf(text + *n, room - *n,
+			    "%016" PRIx64 " %" PRIu64 " %s %" PRIu64 "\n",
 			    upstream_size_key(&sizes->config->upstreams[i]), sizes->bytes[i],
-			    sizes->config->upstreams[i].name);
+			    sizes->config->upstreams[i].name, sizes->day[i]);
 	return text;
 }
 
-static void note(struct sizes *sizes, unsigned upstream, uint64_t bytes)
+static void note(struct sizes *sizes, unsigned upstream, uint64_t bytes, uint64_t day)
 {
-	sizes->known[upstream] = sizes->said_today[upstream] = true;
+	sizes->known[upstream] = true;
 	sizes->bytes[upstream] = bytes;
+	sizes->day[upstream] = day;
 	upstream_size_learned(
 	    sizes->counters, upstream, upstream_size_key(&sizes->config->upstreams[upstream]), bytes);
+}
+
+/* A day that has yet to come is a clock that was wrong. */
+static bool take_day(const char *text, uint64_t *day)
+{
+	*day = today();
+	if (text != NULL && !str_u64(str_of(text), UINT64_MAX, day))
+		return false;
+	if (*day > today())
+		*day = today();
+	return true;
 }
 
 /* What is no longer in the config is passed over. Returns false when line is none of ours. */
 static bool take_line(void *arg, char *line)
 {
 	struct sizes *sizes = arg;
-	char *end;
-	uint64_t key = strtoull(line, &end, 16), bytes;
-	const char *number = end + 1, *name = *end == ' ' ? strchr(number, ' ') : NULL;
+	char *rest = NULL, *end = NULL;
+	const char *known_by = strtok_r(line, " ", &rest), *octets = strtok_r(NULL, " ", &rest);
+	const char *name = strtok_r(NULL, " ", &rest);
+	uint64_t bytes, day;
 
-	if (end != line + 16 || name == NULL ||
-	    !str_u64((struct str){number, (size_t)(name - number)}, UINT64_MAX, &bytes))
+	if (name == NULL || !str_u64(str_of(octets), UINT64_MAX, &bytes) ||
+	    !take_day(strtok_r(NULL, " ", &rest), &day))
+		return false;
+	uint64_t key = strtoull(known_by, &end, 16);
+	if (end != known_by + 16 || *end != '\0')
 		return false;
 	for (unsigned i = 0; i < sizes->config->upstream_count; i++)
 		if (upstream_size_key(&sizes->config->upstreams[i]) == key)
-			note(sizes, i, bytes);
+			note(sizes, i, bytes, day);
 	return true;
 }
 
@@ -90,26 +115,25 @@ struct sizes *sizes_new(struct event_base *base, const struct spool *spool, cons
 
 void sizes_learn(struct sizes *sizes, unsigned upstream, uint64_t bytes)
 {
-	if (sizes->known[upstream] && sizes->bytes[upstream] == bytes) {
-		sizes->said_today[upstream] = true;
+	bool is_new = !sizes->known[upstream] || sizes->bytes[upstream] != bytes;
+
+	if (!is_new && sizes->day[upstream] == today())
 		return;
-	}
-	note(sizes, upstream, bytes);
-	log_event(LOG_LEVEL_INFO, "upstream-size",
-	    kv_str("upstream", sizes->config->upstreams[upstream].name), kv_u64("bytes", bytes));
+	note(sizes, upstream, bytes, today());
+	if (is_new)
+		log_event(LOG_LEVEL_INFO, "upstream-size",
+		    kv_str("upstream", sizes->config->upstreams[upstream].name), kv_u64("bytes", bytes));
 	kept_file_changed(sizes->file);
 }
 
 void sizes_forget_old(struct sizes *sizes)
 {
-	for (unsigned i = 0; i < sizes->config->upstream_count; i++) {
-		if (sizes->known[i] && !sizes->said_today[i]) {
+	for (unsigned i = 0; i < sizes->config->upstream_count; i++)
+		if (sizes->known[i] && sizes->day[i] + 1 < today()) {
 			sizes->known[i] = false;
 			upstream_size_learned(sizes->counters, i, 0, 0);
 			kept_file_changed(sizes->file);
 		}
-		sizes->said_today[i] = false;
-	}
 }
 
 void sizes_free(struct sizes *sizes)

@@ -17,10 +17,11 @@ struct spool;
 struct sizes *sizes_new(
     struct event_base *base, const struct spool *spool, const struct config *config, struct counters *counters);
 
-/* The upstream of that number has said so many octets; 0: no limit. The file is written off the loop, where it has changed. */
+/* The upstream of that number has said so many octets; 0: no limit. The file is written off the loop, where it has changed, and
+ * once a day. */
 void sizes_learn(struct sizes *sizes, unsigned upstream, uint64_t bytes);
 
-/* Once a day: what an upstream has not said again since yesterday is forgotten. Else a size too small for any message would
+/* At start and once a day: what an upstream has said neither today nor yesterday is forgotten. Else a size too small for any message would
  * stand for ever: none is taken for the upstream, so none goes there to hear of a larger one. */
 void sizes_forget_old(struct sizes *sizes);
 

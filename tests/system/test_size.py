@@ -1,5 +1,7 @@
 """The person at the panel sees at once that a scan is too large, also where it is the upstream that takes less."""
 
+import pytest
+
 from harness import DAY, expect, make_mail, read_text, wait_until
 
 SPARE = 4096  # what the relay may add to a message
@@ -75,6 +77,36 @@ def test_a_size_that_leaves_room_for_no_message_does_not_stand_for_ever(make_sim
                step=0.2)
     relay.send(make_mail(subject="large again"))
     wait_until(lambda: [m for m in sim.messages() if b"large again" in m.content], 20, "the message")
+
+
+def test_nor_does_it_where_the_relay_starts_anew_each_day(make_sim, make_relay):
+    sim = make_sim(clock=True)
+    sim.faults("ehlo with SIZE 100")
+    relay = make_relay(sim, clock=sim.clock)
+    relay.send(make_mail(body="x" * 100))
+    wait_written(relay)
+    relay.wait_empty()
+    for _ in range(3):
+        relay.stop()
+        sim.clock.forward(DAY - 3600)
+        relay.start()
+    wait_until(lambda: refusal(relay, "boss@contoso.com", 1000) == b"", 10, "the size to be forgotten")
+
+
+@pytest.mark.parametrize("day, stands", [(None, True), ("2000000", True), ("10000", False)], ids=["none", "to-come", "long-ago"])
+def test_a_size_stands_by_the_day_in_its_line(make_sim, make_relay, day, stands):
+    relay = make_relay(taking(make_sim, 100000))
+    relay.send(make_mail())
+    wait_written(relay)
+    relay.stop()
+    file = relay.spool / "var/upstream-sizes"
+    heading, line = file.read_text().splitlines()
+    file.write_text(f"{heading}\n{' '.join([*line.split()[:3], *([day] if day else [])])}\n")
+    relay.start()
+    if not stands:
+        wait_until(lambda: "submission" not in file.read_text(), 10, "it to be forgotten")
+    wait_until(lambda: offered(relay) == (100000 - SPARE if stands else 35 * 1024 * 1024), 10, "the size that counts")
+    assert not relay.events("file-damaged")
 
 
 def test_each_recipient_has_the_size_of_its_own_route(make_sim, make_relay):
