@@ -156,12 +156,10 @@ void client_fail_reply(struct client *c, enum smtp_phase phase)
 {
 	struct failure why;
 
-	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, phase);
+	client_judge(c, &why, phase);
 	if (c->challenge[0] != '\0')
 		log_event(LOG_LEVEL_WARNING, "auth-challenge", kv_str("upstream", upstream_of(c)->name),
 		    kv_str("text", c->challenge));
-	if (phase == PHASE_AUTH && why.cause->outcome == OUTCOME_A && c->token.n > 0)
-		c->token_was_stale = !token_refused(c->settings->tokens, &c->token);
 	client_refused(c, &why);
 }
 
@@ -319,7 +317,7 @@ static void on_refusing_banner(struct client *c)
 {
 	struct failure why;
 
-	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_BANNER);
+	client_judge(c, &why, PHASE_BANNER);
 	if (c->reply.code != 421 || why.cause->outcome != OUTCOME_T || !pass_by(c, &why))
 		client_fail_reply(c, PHASE_BANNER);
 }

@@ -108,7 +108,8 @@ bool client_is_connecting(const struct client *client);	/* not logged in yet */
 /* Whether its login's token has ended: it is to be replaced before it carries more. */
 bool client_is_stale(const struct client *client);
 
-/* Whether the login was refused for a token that had been replaced meanwhile: that says nothing about the new one. */
+/* Whether it was refused, at login or within a transaction, a token that had been replaced meanwhile: that says nothing about the
+ * new one. The session ends either way. */
 bool client_token_was_stale(const struct client *client);
 
 /* Whether it has come as far as to log in: what it is refused from then on is about its mailbox. */

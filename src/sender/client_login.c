@@ -15,12 +15,26 @@ static const struct upstream_config *upstream_of(const struct client *c)
 	return c->settings->upstream;
 }
 
-void client_wipe_login(struct client *c)
+static void wipe_answers(struct client *c)
 {
-	secret_free(&c->token);
 	secret_free(&c->answers[0]);
 	secret_free(&c->answers[1]);
 	c->answer_next = 0;
+}
+
+void client_wipe_login(struct client *c)
+{
+	secret_free(&c->token);
+	wipe_answers(c);
+}
+
+void client_judge(struct client *c, struct failure *why, enum smtp_phase phase)
+{
+	failure_from_reply(why, &c->reply, upstream_of(c)->kind, phase);
+	if (why->cause->outcome != OUTCOME_A || c->token.n == 0 || c->token_is_refused)
+		return;
+	c->token_is_refused = true;
+	c->token_was_stale = !token_refused(c->settings->tokens, &c->token);
 }
 
 static void send_secret_line(struct client *c, const char *before, const struct secret *secret)
@@ -123,7 +137,7 @@ void client_send_auth(struct client *c)
 void client_on_auth_reply(struct client *c)
 {
 	if (c->reply.code == 235) {
-		client_wipe_login(c);
+		wipe_answers(c);
 		client_proved(c, CLIENT_MAIL);
 		client_enter(c, ST_IDLE);
 	} else if (c->reply.code != 334) {

@@ -140,21 +140,22 @@ void client_begin_envelope(struct client *c)
 	send_envelope(c);
 }
 
-/* The attempt has its results; the session is brought back to where the next one can begin. */
-static void finish_attempt(struct client *c)
+/* The attempt has its results. The session is brought back to where the next one can begin, or ends in order where its token was
+ * refused. */
+static void finish_attempt(struct client *c, enum client_state next)
 {
 	client_conclude(c);
-	if (c->reply.code == 421)
+	c->in_step = c->token_is_refused && c->reply.code != 421;
+	if (c->reply.code == 421 || c->token_is_refused)
 		client_end(c);
 	else
-		client_enter(c, ST_IDLE);
+		client_enter(c, next);
 }
 
 /* Nobody is left to send to, and no content has been begun. */
 static void give_up_envelope(struct client *c)
 {
-	client_conclude(c);
-	client_enter(c, ST_RSET);
+	finish_attempt(c, ST_RSET);
 }
 
 static void on_data_reply(struct client *c)
@@ -168,7 +169,7 @@ static void on_data_reply(struct client *c)
 		conn_write(c->conn, ".\r\n", 3);
 		client_enter(c, ST_FINAL);
 	} else if (c->accepted > 0) {
-		failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_DATA);
+		client_judge(c, &why, PHASE_DATA);
 		attempt_fail(c->attempt, &why, true);
 		give_up_envelope(c);
 	} else {
@@ -191,7 +192,7 @@ static void on_recipient_reply(struct client *c, struct recipient_result *recipi
 		client_proved(c, CLIENT_RCPT);
 		return;
 	}
-	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_RCPT);
+	client_judge(c, &why, PHASE_RCPT);
 	client_not_proved(c, &why);
 	attempt_fail_one(recipient, &why);
 }
@@ -204,7 +205,7 @@ static void on_mail_reply(struct client *c)
 		client_proved(c, CLIENT_RCPT);
 		return;
 	}
-	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_MAIL);
+	client_judge(c, &why, PHASE_MAIL);
 	client_not_proved(c, &why);
 	attempt_fail(c->attempt, &why, false);
 	c->mail_refused = true;
@@ -220,7 +221,7 @@ void client_on_envelope_reply(struct client *c)
 		/* The upstream was closing an idle session as we began to use it. */
 		if (i == 0)
 			c->answered = 0;
-		failure_from_reply(&why, &c->reply, upstream_of(c)->kind, i == 0 ? PHASE_MAIL : PHASE_RCPT);
+		client_judge(c, &why, i == 0 ? PHASE_MAIL : PHASE_RCPT);
 		client_fail(c, &why);
 		return;
 	}
@@ -354,7 +355,7 @@ void client_on_final_reply(struct client *c)
 	struct failure why;
 
 	if (c->accepted == 0) {
-		finish_attempt(c);
+		finish_attempt(c, ST_IDLE);
 		return;
 	}
 	if (bdat_is_refused(c)) {
@@ -363,10 +364,10 @@ void client_on_final_reply(struct client *c)
 	}
 	reply_format(c->attempt->reply, sizeof c->attempt->reply, &c->reply);
 	if (c->reply.code / 100 != 2) {
-		failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_CONTENT);
+		client_judge(c, &why, PHASE_CONTENT);
 		attempt_fail(c->attempt, &why, true);
 	}
-	finish_attempt(c);
+	finish_attempt(c, ST_IDLE);
 }
 
 /* A verdict before the content has gone out: whatever it is, the dialogue cannot be brought in step again. */
@@ -382,6 +383,6 @@ void client_on_early_reply(struct client *c)
 		fall_back_to_data(c);
 		return;
 	}
-	failure_from_reply(&why, &c->reply, upstream_of(c)->kind, PHASE_CONTENT);
+	client_judge(c, &why, PHASE_CONTENT);
 	client_fail(c, &why);
 }

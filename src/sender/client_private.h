@@ -65,14 +65,15 @@ struct client {
 	size_t address_count, address_next;
 	struct proxy_conversation *proxy;	/* ST_PROXY; else NULL */
 	struct token_wait *token_wait;
-	struct secret token;		/* the one in use for this login */
+	struct secret token;		/* the one that this session is opened with */
 	struct secret answers[2];	/* what the next 334s are answered with */
 	size_t answer_next;
 	int64_t login_end_ms;		/* monotonic; the session is not used beyond it */
 	char challenge[256];		/* JSON of a 334 that reports an error */
 	struct reply reply;
 	struct ehlo ehlo;		/* of the EHLO that counts: after TLS, where there is TLS */
-	bool token_was_stale;
+	bool token_is_refused;		/* the session has to end */
+	bool token_was_stale;		/* it had been replaced by then */
 	bool says_helo;			/* EHLO was refused */
 	bool in_step;			/* the end comes where the upstream waits for a command: it is told QUIT */
 	struct event *ended;		/* CLIENT_ENDED is told from the loop */
@@ -137,6 +138,9 @@ void client_conclude(struct client *c);
 
 /* A command, now: "EHLO " and its argument, which may be "". CRLF is added. */
 void client_send_line(struct client *c, const char *command, const char *argument);
+
+/* client_login.c: what the last reply means; a token that it refuses, at whatever phase, is dropped. */
+void client_judge(struct client *c, struct failure *why, enum smtp_phase phase);
 
 /* client_login.c: from the EHLO that counts to ST_IDLE. */
 void client_begin_login(struct client *c);

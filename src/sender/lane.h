@@ -26,7 +26,8 @@ struct lane {
 	unsigned last_proof;		/* the number of the last attempt that has shown it open, of all of its upstream; 0: none */
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */
-	bool token_retried;		/* a refused token has been replaced once; the next refusal is the configuration's */
+	bool token_retried;		/* a refused token has been replaced, and nothing has shown the lane open since: the next
+					   refusal is the configuration's */
 	bool is_full_for_long;		/* its window had no room for more than ROAD_SLOW_MS, and has none yet */
 	int64_t told_full_ms[QUOTA_SPANS];	/* when the log was told of each limit, monotonic; 0: never */
 	struct event *hold_end, *window_opens;

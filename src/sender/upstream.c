@@ -26,8 +26,8 @@
 struct connection {
 	struct client *client;
 	struct lane *lane;
-	unsigned recipients;		 /* of what it carries now */
-	bool has_logged_in, has_carried; /* a message */
+	unsigned recipients; /* of what it carries now */
+	bool has_carried;    /* a message */
 	LIST_ENTRY(connection) next;
 };
 
@@ -101,6 +101,7 @@ static void prove(struct upstream *u, struct lane *lane, const struct attempt *a
 {
 	if (lane->road.health != ROAD_HELD) {
 		lane->last_proof = ++u->proofs;
+		lane->token_retried = false;
 		blame_proved(lane, attempt);
 	}
 	if (lane_proved(lane))
@@ -115,9 +116,26 @@ static bool is_about_dns(const struct attempt *attempt)
 	return cause != NULL && cause->outcome == OUTCOME_T;
 }
 
+/* A token that was refused for the first time is replaced at once: that holds nothing. So it is where another connection has had it
+ * replaced meanwhile. Returns whether either is all there is to why. */
+static bool is_mended_by_new_token(
+    struct upstream *u, struct lane *lane, const struct client *client, const struct failure *why)
+{
+	if (why->cause->outcome != OUTCOME_A || u->settings.tokens == NULL)
+		return false;
+	if (client_token_was_stale(client))
+		return true;
+	if (lane->token_retried)
+		return false;
+	lane->token_retried = true;
+	log_event(LOG_LEVEL_WARNING, "token-refused", kv_str("upstream", u->config->name),
+	    kv_str("text", why->text), kv_str("consequence", "a new token is fetched, once"));
+	return true;
+}
+
 /* What an attempt has brought back holds the lane it went by, or shows that the road is open. A connection that was lost says
  * nothing of the mailbox, so all are held; an answer within a transaction does. */
-static void learn_from(struct upstream *u, struct attempt *attempt)
+static void learn_from(struct upstream *u, const struct client *client, struct attempt *attempt)
 {
 	struct lane *lane = &u->lanes[attempt->lane];
 	bool was_of_all = lane->streak.is_roads;
@@ -127,6 +145,8 @@ static void learn_from(struct upstream *u, struct attempt *attempt)
 	const struct failure *why = blame_road(lane, attempt, u->proofs, clock_mono_ms());
 	if (lane->streak.is_roads != was_of_all)
 		u->owner->streak(u->owner->arg);
+	if (why != NULL && is_mended_by_new_token(u, lane, client, why))
+		return;
 	if (why != NULL)
 		hold(u, why->cause->outcome == OUTCOME_T ? NULL : lane, why);
 	else if (attempt_proves_road(attempt))
@@ -163,21 +183,13 @@ static struct connection *connection_of(struct upstream *u, const struct client 
 	return NULL;
 }
 
-/* A token that was refused for the first time is replaced at once; everything else holds the road: what was refused to a mailbox
- * its lane, all else every lane. */
+/* What ends a connection before a transaction, but for a token to be replaced, holds the road: what was refused to a mailbox its
+ * lane, all else every lane. */
 static void judge_end(
     struct upstream *u, struct lane *lane, const struct client *client, const struct failure *why)
 {
-	/* Another connection has had it replaced meanwhile: the next login uses the new one. */
-	if (why->cause->outcome == OUTCOME_A && client_token_was_stale(client))
-		return;
-	if (why->cause->outcome == OUTCOME_A && !lane->token_retried) {
-		lane->token_retried = true;
-		log_event(LOG_LEVEL_WARNING, "token-refused", kv_str("upstream", u->config->name),
-		    kv_str("text", why->text), kv_str("consequence", "a new token is fetched, once"));
-		return;
-	}
-	hold(u, client_came_to_login(client) && why->cause->outcome != OUTCOME_T ? lane : NULL, why);
+	if (!is_mended_by_new_token(u, lane, client, why))
+		hold(u, client_came_to_login(client) && why->cause->outcome != OUTCOME_T ? lane : NULL, why);
 }
 
 static void on_client_ended(struct upstream *u, struct client *client)
@@ -252,20 +264,14 @@ static void count_sent(struct upstream *u, const struct connection *connection, 
 static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
 {
 	struct upstream *u = arg;
-	struct connection *connection;
 
 	switch (event) {
 	case CLIENT_IDLE:
-		connection = connection_of(u, client);
-		if (!connection->has_logged_in) {
-			connection->has_logged_in = true;
-			connection->lane->token_retried = false;
-		}
-		use_connection(u, connection);
+		use_connection(u, connection_of(u, client));
 		break;
 	case CLIENT_DONE:
 		count_sent(u, connection_of(u, client), attempt);
-		learn_from(u, attempt);
+		learn_from(u, client, attempt);
 		u->owner->done(u->owner->arg, attempt);
 		break;
 	case CLIENT_ENDED:

@@ -104,6 +104,27 @@ def test_535_again_and_again_is_configuration(sim, relay):
     sim.wait_messages(1)
 
 
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "content", "final-dot"])
+def test_a_token_refused_within_a_transaction_is_fetched_once_more(sim, make_relay, stage):
+    relay = make_relay(sim, retry={"first": "1m", "max": "1h"})
+    sim.faults(f"{stage} reply 535 5.7.3 Authentication unsuccessful times=1")
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    relay.wait_empty()
+    assert len(relay.wait_event("token-refused")) == 1 and sim.stats()["token_requests"] == 2
+    assert not relay.events("upstream-held") and not relay.events("deferred")
+
+
+def test_a_token_refused_within_each_transaction_is_configuration(sim, make_relay):
+    relay = make_relay(sim, retry={"first": "1m", "max": "1h"})
+    sim.faults("mail reply 535 5.7.3 Authentication unsuccessful")
+    queue_id = relay.send(make_mail())
+    assert relay.wait_event("upstream-held")[0]["class"] == "A"
+    time.sleep(0.5)
+    assert sim.stats()["token_requests"] == 2 and len(relay.events("token-refused")) == 1
+    assert relay.status()["alarms"] and queue(relay, queue_id)["recipients"][0]["attempts"] == 0
+
+
 def test_the_334_json_form_of_a_refused_token(sim, relay):
     sim.faults("auth json-334 times=1", "auth reply 535 5.7.3 Authentication unsuccessful times=1")
     relay.send(make_mail())

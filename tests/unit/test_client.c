@@ -761,6 +761,19 @@ static void a_direct_535_drops_the_token(void **state)
 	assert_int_equal(owner.done, 0);
 }
 
+static void a_token_that_is_refused_within_a_transaction_is_dropped_and_the_session_ends(void **state)
+{
+	(void)state;
+	RUN(SETUP(.oauth = true, .recipients = 2, .attempts = 2), GREETING, CAPS,
+	    "C: AUTH XOAUTH2 " XOAUTH2_TOK, "S: 235 2.7.0 ok", "C: MAIL FROM:<dev@x.test>", "S: 250 ok",
+	    "C: RCPT TO:<a@x.test>", "S: 535 5.7.3 Authentication unsuccessful", "C: RCPT TO:<b@x.test>",
+	    "S: 535 5.7.3 Authentication unsuccessful", "C: QUIT");
+	assert_int_equal(result(0, 0)->cause->outcome, OUTCOME_A);
+	assert_int_equal(tokens_refused, 1);
+	assert_int_equal(owner.done, 1);
+	assert_false(owner.has_failure);
+}
+
 static void the_334_json_form_is_answered_with_an_empty_line(void **state)
 {
 	(void)state;
@@ -1010,6 +1023,8 @@ int main(void)
 	    cmocka_unit_test_teardown(xoauth2_goes_with_the_command_when_it_fits, free_attempts),
 	    cmocka_unit_test_teardown(a_long_token_waits_for_the_334, free_attempts),
 	    cmocka_unit_test_teardown(a_direct_535_drops_the_token, free_attempts),
+	    cmocka_unit_test_teardown(
+		a_token_that_is_refused_within_a_transaction_is_dropped_and_the_session_ends, free_attempts),
 	    cmocka_unit_test_teardown(the_334_json_form_is_answered_with_an_empty_line, free_attempts),
 	    cmocka_unit_test_teardown(
 		a_mailbox_switch_that_is_off_is_configuration_and_keeps_the_token, free_attempts),
