@@ -99,6 +99,12 @@ static void print_row(const struct envelope *e, const struct state *state, enum 
 	    terminal_text(reason, sizeof reason, telling(state)->reason, 90));
 }
 
+/* As the spool's error number has it. */
+static const char *trouble_name(void)
+{
+	return errno == EBADMSG ? "damaged" : "cannot be read";
+}
+
 static void list_one(void *arg, const char *id)
 {
 	struct listing *listing = arg;
@@ -112,11 +118,12 @@ static void list_one(void *arg, const char *id)
 			return;
 		listing->count++;
 		if (listing->array != NULL)
-			json_array_append_new(
-			    listing->array, json_pack("{s:s, s:s, s:s}", "id", id, "folder",
-						folder_name(listing->folder), "damaged", err.text));
+			json_array_append_new(listing->array,
+			    json_pack("{s:s, s:s, s:s}", "id", id, "folder", folder_name(listing->folder),
+				errno == EBADMSG ? "damaged" : "unreadable", err.text));
 		else
-			printf("%-19s %-6s damaged: %s\n", id, folder_name(listing->folder), err.text);
+			printf("%-19s %-6s %s: %s\n", id, folder_name(listing->folder), trouble_name(),
+			    err.text);
 		return;
 	}
 	listing->count++;
@@ -263,7 +270,8 @@ static int show_in(struct spool *spool, enum spool_folder folder, const char *id
 	if (spool_inspect(spool, folder, id, &envelope, &state, content, &n, &err) < 0) {
 		if (errno == ENOENT)
 			return 1;
-		fprintf(stderr, "mfdrelay: %s/%s: damaged: %s\n", folder_name(folder), id, err.text);
+		fprintf(
+		    stderr, "mfdrelay: %s/%s: %s: %s\n", folder_name(folder), id, trouble_name(), err.text);
 		return -1;
 	}
 	print_message(&envelope, &state, folder);

@@ -21,8 +21,33 @@
 #define NAMES	  128
 #define NAME_SIZE 96
 
-enum call { WRITE, PWRITE, FSYNC, LINKAT, RENAMEAT, RENAMEAT2, UNLINKAT, OPENAT, READ, PREAD, SYNCFS, CALLS };
-enum action { COUNT, KILL, KILL_AFTER, FAIL_EIO, FAIL_ENOSPC, OFF, FAIL_EDQUOT, FAIL_EROFS, FAULT };
+enum call {
+	WRITE,
+	PWRITE,
+	FSYNC,
+	LINKAT,
+	RENAMEAT,
+	RENAMEAT2,
+	UNLINKAT,
+	OPENAT,
+	READ,
+	PREAD,
+	SYNCFS,
+	FLOCK,
+	CALLS
+};
+enum action {
+	COUNT,
+	KILL,
+	KILL_AFTER,
+	FAIL_EIO,
+	FAIL_ENOSPC,
+	OFF,
+	FAIL_EDQUOT,
+	FAIL_EROFS,
+	FAULT,
+	FAIL_EBADF
+};
 
 struct control {
 	char comm[16];
@@ -37,7 +62,7 @@ struct control {
 };
 
 static const char *const call_names[CALLS] = {"write", "pwrite", "fsync", "linkat", "renameat", "renameat2",
-    "unlinkat", "openat", "read", "pread", "syncfs"};
+    "unlinkat", "openat", "read", "pread", "syncfs", "flock"};
 
 static struct control *control;
 static const char *spool;
@@ -150,6 +175,8 @@ static int error_of(enum action action)
 		return EDQUOT;
 	case FAIL_EROFS:
 		return EROFS;
+	case FAIL_EBADF:
+		return EBADF;
 	default:
 		return 0;
 	}
@@ -214,6 +241,11 @@ int fsync(int fd)
 int syncfs(int fd)
 {
 	STRIKE_AROUND(SYNCFS, fd, "", syscall(SYS_syncfs, fd));
+}
+
+int flock(int fd, int how)
+{
+	STRIKE_AROUND(FLOCK, fd, "", syscall(SYS_flock, fd, how));
 }
 
 int linkat(int old_dir, const char *old_name, int new_dir, const char *new_name, int flags)

@@ -7,9 +7,9 @@ import threading
 
 import harness
 
-ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5, "edquot": 6, "erofs": 7, "fault": 8}
+ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5, "edquot": 6, "erofs": 7, "fault": 8, "ebadf": 9}
 CHANGES = ["write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat"]
-CALLS = CHANGES + ["read", "pread", "syncfs"]
+CALLS = CHANGES + ["read", "pread", "syncfs", "flock"]
 
 
 class Control:
@@ -29,12 +29,12 @@ class Control:
         self.page[20:24] = struct.pack("=I", ACTIONS["off"])
 
     def arm(self, role, at, action, calls=None, lasting=False):
-        """From now on strike at the at-th call of these kinds (None: any change) that this role makes; lasting: and at all
-        that follow, until it is off."""
+        """From now on strike at the at-th call of these kinds (None: any change) that this role makes (None: the supervisor, and
+        the command line); lasting: and at all that follow, until it is off."""
         self.off()
         bits = sum(1 << CALLS.index(c) for c in calls or CHANGES)
         self.page[:] = bytes(len(self.page))
-        self.page[:self.HEAD.size] = self.HEAD.pack(b"mfd-" + role.encode(), bits, ACTIONS["off"], at, 0, 0, lasting, 0)
+        self.page[:self.HEAD.size] = self.HEAD.pack(b"mfd-" + role.encode() if role else b"mfdrelay", bits, ACTIONS["off"], at, 0, 0, lasting, 0)
         self.page[20:24] = struct.pack("=I", ACTIONS[action])
 
     at = property(lambda self: self.HEAD.unpack_from(self.page)[3])
@@ -63,15 +63,18 @@ class CrashRelay(harness.Relay):
         super().__init__(folder, sim, **{"sandbox": "off", **overrides})
         self.control = Control(self.dir / "control")
 
+    def preload(self):
+        """What a process's environment needs."""
+        return {"LD_PRELOAD": harness.binary("interpose.so"), "CRASH_CONTROL": str(self.control.path),
+                "CRASH_SPOOL": str(self.spool)}
+
     def start(self, wait=True, timeout=30):
-        own = {"LD_PRELOAD": harness.binary("interpose.so"), "CRASH_CONTROL": str(self.control.path),
-               "CRASH_SPOOL": str(self.spool)}
         with _environment:
-            os.environ.update(own)
+            os.environ.update(self.preload())
             try:
                 super().start(wait=False)
             finally:
-                for name in own:
+                for name in self.preload():
                     del os.environ[name]
         if wait:
             self.wait_banner(timeout)

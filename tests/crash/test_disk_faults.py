@@ -254,6 +254,22 @@ def test_a_message_that_cannot_be_read_waits_and_goes_out_when_it_can(interposed
 
 
 @pytest.mark.interposed
+def test_what_cannot_be_read_is_not_called_damaged(interposed_relay, sim):
+    relay = interposed_relay
+    sim.faults("connect refuse")
+    queue_id = relay.send(make_mail())
+    relay.stop()
+
+    def ask(*arguments):
+        relay.control.arm(None, 1, "eio", ["pread"], lasting=True)
+        return relay.cli(*arguments, variables=relay.preload())
+    assert f"{queue_id:19} queue  cannot be read: {queue_id}: reading it: Input/output error" in ask("queue", "list").stdout
+    assert ask("queue", "show", queue_id).stderr == f"mfdrelay: queue/{queue_id}: cannot be read: {queue_id}: reading it: Input/output error\n"
+    listed, = json.loads(ask("queue", "list", "--json").stdout)
+    assert "damaged" not in listed and "Input/output error" in listed["unreadable"]
+
+
+@pytest.mark.interposed
 def test_a_state_that_cannot_be_written_is_kept_in_mind_and_sent_to_nobody_twice(interposed_relay, sim):
     """One recipient has it, the other is put off, and the disk does not take that down: while the sender lives, it knows."""
     relay, trouble = interposed_relay, Trouble(interposed_relay, sim)
