@@ -459,6 +459,31 @@ static int make_tag(int var, const char *path, struct err *err)
 	return 0;
 }
 
+static bool lacks_locks(void)
+{
+	return errno == EBADF || errno == ENOLCK || errno == EOPNOTSUPP;
+}
+
+/* A message is opened for reading and locked by whoever takes it. NFS makes a lock for writing of that, which needs a
+ * descriptor for writing (flock(2)): all that is accepted there would lie for ever. */
+static int try_lock(int var, const char *path, struct err *err)
+{
+	int fd = openat(var, "spool-id", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int result = 0;
+
+	if (fd < 0)
+		return err_sys(err, "%s/var/spool-id", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno != EWOULDBLOCK)
+		result = lacks_locks()
+			     ? err_set(err,
+				   "%s: its file system has not the locks that messages need (NFS has "
+				   "not): put the spool on a local disk",
+				   path)
+			     : err_sys(err, "%s/var/spool-id: locking it", path);
+	close(fd);
+	return result;
+}
+
 static int open_folder(int root, const char *path, const char *name, struct err *err)
 {
 	struct stat st;
@@ -485,8 +510,8 @@ static int prepare_root(int root, const char *path, int *dirs, uid_t uid, gid_t 
 		if (dirs[dir] < 0)
 			return -1;
 	}
-	if (make_tag(dirs[DIR_VAR], path, err) < 0 || own_all(root, path, dirs, uid, gid, err) < 0 ||
-	    repair_all(dirs, path, err) < 0)
+	if (make_tag(dirs[DIR_VAR], path, err) < 0 || try_lock(dirs[DIR_VAR], path, err) < 0 ||
+	    own_all(root, path, dirs, uid, gid, err) < 0 || repair_all(dirs, path, err) < 0)
 		return -1;
 	/* The new folders' names. */
 	return fs_sync(root) < 0 ? err_sys(err, "%s: syncing the folder to disk", path) : 0;

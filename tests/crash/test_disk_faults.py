@@ -270,6 +270,17 @@ def test_what_cannot_be_read_is_not_called_damaged(interposed_relay, sim):
 
 
 @pytest.mark.interposed
+def test_a_file_system_without_the_messages_locks_is_refused_before_any_mail_is_taken(tmp_path, sim):
+    """As NFS does, whose locks of that kind need a descriptor for writing: the second lock is the first of that kind."""
+    relay = interposed.CrashRelay(tmp_path / "interposed", sim)
+    relay.control.arm(None, 2, "ebadf", ["flock"])
+    relay.start(wait=False)
+    assert relay.process.wait(15) == 1
+    assert relay.control.struck_call() == "flock var/spool-id"
+    relay.wait_log("(?s)spool: its file system has not the locks .*local disk")
+
+
+@pytest.mark.interposed
 def test_a_state_that_cannot_be_written_is_kept_in_mind_and_sent_to_nobody_twice(interposed_relay, sim):
     """One recipient has it, the other is put off, and the disk does not take that down: while the sender lives, it knows."""
     relay, trouble = interposed_relay, Trouble(interposed_relay, sim)
