@@ -94,6 +94,7 @@ static void on_stored(void *arg, const char *reply, const char *id)
 	s->state = S_COMMAND;
 	if (id != NULL) {
 		s->errors = s->deferrals = s->unknown = s->chatter = s->repeats = 0;
+		storm_count(s->env->storms, policy_device(s), clock_mono_ms());
 		str_copy(s->stored, sizeof s->stored, str_of(id));
 	}
 	session_resume(s, reply);
@@ -105,7 +106,6 @@ void session_end_message(struct session *s)
 	const char *refusal = transaction_end(mail, on_stored, s);
 
 	if (refusal == NULL) {
-		storm_count(s->env->storms, policy_device(s), clock_mono_ms());
 		session_enter(s, S_COMMIT);
 		return;
 	}

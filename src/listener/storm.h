@@ -1,4 +1,4 @@
-/* How many messages each device has sent in the present hour, held against its messages_per_hour. The hour begins with the
+/* How many messages of each device were taken in the present hour, held against its messages_per_hour. The hour begins with the
  * first message after the last one has ended. Counts are this process's: they begin anew with a reload. */
 #ifndef MFDRELAY_LISTENER_STORM_H
 #define MFDRELAY_LISTENER_STORM_H
@@ -16,7 +16,7 @@ struct storms;
 struct storms *storms_new(const struct config *config);
 void storms_free(struct storms *storms);	/* NULL is fine */
 
-/* device (an entry of config) has sent a message at now_ms (monotonic). The first one beyond the figure of an hour is logged. */
+/* A message of device (an entry of config) was taken at now_ms (monotonic). The first one beyond the figure of an hour is logged. */
 void storm_count(struct storms *storms, const struct device *device, int64_t now_ms);
 
 /* Whether its next message is to be deferred; *left_ms is then the time until it is not. *first: nobody was told in this hour

@@ -944,6 +944,40 @@ static void a_commit_that_fails_is_a_451_and_the_session_goes_on(void **state)
 	relay_close(&r);
 }
 
+/* Nor is a device stopped that tries again and again, as it is told to. */
+static void what_was_not_taken_does_not_count_as_sent(void **state)
+{
+	static struct relay r;
+	int fds[STORM_STOP_FACTOR];
+	char queue[128];
+
+	(void)state;
+	relay_open(&r);
+	for (unsigned i = 0; i < STORM_STOP_FACTOR; i++) {
+		relay_connect(&r, "10.1.9.1");
+		expect(&r, "220 ");
+		exchange(&r, "MAIL FROM:<camera@contoso.com>\r\n", "250 ");
+		exchange(&r, "RCPT TO:<guard@contoso.com>\r\n", "250 ");
+		exchange(&r, "DATA\r\n", "354 ");
+		fds[i] = r.fd;
+		r.fd = -1;
+	}
+	snprintf(queue, sizeof queue, "%s/queue", r.folder);
+	if (rmdir(queue) < 0) {
+		print_message("this file system has no unnamed files: TMPDIR on tmpfs, ext4 or xfs\n");
+		skip();
+	}
+	for (unsigned i = 0; i < STORM_STOP_FACTOR; i++) {
+		r.fd = fds[i];
+		exchange(&r, "Subject: x\r\n\r\n.\r\n", "451 4.3.0 ");
+	}
+	exchange(&r, "MAIL FROM:<camera@contoso.com>\r\n", "");
+	assert_int_equal(counted(&r.env.counters->storm_deferrals), 0);
+	for (unsigned i = 0; i + 1 < STORM_STOP_FACTOR; i++)
+		close(fds[i]);
+	relay_close(&r);
+}
+
 static void below_the_floor_of_free_space_mail_is_put_off_and_the_session_goes_on(void **state)
 {
 	static struct relay r;
@@ -1292,6 +1326,7 @@ int main(void)
 	    cmocka_unit_test(a_guess_costs_its_place_and_is_counted_though_its_connection_is_reset),
 	    cmocka_unit_test(a_commit_keeps_its_place_though_its_connection_is_reset),
 	    cmocka_unit_test(a_commit_that_fails_is_a_451_and_the_session_goes_on),
+	    cmocka_unit_test(what_was_not_taken_does_not_count_as_sent),
 	    cmocka_unit_test(below_the_floor_of_free_space_mail_is_put_off_and_the_session_goes_on),
 	    cmocka_unit_test(room_that_was_announced_is_not_given_twice),
 	    cmocka_unit_test(an_unlisted_address_learns_its_own_name),
