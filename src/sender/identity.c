@@ -23,17 +23,6 @@ const char *identity_own_address(const struct identity *identity)
 	return rule->is_any_mailbox && identity->mailbox != NULL ? identity->mailbox : rule->address;
 }
 
-bool identity_is_useless(const char *address)
-{
-	struct address parsed;
-
-	if (!address_parse(str_of(address), &parsed))
-		return true;
-	const char *domain = address_domain(&parsed);
-	return domain[0] == '\0' || domain[0] == '[' || strcasecmp(domain, "localhost") == 0 ||
-	       strcasecmp(domain, "localhost.localdomain") == 0 || parsed.text[parsed.at - 1] == '.';
-}
-
 static bool may_stay(const struct identity_config *rule, const char *own, const char *address)
 {
 	if (strcasecmp(address, own) == 0)
@@ -50,8 +39,8 @@ static const char *apply(const struct identity_config *rule, const char *own, co
 	if (own == NULL)
 		return address;
 	if (rule->rule == SENDER_KEEP)
-		return address[0] != '\0' && identity_is_useless(address) ? own : address;
-	if (rule->rule == SENDER_MAP && !identity_is_useless(address) && may_stay(rule, own, address))
+		return address[0] != '\0' && address_is_useless(address) ? own : address;
+	if (rule->rule == SENDER_MAP && !address_is_useless(address) && may_stay(rule, own, address))
 		return address;
 	return own;
 }

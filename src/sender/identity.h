@@ -13,10 +13,6 @@ struct identity {
 	const char *mailbox;		/* whom the connection is logged in as; NULL: nobody */
 };
 
-/* Whether no answer can ever come to address, as to <root>, <x@localhost>, <x@[10.0.0.5]> and <x.@domain>. Devices write
- * them, and Exchange Online refuses them. */
-bool identity_is_useless(const char *address);
-
 /* The address of the upstream's rule, or NULL. */
 const char *identity_own_address(const struct identity *identity);
 

@@ -49,7 +49,7 @@ static bool can_be_told(const struct config *config, const char *address)
 {
 	struct address parsed;
 
-	return address_parse(str_of(address), &parsed) && !identity_is_useless(address) &&
+	return address_parse(str_of(address), &parsed) && !address_is_useless(address) &&
 	       config_route(config, "", address) >= 0;
 }
 

@@ -157,6 +157,17 @@ bool address_is(const struct address *a, const char *text)
 	return strncmp(text, a->text, a->at) == 0 && strcasecmp(text + a->at, a->text + a->at) == 0;
 }
 
+bool address_is_useless(const char *address)
+{
+	struct address parsed;
+
+	if (!address_parse(str_of(address), &parsed))
+		return true;
+	const char *domain = address_domain(&parsed);
+	return domain[0] == '\0' || domain[0] == '[' || strcasecmp(domain, "localhost") == 0 ||
+	       strcasecmp(domain, "localhost.localdomain") == 0 || parsed.text[parsed.at - 1] == '.';
+}
+
 /* On a mismatch only the last '*' need take one byte more: what stood before it has matched as early as it
  * could. */
 bool address_matches(const char *text, const char *pattern)

@@ -28,6 +28,10 @@ const char *address_domain(const struct address *a);
 /* Whether text, written as address_parse writes, is the mailbox of a: case counts in the local part alone. */
 bool address_is(const struct address *a, const char *text);
 
+/* Whether no answer can ever come to address, as to "root", "x@localhost", "x@[10.0.0.5]" and "x.@domain". Devices write them, and
+ * Exchange Online refuses them. */
+bool address_is_useless(const char *address);
+
 /* Whether text ("local@domain") matches pattern as a route or device entry gives it: "*" for anything,
  * "*@domain" or "local@domain"; '*' stands for any run of characters anywhere. ASCII case is ignored. Takes time
  * linear in the product of both lengths at the worst, never more. */

@@ -39,7 +39,7 @@ struct repair_facts {
 	 * is borrowed until the scan has ended. NULL: From stays. */
 	const char *(*from)(void *arg, const char *address);
 	const char *from_name;		/* display name of a From that does not stay, UTF-8; NULL: as it was */
-	bool keep_reply_to;		/* the old From becomes Reply-To where there is none */
+	bool keep_reply_to;		/* the old From becomes Reply-To where there is none, and an answer can come to it */
 
 	void *arg;			/* for both callbacks */
 };
@@ -73,6 +73,7 @@ uint64_t repair_plan_bytes(const struct repair_plan *plan);
  *   no-header    there was no header at all        blank-line    between header and body it was missing
  *   folding      lines wrongly continued           colon         blanks around a field's colon
  *   from date message-id to subject                missing, blank, useless, out of range, too long
+ *   reply-to     dropped: it was blank
  *   identity     From as facts.from says           duplicate     the second of what may be once: X-Dup-...
  *   bcc return-path content-length mailbox-line    dropped (the last: "From a@b Fri Nov 27 ..." before the header)
  *   8bit         raw bytes in headers encoded      charset       a label that servers refuse

@@ -343,7 +343,8 @@ static void make(const struct block *block, struct str raw, struct str value, st
 		buf_add_str(&from->value, raw);
 	else
 		add_mailbox(&from->value, buf_str(&name), address);
-	if (from->replaced && facts->keep_reply_to && (list || one))
+	if (from->replaced && facts->keep_reply_to &&
+	    (list || (one && !address_is_useless(old.address.text))))
 		make_reply_to(block, value, &old, list, &from->reply_to);
 	buf_free(&name);
 }

@@ -146,14 +146,32 @@ static bool add_broken(struct buf *out, struct str name, struct str value)
 
 /* --- what is wrong with single fields --- */
 
-static bool is_dropped(const struct block *block, const struct field *field, bool drops_sender)
+static bool is_blank_reply_to(const struct block *block, const struct field *field)
+{
+	struct buf value = {0};
+	bool is_one = block->top && str_ieq(block_name(block, field), "Reply-To");
+
+	if (is_one)
+		header_unfold(&value, raw_value(block, field));
+	is_one = is_one && value.n == 0;
+	buf_free(&value);
+	return is_one;
+}
+
+/* replaces: the identity takes From's place. The Sender belonged to the old one, and a blank Reply-To would be in the new one's way. */
+static bool is_dropped(const struct block *block, const struct field *field, bool replaces)
 {
 	static const char *const fields[] = {"Bcc", "Resent-Bcc", "Return-Path", "Content-Length"};
 	static const char *const names[] = {"bcc", "bcc", "return-path", "content-length"};
 	struct str name = block_name(block, field);
 
-	if (drops_sender && str_ieq(name, "Sender")) {
+	bool is_blank = is_blank_reply_to(block, field);
+	if (replaces && (is_blank || str_ieq(name, "Sender"))) {
 		plan_name(block->plan, "identity");
+		return true;
+	}
+	if (is_blank && block->facts->repairs) {
+		plan_name(block->plan, "reply-to");
 		return true;
 	}
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
@@ -266,6 +284,13 @@ static const char *message_id(char out[MESSAGE_ID_SIZE], const struct repair_fac
 	return out;
 }
 
+static bool has_reply_to(const struct block *block)
+{
+	const struct field *field = block_find(block, "Reply-To");
+
+	return field != NULL && !is_blank_reply_to(block, field);
+}
+
 static void repair_from(struct line *line)
 {
 	const struct block *block = line->block;
@@ -278,7 +303,7 @@ static void repair_from(struct line *line)
 	} else {
 		if (!from.was_usable)
 			keep_original(line, "X-Original-From");
-		if (from.reply_to.n > 0 && block_find(block, "Reply-To") == NULL)
+		if (from.reply_to.n > 0 && !has_reply_to(block))
 			add_broken(&line->extra, str_of("Reply-To"), buf_str(&from.reply_to));
 		set_value(line, &from.value);
 		if (line->changed)
@@ -509,15 +534,13 @@ bool block_from_is_replaced(const struct block *block)
 
 void block_repair(const struct block *block)
 {
-	/* The Sender belonged to the old From. */
-	bool drops_sender =
-	    block->top && block_find(block, "Sender") != NULL && block_from_is_replaced(block);
+	bool replaces = block->top && block->facts->from != NULL && block_from_is_replaced(block);
 	struct line line = {.block = block};
 
 	for (size_t i = block->has_trace; i < block->count; i++) {
 		const struct field *field = &block->fields[i];
 		plan_forget_names(block->plan);
-		if (is_dropped(block, field, drops_sender))
+		if (is_dropped(block, field, replaces))
 			drop_field(block, field);
 		else
 			repair_field(&line, field);
