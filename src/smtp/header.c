@@ -248,6 +248,13 @@ bool header_next_param(struct str *rest, struct header_param *param)
 	return false;
 }
 
+static struct str without_comment(struct str value)
+{
+	const char *comment = memchr(value.p, '(', value.n);
+
+	return comment != NULL ? str_trim((struct str){value.p, (size_t)(comment - value.p)}) : value;
+}
+
 bool header_param(struct str value, const char *name, char *out, size_t size)
 {
 	struct header_param param;
@@ -256,6 +263,8 @@ bool header_param(struct str value, const char *name, char *out, size_t size)
 	while (header_next_param(&value, &param)) {
 		if (!str_ieq(param.name, name))
 			continue;
+		if (!param.quoted)
+			param.value = without_comment(param.value);
 		for (size_t i = 0; i < param.value.n && n + 1 < size; i++) {
 			if (param.quoted && param.value.p[i] == '\\' && i + 1 < param.value.n)
 				i++;

@@ -61,8 +61,8 @@ struct header_param {
 
 bool header_next_param(struct str *rest, struct header_param *param);
 
-/* The value of one parameter into out (size bytes, a C string, backslashes resolved). False when there is none, or it
- * does not fit. */
+/* The value of one parameter into out (size bytes, a C string, backslashes resolved, a comment behind it left out). False when
+ * there is none, or it does not fit. */
 bool header_param(struct str value, const char *name, char *out, size_t size);
 
 /* "text/plain" of a Content-Type's unfolded value. */

@@ -151,9 +151,10 @@ static bool lacks_quotes(const struct header_param *param)
 
 	for (size_t i = 0; i < param->value.n && !param->quoted; i++) {
 		char c = param->value.p[i];
-		if (c == '"' || c == '\\' || c < ' ' || c > '~')
+		/* A '(' begins a comment, which is no part of the value. */
+		if (c == '"' || c == '\\' || c == '(' || c < ' ' || c > '~')
 			return false;
-		needs = needs || memchr("()<>@,;:/[]?= ", c, 14) != NULL;
+		needs = needs || memchr(")<>@,;:/[]?= ", c, 13) != NULL;
 	}
 	return needs;
 }
