@@ -5,6 +5,7 @@ Starts the simulator of Microsoft 365 and the daemon on free loopback ports with
 old printer does, waits until it has come out on the other side, and shows its journey.
 """
 
+import contextlib
 import hashlib
 import pathlib
 import re
@@ -108,20 +109,14 @@ def run(folder):
         relay = harness.Relay(folder / "relay", sim)
         relay.start()
         check(sim, relay, *journey(sim, relay, folder))
-        if relay.stop() != 0:
-            raise Failed("the daemon did not end cleanly", "see its log below")
-        relay.check_clean()
+        harness.stop_all(relay, sim)
     except (Failed, harness.HarnessError, OSError, subprocess.SubprocessError) as problem:
         problem.logs = [(name, text[-3000:]) for name, text in
                         (("daemon", relay.log() if relay else ""), ("simulator", sim.log())) if text]
         raise
     finally:
-        if relay and relay.process:
-            try:
-                relay.stop()
-            except harness.HarnessError:
-                pass
-        sim.stop()
+        with contextlib.suppress(harness.HarnessError):
+            harness.stop_all(*filter(None, (relay, sim)))
 
 
 def main():

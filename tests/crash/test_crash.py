@@ -42,11 +42,9 @@ class Lane:
     def close(self):
         if self.relay.process is not None:
             self.relay.kill_all()
-        self.sim.stop()
         if self.memory is not None:
             self.memory.cleanup()
-        self.relay.check_clean()
-        self.sim.check_clean()
+        harness.stop_all(self.relay, self.sim)
 
     def fresh(self):
         """All killed, and started again: what it finds in the spool must be in order."""
@@ -317,6 +315,7 @@ def test_a_message_that_the_sender_dies_of_is_put_aside(tmp_path):
     try:
         lane.learn()
         lane.forget()
+        lane.relay.may_die = True
         lane.relay.control.arm("sender", 1, "fault", ["pread"], lasting=True)
         queue_id = lane.relay.send(make_mail(subject="poison"))
         wait_until(lambda: queue_id in lane.relay.queue_ids("failed"), 20, lambda: lane.relay.log()[-2000:])
@@ -424,7 +423,7 @@ def strike(relay, role, kills):
         relay.reload()
         return
     if role == "stop":
-        assert relay.stop() == 0
+        relay.stop()
         relay.start()
         return
     begun = time.time()

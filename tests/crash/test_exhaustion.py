@@ -142,7 +142,7 @@ def test_a_worker_out_of_memory_is_started_again(role, sim, make_relay):
     assert send(relay, acknowledged, "before.") == 250
     relay.wait_empty()
     size = int(re.search(r"^VmData:\s+(\d+)", harness.read_text(f"/proc/{pid}/status"), re.M)[1]) * 1024
-    sessions = []
+    sessions, relay.may_die = [], True
     # All that is private and writable; RLIMIT_AS would count address space that malloc has set aside and may still use.
     with limited(pid, resource.RLIMIT_DATA, size if role == "listener" else 1):
         if role == "listener":
@@ -181,7 +181,7 @@ def begin_data(relay):
 
 def try_one_by_one(relay, acknowledged, lift, event):
     """The listener is gone and cannot be started: a device that comes waits at the socket, which the supervisor has."""
-    answers = []
+    answers, relay.may_die = [], True
     relay.kill("listener")
     relay.wait_event(event)
     waiting = threading.Thread(target=lambda: answers.append(send(relay, acknowledged, "waited.", timeout=60)))
@@ -208,12 +208,8 @@ def nobodys_relay(under=(), **settings):
             relay.start()
             wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
             yield relay
-            assert relay.stop() == 0
         finally:
-            if relay.process is not None:
-                relay.kill_all()
-            sim.stop()
-        relay.check_clean()
+            harness.stop_all(relay, sim)
 
 
 @needs.root("changing to another user")

@@ -228,7 +228,7 @@ def record_a_run(relay, sim):
         relay.cli("queue", "retry", queue_id, check=True)
     relay.wait_event("kept-in-failed", moved + 2)
     relay.wait_empty()
-    assert relay.stop() == 0
+    relay.stop()
     return sent
 
 

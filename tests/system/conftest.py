@@ -1,5 +1,5 @@
-"""Fixtures: `sim` and `relay` run with defaults; `make_sim` and `make_relay` make more, or others. All end with the test, and a
-sanitizer's report in any process's log fails it."""
+"""Fixtures: `sim` and `relay` run with defaults; `make_sim` and `make_relay` make more, or others. All end with the test, which
+fails when one of them does not end in order or is not clean (harness.py, check_clean)."""
 
 import pathlib
 import sys
@@ -21,10 +21,7 @@ def make_sim(tmp_path):
         made.append(harness.Sim(tmp_path / f"sim{len(made) or ''}", **options))
         return made[-1].start()
     yield make
-    statuses = [one.stop() for one in made]
-    for one in made:
-        one.check_clean()
-    assert all(status in (None, 0) for status in statuses), f"the simulator ended with {statuses}"
+    harness.stop_all(*made)
 
 
 @pytest.fixture
@@ -45,15 +42,7 @@ def make_relay(tmp_path):
             made[-1].write_config()
         return made[-1]
     yield make
-    problems = []
-    for one in made:
-        try:
-            one.stop()
-        except harness.HarnessError as problem:
-            problems.append(str(problem))
-    for one in made:
-        one.check_clean()
-    assert not problems, "\n".join(problems)
+    harness.stop_all(*made)
 
 
 @pytest.fixture

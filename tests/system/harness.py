@@ -34,8 +34,9 @@ CLIENT_ID = "11111111-2222-3333-4444-555555555555"
 SECRET = "simulated-secret~Zx.42"
 MAILBOX = "scanner@contoso.com"
 
-# What no process may ever have written: a sanitizer's report, or an assertion of ours that did not hold.
-SANITIZER = re.compile(r"AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|Assertion `.*' failed")
+# What no process may ever have written: a sanitizer's report, or an assertion or a library that ended it.
+SANITIZER = re.compile(r"AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|Assertion `.*' failed"
+                       r"|\*\*\* stack smashing detected|\*\*\* buffer overflow detected")
 
 
 # The simulator's counts of what a correct client never does.
@@ -201,20 +202,22 @@ class Sim:
         return (self.dir / "ports.json").exists()
 
     def stop(self):
-        """SIGTERM; the exit status. Fine when it is not running."""
-        return self._end(signal.SIGTERM)
+        """SIGTERM; HarnessError when it does not end in order, or is not clean. Fine when it is not running."""
+        self._end(signal.SIGTERM, 0)
 
     def crash(self):
-        """kill -9."""
-        return self._end(signal.SIGKILL)
+        """kill -9, once its counts of until now are looked at."""
+        self.stats()
+        self._end(signal.SIGKILL, -signal.SIGKILL)
 
-    def _end(self, number):
-        if self.process is None:
-            return None
-        self.process.send_signal(number)
-        status = self.process.wait(30)
-        self.process = None
-        return status
+    def _end(self, number, expected):
+        if self.process is not None:
+            process, self.process = self.process, None
+            process.send_signal(number)
+            status = process.wait(30)
+            if status != expected:
+                raise HarnessError(f"the simulator ended with {status}: {read_text(self.dir / 'stderr')}")
+        self.check_clean()
 
     def restart(self):
         """Start on the same ports with the same CA."""
@@ -285,6 +288,18 @@ class Sim:
         wrong = {name: counts[name] for name in CLIENT_MISTAKES if counts.get(name)}
         if wrong:
             raise HarnessError(f"the daemon made mistakes in SMTP: {wrong}. The simulator's log ends:\n{self.log()[-3000:]}")
+
+
+def stop_all(*those):
+    """Stop each of these relays and simulators, then tell all that was wrong with them."""
+    problems = []
+    for one in those:
+        try:
+            one.stop()
+        except HarnessError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise HarnessError("\n".join(problems))
 
 
 # --- between the daemon and the simulator ------------------------------------------------------------------------------
@@ -480,6 +495,7 @@ class Relay:
         self.config = self.dir / "mfdrelay.conf"
         self.log_file = self.dir / "relay.log"
         self.process = None
+        self.may_die = False
         self.write_secret(sim.options["secret"] if sim else SECRET)
         self.settings = merge(self.defaults(), overrides)
         self.spool = pathlib.Path(self.settings["spool"])
@@ -548,20 +564,27 @@ class Relay:
         self.write_config(**overrides)
         self.process.send_signal(signal.SIGHUP)
 
-    def stop(self, timeout=20):
-        """SIGTERM; the exit status. Fine when it is not running. Late: kill -9 for all, and HarnessError."""
-        if self.process is None:
-            return None
+    def stop(self):
+        """SIGTERM; HarnessError when it does not end in time (kill -9 for all, then) and in order, or is not clean. Fine when it is
+        not running."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            status = self.wait_end()
+            if status != 0:
+                raise HarnessError(f"mfdrelay ended with {status}. Its log:\n{self.log()[-4000:]}")
+        self.check_clean()
+
+    def wait_end(self, timeout=20):
+        """The exit status of a daemon that ends by itself, or has been told to. Late: kill -9 for all, and HarnessError."""
         pids = list(self.pids().values())
         process, self.process = self.process, None
-        process.send_signal(signal.SIGTERM)
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
             for pid in [process.pid, *pids]:
                 kill(pid)
             process.wait(5)
-            raise HarnessError(f"mfdrelay did not end within {timeout} s of SIGTERM. Its log:\n{self.log()[-4000:]}") from None
+            raise HarnessError(f"mfdrelay did not end within {timeout} s. Its log:\n{self.log()[-4000:]}") from None
 
     def kill_all(self):
         """kill -9 for the supervisor and its workers, all at once."""
@@ -665,10 +688,14 @@ class Relay:
         return len(held) == len(status["upstreams"]) or resting == status["queue"]["messages"]
 
     def check_clean(self):
-        """HarnessError when a sanitizer or an assertion of any process has written to the log."""
+        """HarnessError when a sanitizer or an assertion of any process has written to the log, or a worker has ended neither in order
+        nor by somebody's kill -9, unless the test says with Relay.may_die that it is meant to."""
         match = SANITIZER.search(self.log())
         if match:
             raise HarnessError("a sanitizer or an assertion reports in the daemon's log:\n" + self.log()[max(0, match.start() - 500):][:6000])
+        died = [e for e in self.events("worker-died") if e.get("signal") != "9" and e.get("exit") != "0"]
+        if not self.may_die and (died or self.events("worker-killed")):
+            raise HarnessError(f"a worker has died, or has not ended in time: {died}. The daemon's log:\n{self.log()[-6000:]}")
 
     # a device
 

@@ -38,9 +38,4 @@ class SharedLane:
                    "the idle connections to end")
 
     def close(self):
-        self.relay.stop()
-        for sim in self.sims.values():
-            sim.stop()
-        self.relay.check_clean()
-        for sim in self.sims.values():
-            sim.check_clean()
+        harness.stop_all(self.relay, *self.sims.values())

@@ -101,9 +101,4 @@ class Office:
         return sim.wait_messages(before + 1)[before]
 
     def close(self):
-        self.relay.stop()
-        for sim in self.sims:
-            sim.stop()
-        self.relay.check_clean()
-        for sim in self.sims:
-            sim.check_clean()
+        harness.stop_all(self.relay, *self.sims)

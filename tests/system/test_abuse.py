@@ -376,9 +376,7 @@ def flooded(tmp_path_factory):
     sim = harness.Sim(folder / "sim").start()
     relay = harness.Relay(folder / "relay", sim, devices=PRINTER).start()
     yield relay
-    relay.stop()
-    sim.stop()
-    relay.check_clean()
+    harness.stop_all(relay, sim)
 
 
 @pytest.mark.parametrize("flood", FLOODS)

@@ -16,8 +16,7 @@ from harness import expect, make_mail, raw, raw_begin_data as begin_data, talk
 def refused_start(relay, *words, status=1):
     """The daemon must end by itself with that status and say all the words."""
     relay.start(wait=False)
-    assert relay.process.wait(15) == status
-    relay.process = None
+    assert relay.wait_end() == status
     log = relay.log()
     for word in words:
         assert word in log, log

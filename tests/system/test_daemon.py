@@ -30,7 +30,7 @@ def test_a_restart_with_a_backlog_sends_everything_once(make_sim, make_relay):
     sim.stop()
     for i in range(100):
         relay.send(make_mail(subject=f"number {i}"))
-    assert relay.stop() == 0
+    relay.stop()
     assert len(relay.queue_ids()) == 100
     sim.start()
     relay.start()
@@ -48,13 +48,11 @@ def test_sigterm_inside_a_30_mb_data_is_answered_and_nothing_is_lost(sim, relay)
         half = len(scan) // 2
         client.send(scan[:half])
         begun = time.monotonic()
-        process = relay.process
-        process.send_signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
         code, text = client.getreply()
         assert code == 421, (code, text)
         client.close()
-    assert process.wait(30) == 0
-    relay.process = None
+    assert relay.wait_end(30) == 0
     assert time.monotonic() - begun > 8 and not relay.events("worker-killed")
     assert relay.queue_ids() == [] and not list((relay.spool / "queue").iterdir())
 
@@ -69,8 +67,7 @@ def test_sigterm_lets_a_data_that_ends_in_time_through(sim, relay):
         client.send(scan[1_000_000:] + b".\r\n")
         code, _ = client.getreply()
         assert code == 250
-    assert relay.process.wait(15) == 0
-    relay.process = None
+    assert relay.wait_end() == 0
     relay.start()
     assert behind_trace(sim.wait_messages(1)[0].content, scan)
 
@@ -207,8 +204,7 @@ def test_a_second_daemon_on_the_same_spool_is_refused(sim, relay, make_relay):
     second = make_relay(sim, start=False, spool=str(relay.spool))
     begun = time.monotonic()
     second.start(wait=False)
-    assert second.process.wait(15) == 1
-    second.process = None
+    assert second.wait_end() == 1
     assert time.monotonic() - begun > 4
     assert "spool" in second.log() and str(relay.spool) in second.log()
     relay.send(make_mail())
@@ -239,6 +235,15 @@ def test_a_killed_worker_is_started_again(sim, relay, role):
     wait_until(sent, 10, "the relay to accept again")
     sim.wait_messages(1)
     assert relay.events("worker-died")
+
+
+@pytest.mark.parametrize("role", ["listener", "sender"])
+def test_no_test_passes_over_a_worker_that_dies_of_a_fault(sim, relay, role):
+    kill(relay.pid(role), signal.SIGSEGV)
+    relay.wait_event("worker-died")
+    with pytest.raises(harness.HarnessError, match="a worker has died"):
+        relay.stop()
+    relay.may_die = True
 
 
 @pytest.mark.parametrize("role", ["listener", "sender", "supervisor", "all"])
@@ -346,21 +351,19 @@ def test_systemd_is_told_ready_reloading_and_stopping(sim, make_relay, tmp_path)
     relay.reload()
     told("RELOADING=1")
     told("READY=1")
-    process = relay.process
-    process.send_signal(signal.SIGTERM)
+    relay.process.send_signal(signal.SIGTERM)
     told("STOPPING=1")
-    assert process.wait(15) == 0
-    relay.process = None
+    assert relay.wait_end() == 0
     notify.close()
 
 
 def test_a_hanging_worker_does_not_stop_a_clean_stop(sim, relay):
     """A worker that does not answer is killed 5 s after the deadline."""
+    relay.may_die = True
     kill(relay.pid("listener"), signal.SIGSTOP)
     begun = time.monotonic()
     relay.process.send_signal(signal.SIGTERM)
-    assert relay.process.wait(30) == 0
-    relay.process = None
+    assert relay.wait_end(30) == 0
     assert 14 < time.monotonic() - begun and relay.events("worker-killed")[0]["worker"] == "listener"
 
 

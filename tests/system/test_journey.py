@@ -116,10 +116,7 @@ def others_relay():
         try:
             yield relay.start()
         finally:
-            relay.stop()
-            sim.stop()
-        relay.check_clean()
-        sim.check_clean()
+            harness.stop_all(relay, sim)
 
 
 @needs.root("changing to another user")

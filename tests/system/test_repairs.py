@@ -1,7 +1,6 @@
 """What goes out of a message: repaired, in the name that the config says, or byte for byte as it came; at each attempt the same."""
 
 import base64
-import contextlib
 import email.utils
 import quopri
 import smtplib
@@ -36,11 +35,7 @@ def pair(tmp_path_factory):
     relay.settings["listen"].append({"address": "127.0.0.1", "port": relay.raw_port, "repairs": "none"})
     relay.start()
     yield sim, relay
-    with contextlib.ExitStack() as stack:
-        stack.callback(sim.check_clean)
-        stack.callback(relay.check_clean)
-        stack.callback(sim.stop)
-        stack.callback(relay.stop)
+    harness.stop_all(relay, sim)
 
 
 def carry(pair, content, device="127.0.0.1", sender="printer@contoso.com", recipients=("boss@contoso.com",), port=None):

@@ -24,14 +24,12 @@ def test_a_stop_at_every_step_of_the_sender(sim, make_relay, step):
     # More than the sockets on the way hold, where the content is to get stuck.
     queue_id = relay.send(make_mail(body=("x" * 70 + "\r\n") * (280_000 if step == "content" else 100)))
     wait_until(lambda: sim.used(rule), 15, rule)
-    process, relay.process = relay.process, None
-    process.send_signal(signal.SIGTERM)
+    relay.process.send_signal(signal.SIGTERM)
     if step not in CONNECTING:
         # What has been begun has the time of a stop; before that there is nothing to finish.
         relay.wait_event("draining", 2)
         relay.clock.forward(10)
-    assert process.wait(10) == 0
-    assert not relay.events("worker-killed") and not relay.events("worker-died")
+    assert relay.wait_end(10) == 0
     assert relay.queue_ids() == [queue_id]
     shown = relay.cli("queue", "show", queue_id, check=True).stdout
     assert ("perhaps taken" in shown) == (step in AT_THE_END), shown

@@ -296,7 +296,7 @@ def test_handshakes_under_way_do_not_hold_up_a_reload_or_a_stop(doors, pairs):
     assert talk(starting, b"STARTTLS\r\n").startswith(b"220 ")
     doors.relay.reload()
     doors.relay.wait_event("reloaded")
-    assert doors.relay.stop() == 0
+    doors.relay.stop()
     for s in [*waiting, starting]:
         assert read_all(s) == b""
 
