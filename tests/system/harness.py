@@ -739,6 +739,11 @@ def raw_begin_data(s):
         assert talk(s, line).startswith(code)
 
 
+def memory(relay, role, what):
+    """Bytes that a worker has ("VmRSS"), or has had at most ("VmHWM")."""
+    return int(re.search(rf"{what}:\s+(\d+) kB", read_text(f"/proc/{relay.pid(role)}/status"))[1]) * 1024
+
+
 def has_read(relay, s):
     """Whether the relay has read all that was sent on s."""
     ends = f":{relay.port:04X}", f":{s.getsockname()[1]:04X}"
