@@ -37,14 +37,18 @@ def stranger(relay, number):
 
 def resident(relay):
     """Bytes of memory that the listener has."""
-    status = harness.read_text(f"/proc/{relay.pid('listener')}/status")
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+    return harness.memory(relay, "listener", "VmRSS")
+
+
+def descriptors(relay):
+    """How many the listener has; only root may count them."""
+    return len(os.listdir(f"/proc/{relay.pid('listener')}/fd")) if os.geteuid() == 0 else 0
 
 
 @contextlib.contextmanager
 def bounded(relay):
-    """The listener is the same afterwards, and has never had more than 64 MiB above what it had before."""
-    pid, before, over = relay.pid("listener"), resident(relay), []
+    """The listener is the same afterwards, has no descriptor more, and has never had more than 64 MiB above what it had before."""
+    pid, open_before, before, over = relay.pid("listener"), descriptors(relay), resident(relay), []
     ended = threading.Event()
 
     def watch():
@@ -59,6 +63,7 @@ def bounded(relay):
         watcher.join()
     assert relay.pid("listener") == pid and not relay.events("worker-died")
     assert harness.is_sanitized() or max(over, default=0) < ABOVE_IDLE, f"{max(over) / MIB:.0f} MiB"
+    wait_until(lambda: descriptors(relay) <= open_before, 10, lambda: f"{descriptors(relay)} descriptors to be {open_before} again")
 
 
 def is_served(relay):
