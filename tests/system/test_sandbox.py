@@ -1,7 +1,9 @@
 """What the workers can still do once they are set up, tried from inside each of them (probe.c)."""
 
+import ctypes
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -40,13 +42,21 @@ def all_attempts(relay):
     return attempts if all("chroot" in tried for tried in attempts.values()) else None
 
 
+def landlock_of_this_kernel():
+    """Its version, from the one on that lets a file be linked into another folder (LANDLOCK_ACCESS_FS_REFER); 0: it has none."""
+    create_ruleset, ask_version = 444, 1
+    version = ctypes.CDLL(None).syscall(create_ruleset, None, ctypes.c_size_t(0), ask_version)
+    return version if version >= 2 else 0
+
+
 @pytest.mark.parametrize("worker", ["listener", "sender"])
 def test_a_worker_can_do_what_it_must_and_nothing_else(probed, worker):
     relay, attempts = probed
     said = relay.events("sandbox", worker)[0]
-    if said["seccomp"] != "on":
+    if not os.path.exists("/proc/sys/kernel/seccomp"):
         pytest.skip(f"this kernel has no seccomp (CONFIG_SECCOMP_FILTER): {said}")
-    landlock = int(said["landlock"])
+    landlock = landlock_of_this_kernel()
+    assert (said["seccomp"], int(said["landlock"])) == ("on", landlock)
     refused = {a: r for a, r in attempts[worker].items() if r in ("EPERM", "EACCES")}
     expected = set(attempts[worker]) - GRANTED[worker] - PASSED_ON[worker]
     if not landlock:
@@ -84,3 +94,14 @@ def test_no_worker_has_a_capability_that_it_does_not_need(sim, make_relay):
         assert int(re.search(r"CapPrm:\s*(\w+)", status)[1], 16) == needed
         assert int(re.search(r"CapAmb:\s*(\w+)", status)[1], 16) == 0
         assert re.search(r"NoNewPrivs:\s*1", status) and re.search(r"Seccomp:\s*2", status)
+
+
+def test_no_worker_leaves_a_core_dump_or_can_be_looked_into(sim, make_relay):
+    """Both are one thing to the kernel (PR_SET_DUMPABLE), and it shows in what a process of the same user is let see."""
+    relay = make_relay(sim)
+    without_privilege = ["setpriv", "--bounding-set=-sys_ptrace"] if os.geteuid() == 0 else []
+
+    def is_seen(pid):
+        return subprocess.run([*without_privilege, "readlink", f"/proc/{pid}/exe"], capture_output=True).returncode == 0
+    with subprocess.Popen([*without_privilege, "cat"], stdin=subprocess.PIPE) as other:
+        assert [is_seen(pid) for pid in (other.pid, relay.pid("listener"), relay.pid("sender"))] == [True, False, False]
