@@ -7,14 +7,20 @@
 
 #define MB (1024ULL * 1024)
 
+/* Exchange Online as a resource: any of its names, in all clouds; a managed identity's ends in a slash. */
+#define EXCHANGE                                                                                             \
+	"https://@(outlook.office.com|outlook.office365.com|outlook.office365.us|outlook-dod.office365.us|"  \
+	"partner.outlook.cn)?(/)"
+
 static const struct play plays[] = {
-    {"submission", 150 * MB, 500, "SMTP.SendAsApp", NULL},
-    {"hve", 10 * MB, 50, "Mail.Send", "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain"},
-    {"acs", 10 * MB, 50, "", NULL},
+    {"submission", 150 * MB, 500, EXCHANGE, "SMTP.SendAsApp", NULL},
+    {"hve", 10 * MB, 50, EXCHANGE, "Mail.Send",
+	"550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain"},
+    {"acs", 10 * MB, 50, "https://communication.azure.com?(/)", "", NULL},
 };
 
 /* RejectDirectSend is off; what no connector lets relay may come in, and not go out. */
-static const struct play mx = {"mx", 150 * MB, 200, "", "550 5.4.1 Relay Access Denied"};
+static const struct play mx = {"mx", 150 * MB, 200, NULL, "", "550 5.4.1 Relay Access Denied"};
 
 const struct play *play_named(const char *name)
 {

@@ -1,4 +1,4 @@
-/* What differs between the servers that are played: how much they take, and from whom to whom. */
+/* What differs between the servers that are played: whose tokens they take, how much, and from whom to whom. */
 #ifndef M365SIM_PLAY_H
 #define M365SIM_PLAY_H
 
@@ -9,7 +9,8 @@
 struct play {
 	const char *name;		/* for --play */
 	unsigned long long size;	/* octets of a message */
-	size_t recipients;		/* of a message */
+	size_t recipients;		/* of a message; the MX host's: of a transaction */
+	const char *audience;		/* glob (FNM_EXTMATCH): of the tokens that it takes; NULL: none */
 	const char *role;		/* in a token for its app; "": none */
 	const char *outside;		/* the refusal of a recipient outside of --domain; NULL: anybody will do */
 };

@@ -8,6 +8,7 @@
 #include <strings.h>
 #include "log.h"
 #include "options.h"
+#include "play.h"
 #include "stats.h"
 #include "text.h"
 #include "tokens.h"
@@ -176,7 +177,7 @@ static void check_xoauth2(struct session *session, char *text, size_t n)
 		return;
 	}
 	faults_take(session->connection->front, STAGE_TOKENS, NULL, ACTION_BIT(ACTION_VALID_FOR), &valid);
-	check = token_check(token, strlen(token), valid.number);
+	check = token_check(token, strlen(token), options->play->audience, valid.number);
 	if (check != TOKEN_GOOD)
 		refuse_user(session, user, plain_no, token_check_text(check));
 	else if (fnmatch(options->mailbox, user, FNM_CASEFOLD) != 0)

@@ -1,5 +1,6 @@
 #include "tokens.h"
 
+#include <fnmatch.h>
 #include <jansson.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -128,13 +129,14 @@ static json_t *open_token(const char *token, size_t n)
 	return claims;
 }
 
-static bool is_for_exchange(const char *audience)
+static bool is_for(const json_t *claims, const char *audience)
 {
-	return audience && (strstr(audience, "outlook") || strstr(audience, "office") ||
-			       strstr(audience, "communication"));
+	const char *its = json_string_value(json_object_get(claims, "aud"));
+
+	return its && !fnmatch(audience, its, FNM_EXTMATCH);
 }
 
-static enum token_check check_claims(const json_t *claims, long valid_for_s)
+static enum token_check check_claims(const json_t *claims, const char *audience, long valid_for_s)
 {
 	int64_t now_us = text_now_us(), issued_us = json_integer_value(json_object_get(claims, "sim_us"));
 	enum token_check result = TOKEN_GOOD;
@@ -143,7 +145,7 @@ static enum token_check check_claims(const json_t *claims, long valid_for_s)
 		result = TOKEN_EXPIRED;
 	else if (valid_for_s > 0 && now_us >= issued_us + valid_for_s * 1000000)
 		result = TOKEN_EXPIRED;
-	else if (!is_for_exchange(json_string_value(json_object_get(claims, "aud"))))
+	else if (!is_for(claims, audience))
 		result = TOKEN_AUDIENCE;
 	pthread_mutex_lock(&lock);
 	if (result == TOKEN_GOOD && issued_us <= revoked_until_us)
@@ -152,10 +154,10 @@ static enum token_check check_claims(const json_t *claims, long valid_for_s)
 	return result;
 }
 
-enum token_check token_check(const char *token, size_t n, long valid_for_s)
+enum token_check token_check(const char *token, size_t n, const char *audience, long valid_for_s)
 {
 	json_t *claims = open_token(token, n);
-	enum token_check result = claims ? check_claims(claims, valid_for_s) : TOKEN_NOT_OURS;
+	enum token_check result = claims ? check_claims(claims, audience, valid_for_s) : TOKEN_NOT_OURS;
 
 	json_decref(claims);
 	return result;

@@ -12,8 +12,9 @@ enum token_check { TOKEN_GOOD, TOKEN_NOT_OURS, TOKEN_EXPIRED, TOKEN_REVOKED, TOK
  * than needed). */
 char *token_issue(const struct options *options, const char *audience, long lifetime_s, size_t length);
 
-/* valid_for_s: from its issue, whatever it says itself; 0: as it says. */
-enum token_check token_check(const char *token, size_t n, long valid_for_s);
+/* audience: glob (FNM_EXTMATCH) of those that the server takes. valid_for_s: from its issue, whatever it says itself; 0: as it
+ * says. */
+enum token_check token_check(const char *token, size_t n, const char *audience, long valid_for_s);
 const char *token_check_text(enum token_check result);
 
 /* Those issued up to now are refused from now on. */
