@@ -77,26 +77,66 @@ size_t content_take(struct content *content, const char *in, size_t n, char *out
 	return i;
 }
 
-bool content_message_id(const struct content *content, char *dst, size_t size)
+/* The value of the first field of that name (with its colon), from *value to the end returned, folded lines and all; NULL: there
+ * is none. */
+static const char *find_field(const struct content *content, const char *name, const char **value)
 {
-	static const char name[] = "Message-ID:";
 	const char *line = content->head, *end = line + content->head_n, *next;
+	bool found = false;
 
-	dst[0] = '\0';
 	for (; line < end && *line != '\r' && *line != '\n'; line = next) {
-		const char *lf = memchr(line, '\n', (size_t)(end - line)), *open, *close;
+		const char *lf = memchr(line, '\n', (size_t)(end - line));
 
 		next = lf ? lf + 1 : end;
-		if ((size_t)(next - line) < sizeof(name) || strncasecmp(line, name, sizeof(name) - 1) != 0)
-			continue;
-		/* The id may stand on the folded line that follows. */
-		open = memchr(line, '<', (size_t)(end - line));
-		close = open ? memchr(open, '>', (size_t)(end - open)) : NULL;
-		if (!close || (size_t)(close - open) + 2 > size || close - open > 300)
-			return false;
-		memcpy(dst, open, (size_t)(close - open) + 1);
-		dst[close - open + 1] = '\0';
-		return true;
+		if (found && *line != ' ' && *line != '\t')
+			return line;
+		if (!found && (size_t)(end - line) > strlen(name) && !strncasecmp(line, name, strlen(name))) {
+			*value = line + strlen(name);
+			found = true;
+		}
 	}
-	return false;
+	return found ? line : NULL;
+}
+
+/* What is between them into dst; false, dst empty, when that is nothing, or too much. */
+static bool take(char *dst, size_t size, const char *from, const char *to)
+{
+	size_t n = (size_t)(to - from);
+
+	dst[0] = '\0';
+	if (n == 0 || n >= size)
+		return false;
+	memcpy(dst, from, n);
+	dst[n] = '\0';
+	return true;
+}
+
+bool content_message_id(const struct content *content, char *dst, size_t size)
+{
+	const char *value, *end = find_field(content, "Message-ID:", &value);
+	const char *open = end ? memchr(value, '<', (size_t)(end - value)) : NULL;
+	const char *close = open ? memchr(open, '>', (size_t)(end - open)) : NULL;
+
+	dst[0] = '\0';
+	return close && close - open <= 300 && take(dst, size, open, close + 1);
+}
+
+bool content_from(const struct content *content, char *dst, size_t size)
+{
+	const char *value, *end = find_field(content, "From:", &value), *open;
+
+	dst[0] = '\0';
+	if (!end)
+		return false;
+	open = memrchr(value, '<', (size_t)(end - value));
+	if (open) {
+		const char *close = memchr(open, '>', (size_t)(end - open));
+
+		return close && take(dst, size, open + 1, close);
+	}
+	while (value < end && strchr(" \t\r\n", *value))
+		value++;
+	while (end > value && strchr(" \t\r\n", end[-1]))
+		end--;
+	return take(dst, size, value, end);
 }

@@ -14,7 +14,7 @@ struct content {
 	unsigned long bare_lf, bare_cr, nul, eight_bit, unstuffed_dots, long_lines;
 	size_t line_length;
 	size_t head_n;
-	char head[CONTENT_HEAD];	/* the first bytes, for the Message-ID */
+	char head[CONTENT_HEAD];	/* the first bytes, for what is asked of the header */
 };
 
 void content_init(struct content *content, bool stuffed);
@@ -25,5 +25,8 @@ size_t content_take(struct content *content, const char *in, size_t n, char *out
 
 /* The Message-ID with its angle brackets, into dst; false, dst empty, when there is none. */
 bool content_message_id(const struct content *content, char *dst, size_t size);
+
+/* The address in From, without name and brackets; false, dst empty, when there is none. */
+bool content_from(const struct content *content, char *dst, size_t size);
 
 #endif

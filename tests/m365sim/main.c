@@ -45,13 +45,16 @@ static const char usage[] =
     "  --client-id ID          the app's id                  (11111111-2222-3333-4444-555555555555)\n"
     "  --secret S              its client secret             (simulated-secret)\n"
     "  --mailbox M             mailbox the app may send as, * and ? allowed    (scanner@contoso.com)\n"
+    "  --send-as A             address a user may send as beside its own, * and ? allowed    (none)\n"
     "  --play NAME             the submission server's kind: submission, hve, acs    (submission)\n"
     "  --domain D              the tenant's own domain, * and ? allowed; hve and the MX host relay to no\n"
     "                          other                         (none: every one is)\n"
     "  --connector-ca FILE     CA of client certificates for which the MX host relays to anybody\n"
     "  --basic-user U          user for AUTH LOGIN           (none: basic authentication is off)\n"
     "  --basic-password P      its password\n"
-    "  --help                  this text\n"
+    "  --help                  this text\n";
+
+static const char how_to[] =
     "\n"
     "A rehearsal: start it, and let the relay's config point to it:\n"
     "  { name = \"submission\"; kind = \"submission\"; mailbox = \"scanner@contoso.com\";\n"
@@ -118,11 +121,11 @@ static int take_option(int option, const char *value)
 {
 	const char **const texts[] = {&options.dir, &options.tenant, &options.client_id, &options.secret,
 	    &options.mailbox, &options.basic_user, &options.basic_password, &options.domain,
-	    &options.connector_ca};
+	    &options.connector_ca, &options.send_as};
 	unsigned short *const ports[] = {
 	    &options.smtp_port, &options.login_port, &options.mx_port, &options.imds_port, &options.arc_port};
 
-	if (option >= 'a' && option <= 'i') {
+	if (option >= 'a' && option <= 'j') {
 		*texts[option - 'a'] = value;
 		return 0;
 	}
@@ -140,15 +143,17 @@ static int read_options(int argc, char **argv)
 	static const struct option names[] = {{"dir", 1, NULL, 'a'}, {"tenant", 1, NULL, 'b'},
 	    {"client-id", 1, NULL, 'c'}, {"secret", 1, NULL, 'd'}, {"mailbox", 1, NULL, 'e'},
 	    {"basic-user", 1, NULL, 'f'}, {"basic-password", 1, NULL, 'g'}, {"domain", 1, NULL, 'h'},
-	    {"connector-ca", 1, NULL, 'i'}, {"play", 1, NULL, 'p'}, {"smtp-port", 1, NULL, '1'},
-	    {"login-port", 1, NULL, '2'}, {"mx-port", 1, NULL, '3'}, {"imds-port", 1, NULL, '4'},
-	    {"arc-port", 1, NULL, '5'}, {"help", 0, NULL, 'H'}, {NULL, 0, NULL, 0}};
+	    {"connector-ca", 1, NULL, 'i'}, {"send-as", 1, NULL, 'j'}, {"play", 1, NULL, 'p'},
+	    {"smtp-port", 1, NULL, '1'}, {"login-port", 1, NULL, '2'}, {"mx-port", 1, NULL, '3'},
+	    {"imds-port", 1, NULL, '4'}, {"arc-port", 1, NULL, '5'}, {"help", 0, NULL, 'H'},
+	    {NULL, 0, NULL, 0}};
 	int option;
 
 	options.play = play_named("submission");
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		if (option == 'H') {
 			fputs(usage, stdout);
+			fputs(how_to, stdout);
 			faults_help(stdout);
 			exit(0);
 		}

@@ -7,6 +7,7 @@ struct options {
 	unsigned short smtp_port, login_port, mx_port, imds_port, arc_port;
 	const char *tenant, *client_id, *secret;
 	const char *mailbox;		/* glob, ASCII case ignored: those that the app may send as */
+	const char *send_as;		/* glob: whom a user may send as beside itself; NULL: nobody */
 	const struct play *play;	/* what the submission server is */
 	const char *domain;		/* glob: the tenant's own domain; NULL: every one is */
 	const char *connector_ca;	/* PEM file: the connector's client certificates lead to it; NULL: there is no connector */

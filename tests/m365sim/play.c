@@ -1,7 +1,9 @@
 #include "play.h"
 
 #include <fnmatch.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include "options.h"
 #include "sim_tls.h"
 
@@ -37,12 +39,52 @@ const struct play *play_of(const struct session *session)
 	return session->connection->front == FRONT_MX ? &mx : session->connection->options->play;
 }
 
-const char *play_refusal(const struct session *session, const char *recipient)
+static bool may_send_as(const struct session *session, const char *address)
+{
+	const char *others = session->connection->options->send_as;
+
+	return !strcasecmp(session->user, address) ||
+	       (others && !fnmatch(others, address, FNM_EXTMATCH | FNM_CASEFOLD));
+}
+
+/* Neither in the envelope nor in From may stand who has not allowed it. ACS has no mailboxes, but senders linked to it. */
+static const char *sender_refusal(const struct session *session, char *dst, size_t size)
+{
+	char from[1100];
+	const char *wrong = NULL;
+
+	if (!may_send_as(session, session->sender))
+		wrong = session->sender;
+	else if (content_from(&session->content, from, sizeof(from)) && !may_send_as(session, from))
+		wrong = from;
+	if (!wrong)
+		return NULL;
+	if (!strcmp(play_of(session)->name, "acs"))
+		return "550 5.1.7 The specified sender domain has not been linked";
+	snprintf(dst, size,
+	    "554 5.2.252 SendAsDenied; %s not allowed to send as %s; "
+	    "STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied",
+	    session->user, wrong);
+	return dst;
+}
+
+const char *play_message_refusal(const struct session *session, char *dst, size_t size)
+{
+	if (session->connection->front == FRONT_MX)
+		return NULL;
+	if (json_array_size(session->recipients) > play_of(session)->recipients)
+		return "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients";
+	return sender_refusal(session, dst, size);
+}
+
+const char *play_recipient_refusal(const struct session *session, const char *recipient)
 {
 	const struct options *options = session->connection->options;
 	const struct play *play = play_of(session);
 	const char *domain = strrchr(recipient, '@');
 
+	if (play == &mx && json_array_size(session->recipients) >= play->recipients)
+		return "452 4.5.3 Too many recipients";
 	if (!options->domain || !play->outside ||
 	    (domain && !fnmatch(options->domain, domain + 1, FNM_CASEFOLD)))
 		return NULL;

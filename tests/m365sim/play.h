@@ -22,7 +22,10 @@ const struct play *play_named(const char *name);
 const struct play *play_of(const struct session *session);
 
 /* Why the recipient is refused, or NULL: inside the tenant, or relayed for a client that has proved by its certificate to be a
- * connector's. */
-const char *play_refusal(const struct session *session, const char *recipient);
+ * connector's, and not one too many for an MX host. */
+const char *play_recipient_refusal(const struct session *session, const char *recipient);
+
+/* Why the message is refused now that all of it is here, or NULL: only an MX host takes any sender. May be put together in dst. */
+const char *play_message_refusal(const struct session *session, char *dst, size_t size);
 
 #endif

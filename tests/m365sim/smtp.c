@@ -531,7 +531,6 @@ static void on_mail(struct session *session, char *arguments)
 
 static void on_rcpt(struct session *session, char *arguments)
 {
-	size_t limit = play_of(session)->recipients;
 	char trailer[SESSION_TRAILER];
 	const char *refusal;
 	json_t *parameters;
@@ -557,9 +556,7 @@ static void on_rcpt(struct session *session, char *arguments)
 	parameters = json_array();
 	if (!take_parameters(session, arguments, false, parameters)) {
 		refuse_command(session, "501 5.5.4 Invalid arguments");
-	} else if (json_array_size(session->recipients) >= limit) {
-		session_reply(session, "452 4.5.3 Too many recipients");
-	} else if ((refusal = play_refusal(session, path)) != NULL) {
+	} else if ((refusal = play_recipient_refusal(session, path)) != NULL) {
 		session->refused = true;
 		stats_add(STAT_recipients_refused, 1);
 		session_reply(session, "%s %s", refusal, session_trailer(session, trailer, sizeof(trailer)));

@@ -143,9 +143,11 @@ static bool has_bare_ends(const struct session *session)
 	return !session->binary && (content->bare_lf || content->bare_cr || content->state == AFTER_CR);
 }
 
-/* A refusal of the message as such, or NULL. */
-static const char *refusal(struct session *session)
+/* A refusal of the message as such, perhaps put together in dst, or NULL. */
+static const char *refusal(struct session *session, char *dst, size_t size)
 {
+	const char *no;
+
 	if (!session->incoming && session->received <= play_of(session)->size)
 		return "452 4.3.1 Insufficient system resources";
 	if (session->received > play_of(session)->size)
@@ -153,7 +155,8 @@ static const char *refusal(struct session *session)
 	if (has_bare_ends(session))
 		return "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal; message contains bare linefeeds, which "
 		       "cannot be sent via DATA and receiving system does not support BDAT";
-	return throttle_refusal(session);
+	no = play_message_refusal(session, dst, size);
+	return no ? no : throttle_refusal(session);
 }
 
 static json_t *text_or_null(const char *text)
@@ -232,7 +235,8 @@ static void accept_message(struct session *session)
 static void finish_message(struct session *session)
 {
 	enum front front = session->connection->front;
-	const char *no = refusal(session);
+	char text[SMTP_REPLY_MAX / 2];
+	const char *no = refusal(session, text, sizeof(text));
 	struct fault fault;
 
 	count_defects(session);

@@ -166,14 +166,15 @@ class Message:
 
 
 class Sim:
-    """m365sim. start() and restart() keep the ports. With clock=True it runs by Sim.clock, which a relay can
-    share: Relay(clock=sim.clock)."""
+    """m365sim. start() and restart() keep the ports. Options are those of its command line; by default it lets the mailbox send as
+    anybody, with send_as=None only as itself, as Microsoft does. With clock=True it runs by Sim.clock, which a relay can share:
+    Relay(clock=sim.clock)."""
 
     def __init__(self, folder, clock=False, **options):
         self.dir = pathlib.Path(folder)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.clock = Clock(self.dir / "clock") if clock else None
-        self.options = dict(tenant=TENANT, client_id=CLIENT_ID, secret=SECRET, mailbox=MAILBOX) | options
+        self.options = dict(tenant=TENANT, client_id=CLIENT_ID, secret=SECRET, mailbox=MAILBOX, send_as="*") | options
         self.ports = {name: free_port() for name in ("smtp", "login", "mx", "imds", "arc")}
         self.process = None
         self.serves_daemon = False
@@ -187,7 +188,8 @@ class Sim:
     def start(self):
         arguments = [binary("m365sim"), "--dir", str(self.dir)]
         for name, value in self.options.items():
-            arguments += ["--" + name.replace("_", "-"), str(value)]
+            if value is not None:
+                arguments += ["--" + name.replace("_", "-"), str(value)]
         for name, port in self.ports.items():
             arguments += [f"--{name}-port", str(port)]
         (self.dir / "ports.json").unlink(missing_ok=True)

@@ -11,6 +11,7 @@ CREDENTIALS = [*BY_OAUTH, "password", "client-certificate", "none"]
 
 USERS = {"hve": "hve@contoso.com", "acs": "contoso|11111111-2222-3333-4444-555555555555|99999999-8888-7777-6666-555555555555"}
 PASSWORD = "old-way"
+MAIL_FROM = "donotreply@contoso.com"  # the sender that is linked to the ACS resource
 
 
 def user_of(kind):
@@ -21,6 +22,13 @@ def user_of(kind):
 def mailbox_of(credential):
     """Whom an app or a person logs in for: each upstream has its own, as two of one mailbox share what Microsoft allows it."""
     return f"{credential}@contoso.com"
+
+
+def sender_of(kind, credential):
+    """Who stands in the envelope and in From of a printer's mail: the only one whom the server takes, unless it takes anybody."""
+    if kind == "acs":
+        return MAIL_FROM
+    return mailbox_of(credential) if credential in BY_OAUTH else user_of(kind) if credential == "password" else "printer@contoso.com"
 
 
 class Office:
@@ -34,7 +42,7 @@ class Office:
         self.chain = make_chain(folder / "certificates")
         self.app = make_pair(folder / "certificates")
         self.hve = self.make_sim(folder, "hve", mailbox="*@contoso.com", domain="contoso.com")
-        self.acs = self.make_sim(folder, "acs", mailbox="contoso-relay")
+        self.acs = self.make_sim(folder, "acs", mailbox="contoso-relay", send_as=MAIL_FROM)
         self.submission = self.make_sim(folder, "submission", mailbox="*@contoso.com", domain="contoso.com",
                                         connector_ca=self.chain["ca"])
         self.sims = [self.hve, self.acs, self.submission]
@@ -47,9 +55,9 @@ class Office:
             if credential == "device-code":
                 self.relay.cli("login", f"{kind}.{credential}", check=True)
 
-    def make_sim(self, folder, play, **options):
-        """It trusts all that the app can prove itself by, and whoever signs in."""
-        sim = harness.Sim(folder / play, play=play, basic_user=user_of(play), basic_password=PASSWORD, **options).start()
+    def make_sim(self, folder, play, send_as=None, **options):
+        """It trusts all that the app can prove itself by, and whoever signs in; as Microsoft's it lets nobody send as another."""
+        sim = harness.Sim(folder / play, play=play, basic_user=user_of(play), basic_password=PASSWORD, send_as=send_as, **options).start()
         sim.serves_daemon = True
         (sim.dir / "app").mkdir()
         shutil.copy(self.app[0], sim.dir / "app")
@@ -76,7 +84,9 @@ class Office:
             if kind == "acs":
                 made["user"] = "contoso-relay"
         if kind == "acs":
-            made["mailbox"] = "donotreply@contoso.com"
+            made["mailbox"] = MAIL_FROM
+        elif kind == "smtp" and by_login:
+            made.update(sender="force", sender_address=user_of(kind))
         return made
 
     def oauth(self, sim, credential):

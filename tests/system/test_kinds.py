@@ -7,6 +7,7 @@ import pytest
 
 import harness
 from harness import make_mail, wait_until
+from office import MAIL_FROM
 
 PAIRS = [("submission", "secret"), ("submission", "password"), ("hve", "secret"), ("hve", "password"), ("direct-send", "none"),
          ("connector", "client-certificate"), ("connector", "bare-certificate"), ("connector", "none"), ("acs", "password"),
@@ -16,7 +17,7 @@ PAIRS = [("submission", "secret"), ("submission", "password"), ("hve", "secret")
 def test_mail_without_a_sender_leaves_in_the_name_of_the_mailbox_of_acs(office):
     before = len(office.acs.messages())
     office.relay.send(make_mail(), sender="", recipients=["acs.password@contoso.com"])
-    assert office.acs.wait_messages(before + 1)[before]["mail_from"] == "donotreply@contoso.com"
+    assert office.acs.wait_messages(before + 1)[before]["mail_from"] == MAIL_FROM
 
 
 def test_a_connector_that_knows_the_certificate_relays_to_anybody(office):

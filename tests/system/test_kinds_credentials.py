@@ -2,7 +2,7 @@
 
 import pytest
 
-from office import BY_OAUTH, CREDENTIALS, KINDS, mailbox_of, user_of
+from office import BY_OAUTH, CREDENTIALS, KINDS, mailbox_of, sender_of, user_of
 
 TAKEN = {
     "submission": [*BY_OAUTH, "password"],
@@ -24,6 +24,8 @@ def test_a_message_is_delivered(office, kind, credential):
     client = "relay.contoso.com" if credential == "client-certificate" else None
     assert (message["front"], message["mechanism"], message["user"], message["client"]) == (front, *login, client)
     assert message["tls"].startswith("TLSv1.")
+    assert message["mail_from"] == sender_of(kind, credential)
+    assert f"\r\nFrom: {sender_of(kind, credential)}\r\n".encode() in message.content
 
 
 # What a kind takes, and what to do with a credential that it does not take.

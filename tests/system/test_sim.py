@@ -445,6 +445,36 @@ def test_a_server_takes_the_tokens_for_itself(make_sim, play, resource, code):
     assert reply[0] == code and (code == 235 or reply[1].startswith(b"5.7.3 Authentication unsuccessful ["))
 
 
+def test_a_user_sends_as_itself_and_those_who_allow_it(make_sim):
+    client = logged_in(make_sim(send_as="floor-*@contoso.com"))
+    for sender, author, code in ((MAILBOX, MAILBOX, 250), ("Scanner@Contoso.com", f"Scanner <{MAILBOX}>", 250),
+                                 ("floor-1@contoso.com", '"Floor 2"\r\n <floor-2@contoso.com>', 250), ("", MAILBOX, 554),
+                                 ("boss@contoso.com", MAILBOX, 554), (MAILBOX, "boss@contoso.com", 554),
+                                 (MAILBOX, f'"{MAILBOX}" <boss@contoso.com>', 554)):
+        reply = submit(client, harness.make_mail(sender=author), sender=sender)
+        assert reply[0] == code and (code == 250 or reply[1].startswith(b"5.2.252 SendAsDenied; scanner@contoso.com not allowed")), reply
+    client = logged_in(make_sim(play="acs", send_as=None), scope="https://communication.azure.com/.default")
+    assert submit(client, harness.make_mail(sender="boss@contoso.com"), sender=MAILBOX)[1].startswith(b"5.1.7 The specified sender domain")
+
+
+@pytest.mark.parametrize("play, limit", [("submission", 500), ("hve", 50)])
+def test_too_many_recipients_are_told_at_the_end(make_sim, play, limit):
+    client = logged_in(make_sim(play=play))
+    for number, code in ((limit, 250), (limit + 1, 550)):
+        assert client.mail(MAILBOX)[0] == 250
+        assert all(client.rcpt(f"r{i}@contoso.com")[0] == 250 for i in range(number))
+        assert client.docmd("DATA")[0] == 354
+        client.send(harness.make_mail() + b".\r\n")
+        reply = client.getreply()
+        assert reply[0] == code and (code == 250 or reply[1].startswith(b"5.5.3 RESOLVER.ADR.RecipLimit")), reply
+
+
+def test_an_mx_host_puts_off_the_201st_recipient(sim):
+    client = connect(sim, sim.mx_port)
+    assert client.mail(MAILBOX)[0] == 250
+    assert [client.rcpt(f"r{i}@contoso.com")[0] for i in range(201)] == [250] * 200 + [452]
+
+
 def test_auth_login(make_sim):
     sim = make_sim(basic_user="scan@contoso.com", basic_password="pw")
     client = connect(sim)
