@@ -196,17 +196,22 @@ static void look_at_certificates(struct supervisor *s)
 	}
 }
 
-static void log_death(const struct process *process)
+static void log_death(const char *worker, int status)
 {
-	int status = process_status(process);
 	const char *how = WIFSIGNALED(status) ? "signal" : "exit";
 	int number = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 
-	if (process_draining(process) && WIFEXITED(status) && number == 0)
+	log_event(LOG_LEVEL_ERR, "worker-died", kv_str("worker", worker), kv_i64(how, number));
+}
+
+static void log_end(const struct process *process)
+{
+	int status = process_status(process);
+
+	if (process_draining(process) && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		log_event(LOG_LEVEL_INFO, "worker-ended", kv_str("worker", process_name(process)));
 	else
-		log_event(LOG_LEVEL_ERR, "worker-died", kv_str("worker", process_name(process)),
-		    kv_i64(how, number));
+		log_death(process_name(process), status);
 }
 
 static void finish_when_all_ended(struct supervisor *s)
@@ -308,7 +313,7 @@ static void on_process(void *arg, struct process *process, enum process_event ev
 		look_at_certificates(s);
 		return;
 	}
-	log_death(process);
+	log_end(process);
 	if (strcmp(process_name(process), listener_role.name) == 0)
 		have_sender_look(s);
 	if (slot != NULL)
@@ -320,15 +325,20 @@ static void on_process(void *arg, struct process *process, enum process_event ev
 
 static void retire_listener(struct supervisor *s);
 
-/* As after a reload, but for the listener alone. */
+/* As after a reload, but for the listener alone. What ends in another way than certificate_main() has it has made nothing. */
 static void on_certificate_ended(struct supervisor *s, int status)
 {
+	int result = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+
 	s->certificate_pid = 0;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) == CERTIFICATE_FAILED)
+	if (result != CERTIFICATE_MADE && result != CERTIFICATE_GOOD) {
+		if (result != CERTIFICATE_FAILED && !s->stopping)
+			log_death("certificate", status);
 		return;
+	}
 	if (s->certificate_due_ms > 0)
 		s->certificate_due_ms = clock_mono_ms() + CERTIFICATE_NEXT_MS;
-	if (WEXITSTATUS(status) != CERTIFICATE_MADE || s->stopping)
+	if (result != CERTIFICATE_MADE || s->stopping)
 		return;
 	retire_listener(s);
 	start_slot(&s->listener);

@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+import signal
 import smtplib
 import socket
 import ssl
@@ -597,6 +598,18 @@ def test_the_certificate_is_made_again_thirty_days_before_its_end(sim, make_rela
     relay.clock.set_wall(796 * harness.DAY)
     relay.clock.forward(13 * 3600)
     relay.wait_event("certificate-made", 2, timeout=60)
+
+
+def test_a_death_over_the_certificate_is_told_and_it_is_made_ten_minutes_later(sim, make_relay):
+    relay = make_relay(sim, start=False, clock=True)
+    relay.may_die = True
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.start(wait=False)
+    harness.kill(wait_until(lambda: relay.pids().get("certificate"), 10, "the process that makes it", step=0.001), signal.SIGSEGV)
+    died, = relay.wait_event("worker-died")
+    assert (died["worker"], died["signal"]) == ("certificate", "11")
+    relay.clock.forward(601)
+    relay.wait_event("certificate-made", timeout=60)
 
 
 def test_required_takes_no_mail_while_there_is_no_certificate(make_relay, sim):
