@@ -191,6 +191,41 @@ static bool any_has_user(const struct config *config)
 	return false;
 }
 
+static bool overlap(const struct prefix *a, const struct prefix *b)
+{
+	return prefix_holds(a, &b->address) || prefix_holds(b, &a->address);
+}
+
+static bool may_come_from(const struct device *user, const struct prefix *prefix)
+{
+	for (size_t i = 0; i < user->prefix_count; i++)
+		if (overlap(&user->prefixes[i], prefix))
+			return true;
+	return user->prefix_count == 0;
+}
+
+/* Each address of an entry that asks for a login, and has no user of its own, needs one that may come from there. */
+static void check_logins(const struct config *config, const struct source *source, size_t index)
+{
+	const struct device *device = &config->devices[index];
+	char text[64];
+
+	for (size_t i = 0; i < device->prefix_count; i++) {
+		size_t k = 0;
+		while (k < config->device_count &&
+		       (config->devices[k].user == NULL ||
+			   !may_come_from(&config->devices[k], &device->prefixes[i])))
+			k++;
+		if (k < config->device_count)
+			continue;
+		source_warn(source, source_at(source, "devices.[%zu].auth", index),
+		    "devices.auth = \"required\", and no user may come from %s: nothing can log in there; "
+		    "add "
+		    "that to the address of an entry with a user, or give this one user and password",
+		    value_prefix_text(text, sizeof text, &device->prefixes[i]));
+	}
+}
+
 static void check_auth(const struct config *config, const struct source *source, size_t index)
 {
 	const struct device *device = &config->devices[index];
@@ -212,6 +247,8 @@ static void check_auth(const struct config *config, const struct source *source,
 		    "devices.auth = \"required\", and no entry has a user to log in as; add one with user "
 		    "and "
 		    "password");
+	else if (device->user == NULL && device->auth == DEVICE_AUTH_REQUIRED)
+		check_logins(config, source, index);
 	if (device->auth_requires_tls && device->auth == DEVICE_AUTH_NONE)
 		source_error(source, source_at(source, "devices.[%zu].auth_requires_tls", index),
 		    "devices.auth_requires_tls has no meaning with auth = \"none\"; remove one of them");

@@ -12,6 +12,7 @@
 #include "listener/auth.h"
 #include "listener/guesses.h"
 #include "listener/policy.h"
+#include "listener/say.h"
 #include "listener/session_inside.h"
 #include "listener/session_tls.h"
 #include "smtp/command.h"
@@ -90,11 +91,12 @@ static void on_checked(void *arg, const struct device *device, int error)
 		reply = put_off(s, error);
 	} else if (device != NULL && device->auth_requires_tls && !s->secure) {
 		/* Only who knows the password hears of it. */
-		reply = "538 5.7.11 TLS 1.2 or later is needed for a login (devices.auth_requires_tls)";
+		reply = say(
+		    "538 5.7.11 %s is needed for a login (devices.auth_requires_tls)", policy_tls_needed(s));
 		log_event(LOG_LEVEL_WARNING, "login-refused", kv_str("peer", s->peer_text),
 		    kv_str("device", device->name), kv_str("reply", reply),
-		    kv_str("remedy",
-			"switch TLS on in the device, and change its password: it was sent in plain text"));
+		    kv_str("remedy", "let the device use what the reply names, and change its password: "
+				     "others could read it"));
 	} else if (device != NULL) {
 		s->login = device;
 		s->login_missed = false;

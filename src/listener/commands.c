@@ -212,15 +212,14 @@ static void note_downgrade(struct session *s)
 /* What a device does that finds no AUTH it knows (Canon), or that nobody has set up for one. */
 static void explain_missing_login(const struct session *s)
 {
-	if (s->login_missed)
+	if (!policy_offers_auth(s))
+		err_set(&detail, "it cannot log in: %s", policy_refuse_auth(s));
+	else if (s->login_missed)
 		err_set(&detail, "its AUTH has failed, and it goes on without a login");
-	else if (policy_offers_auth(s))
+	else
 		err_set(&detail, "AUTH LOGIN PLAIN is offered, and the device has not used it: it is not set "
 				 "up to log in, "
 				 "or knows neither");
-	else
-		err_set(&detail, "AUTH is not offered before TLS 1.2 or later: switch TLS on in the device "
-				 "(devices.auth_requires_tls)");
 }
 
 /* A device need not have said HELO: some never do. */

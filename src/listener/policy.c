@@ -28,6 +28,11 @@ bool policy_offers_auth(const struct session *s)
 	       config_may_log_in(s->env->config, s->place, &s->peer, s->secure);
 }
 
+const char *policy_tls_needed(const struct session *s)
+{
+	return s->tls ? "a port or address whose tls_min is 1.2 or later" : "TLS 1.2 or later";
+}
+
 const char *policy_refuse_auth(const struct session *s)
 {
 	if (s->env->auth == NULL)
@@ -36,8 +41,7 @@ const char *policy_refuse_auth(const struct session *s)
 		return session_tls_needed;
 	if (!s->secure && config_may_log_in(s->env->config, s->place, &s->peer, true))
 		return say("538 5.7.11 %s: %s is needed for a login (devices.auth_requires_tls)",
-		    s->place != NULL ? s->place->name : s->peer_text,
-		    s->tls ? "a port or address whose tls_min is 1.2 or later" : "TLS 1.2 or later");
+		    s->place != NULL ? s->place->name : s->peer_text, policy_tls_needed(s));
 	if (s->place != NULL && s->place->auth == DEVICE_AUTH_NONE)
 		return say("502 5.5.1 AUTH is not offered to %s (devices.auth is \"none\")", s->place->name);
 	return say(

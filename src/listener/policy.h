@@ -23,6 +23,9 @@ bool policy_offers_auth(const struct session *session);
 /* Why it may not log in, as the reply to AUTH; only where it is not offered. */
 const char *policy_refuse_auth(const struct session *session);
 
+/* What it would have to use where devices.auth_requires_tls asks for more than it uses. */
+const char *policy_tls_needed(const struct session *session);
+
 /* How large a message may be, and who says so: key is a key of the config and of is "", or it is for the SIZE of an upstream,
  * and of is its name. Borrowed from the config. */
 struct size_limit {

@@ -72,6 +72,17 @@ def test_who_goes_on_without_a_login_is_told_in_the_log(office):
     assert "remedy=" in log_line(office, "listener login-skipped", "device=mfd")
 
 
+def test_where_nobody_may_log_in_the_log_says_so(sim, make_relay):
+    relay = make_relay(sim, devices=[{"name": "vault", "address": "127.0.0.3", "auth": "required"},
+                                     {"name": "anna", "user": "anna", "password": harness.password_hash(PASSWORD), "address": "127.0.0.4"}])
+    client = connect(relay, "127.0.0.3")
+    client.docmd("AUTH", "LOGIN")
+    client.mail("vault@contoso.com")
+    assert client.rcpt("it@contoso.com") == (530, b"5.7.0 Authentication required")
+    client.quit()
+    assert "no user in devices may come from there" in log_line(relay, "listener refused", "530 5.7.0")
+
+
 def fail2ban_filter():
     """The filter's expression, as fail2ban has it: its <ADDR> is an address."""
     parser = configparser.RawConfigParser()
