@@ -23,9 +23,10 @@ static void skip(struct str *s, size_t n)
 	s->n -= n;
 }
 
+/* RFC 5322 section 2.2: "ftext". */
 static bool is_name_char(char c)
 {
-	return ascii_is_alnum(c) || c == '-' || c == '_' || c == '.';
+	return c > ' ' && c <= '~' && c != ':';
 }
 
 enum header_line header_classify(struct str line, size_t *name_n, size_t *value)
@@ -49,16 +50,27 @@ enum header_line header_classify(struct str line, size_t *name_n, size_t *value)
 	return HEADER_FIELD;
 }
 
-bool header_is_known(struct str name)
+unsigned header_traits(struct str name)
 {
-	static const char *const names[] = {"From", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID",
-	    "Reply-To", "Sender", "Received", "Return-Path", "MIME-Version", "In-Reply-To", "References",
-	    "Importance", "Priority", "Disposition-Notification-To", "User-Agent", "DKIM-Signature"};
+	static const struct {
+		const char *name;
+		unsigned traits;
+	} names[] = {{"From", HEADER_OF_MAIL | HEADER_RESUMES}, {"To", HEADER_OF_MAIL | HEADER_RESUMES},
+	    {"Cc", HEADER_OF_MAIL | HEADER_RESUMES}, {"Bcc", HEADER_OF_MAIL},
+	    {"Subject", HEADER_OF_MAIL | HEADER_RESUMES}, {"Date", HEADER_RESUMES},
+	    {"Message-ID", HEADER_OF_MAIL | HEADER_RESUMES}, {"Reply-To", HEADER_OF_MAIL},
+	    {"Sender", HEADER_OF_MAIL}, {"Received", HEADER_OF_MAIL}, {"Return-Path", HEADER_OF_MAIL},
+	    {"MIME-Version", HEADER_OF_MAIL | HEADER_RESUMES}, {"In-Reply-To", HEADER_OF_MAIL},
+	    {"References", HEADER_OF_MAIL}, {"Disposition-Notification-To", HEADER_OF_MAIL},
+	    {"DKIM-Signature", HEADER_OF_MAIL}, {"Content-Type", HEADER_OF_MAIL | HEADER_RESUMES},
+	    {"Content-Transfer-Encoding", HEADER_OF_MAIL | HEADER_RESUMES},
+	    {"Content-Disposition", HEADER_OF_MAIL | HEADER_RESUMES},
+	    {"X-Mailer", HEADER_OF_MAIL | HEADER_RESUMES}};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (str_ieq(name, names[i]))
-			return true;
-	return str_istarts(name, "Content-") || str_istarts(name, "X-");
+		if (str_ieq(name, names[i].name))
+			return names[i].traits;
+	return str_istarts(name, "Content-") || str_istarts(name, "X-") ? HEADER_OF_MAIL : 0;
 }
 
 void header_unfold(struct buf *out, struct str value)

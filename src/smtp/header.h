@@ -18,13 +18,16 @@ enum header_line {
 	HEADER_OTHER,		/* anything else */
 };
 
-/* What a line is, given without its CRLF. A name is letters, digits and "-_.", a letter first: what a device writes
- * into a body ("12:30 door open", "http://...") is none. For a field *name_n is the length of its name and *value
- * where its value begins, behind the colon. */
+/* What a line is, given without its CRLF. A name is whatever RFC 5322 section 2.2 allows that begins with a letter: what a device
+ * writes into a body ("12:30 door open", "http://...") is none. For a field *name_n is the length of its name and *value where its
+ * value begins, behind the colon. */
 enum header_line header_classify(struct str line, size_t *name_n, size_t *value);
 
-/* Whether name is a field that mail is made with: one of RFC 5322, MIME, or "X-...". */
-bool header_is_known(struct str name);
+/* What a field's name says about the lines it stands among. */
+#define HEADER_OF_MAIL 1u	/* they are mail's header: fields of RFC 5322 and MIME, "X-..."; not such as an alarm's text may
+				   begin with too, "Date: 27.11.2026 13:30" */
+#define HEADER_RESUMES 2u	/* no body begins with such a line: the header goes on with it behind a line that is no field */
+unsigned header_traits(struct str name);
 
 /* Add value to out as one line, its CRLFs taken out, blanks at both ends trimmed. A line that goes on without the blank it
  * should begin with gets one. */

@@ -390,20 +390,27 @@ static bool is_signed(const struct block *block)
 	return found;
 }
 
-/* Lines of text like "Alarm: door open" look like fields; mail has at least one that is known. */
-static bool has_known_field(const struct repair_scan *scan, size_t from)
+static struct str field_name(const struct repair_scan *scan, size_t i)
+{
+	return (struct str){scan->header.p + scan->fields[i].start, scan->fields[i].name_n};
+}
+
+/* Lines of text like "Alarm: door open" look like fields; mail has at least one that is of mail alone. */
+static bool has_field_of_mail(const struct repair_scan *scan, size_t from)
 {
 	for (size_t i = from; i < scan->count; i++)
-		if (header_is_known(
-			(struct str){scan->header.p + scan->fields[i].start, scan->fields[i].name_n}))
+		if ((header_traits(field_name(scan, i)) & HEADER_OF_MAIL) != 0)
 			return true;
 	return false;
 }
 
 /* What a device has said begins with a header, or else with its text. */
-static bool begins_with_text(const struct repair_scan *scan, size_t has_trace)
+static bool begins_with_text(const struct repair_scan *scan)
 {
-	return (scan->count > has_trace || scan->mailbox_end > 0) && !has_known_field(scan, has_trace);
+	size_t has_trace = scan->trace_end > 0;
+
+	return scan->state == IN_TOP && (scan->count > has_trace || scan->mailbox_end > 0) &&
+	       !has_field_of_mail(scan, has_trace);
 }
 
 static void drop_mailbox_line(const struct repair_scan *scan, const struct block *block)
@@ -415,53 +422,61 @@ static void drop_mailbox_line(const struct repair_scan *scan, const struct block
 	    (struct str){"", 0});
 }
 
+/* A header has been read: what is wrong with it goes into the plan, and the body may begin. */
+static void take_block(struct repair_scan *scan, const struct block *block)
+{
+	if (block->top && is_signed(block)) {
+		plan_leave(scan->plan, "signed");
+		if (block_from_is_replaced(block))
+			plan_leave(scan->plan, "identity");
+		scan->state = IGNORING;
+		return;
+	}
+	drop_mailbox_line(scan, block);
+	block_repair(block);
+	start_part(scan, block);
+	if (!scan->facts->repairs)
+		scan->state = IGNORING;
+}
+
 /* The header ends at end, the body begins at body; both in scan->header. What was read of the body is read again. */
 static void end_header(struct repair_scan *scan, size_t end, size_t body, bool wants_blank)
 {
-	bool top = scan->state == IN_TOP, has_trace = scan->trace_end > 0;
 	struct buf header = scan->header;
-
-	if (top && begins_with_text(scan, has_trace)) {
-		scan->count = has_trace;
-		scan->mailbox_end = 0;
-		end = body = scan->trace_end;
-		wants_blank = true;
-	}
+	bool is_text = begins_with_text(scan);
 	struct block block = {.facts = scan->facts,
 	    .plan = scan->plan,
 	    .offset = scan->header_offset,
-	    .bytes = {header.p, end},
+	    .bytes = {header.p, is_text ? scan->trace_end : end},
 	    .fields = scan->fields,
-	    .count = scan->count,
-	    .top = top,
-	    .has_trace = has_trace,
-	    .wants_blank = wants_blank};
+	    .count = is_text ? scan->trace_end > 0 : scan->count,
+	    .top = scan->state == IN_TOP,
+	    .has_trace = scan->trace_end > 0,
+	    .wants_blank = wants_blank || is_text};
+
+	if (is_text) {
+		scan->mailbox_end = 0;
+		body = scan->trace_end;
+	}
 	scan->header = (struct buf){0};
 	scan->offset = scan->header_offset + body;
 	scan->doubtful = NOWHERE;
 	scan->state = IN_BODY;
-	if (top && is_signed(&block)) {
-		plan_leave(scan->plan, "signed");
-		if (block_from_is_replaced(&block))
-			plan_leave(scan->plan, "identity");
-		scan->state = IGNORING;
-	} else {
-		drop_mailbox_line(scan, &block);
-		block_repair(&block);
-		start_part(scan, &block);
-		if (!scan->facts->repairs)
-			scan->state = IGNORING;
-	}
+	take_block(scan, &block);
 	if (header.n > body)
 		repair_scan_feed(scan, header.p + body, header.n - body);
 	buf_free(&header);
 }
 
-/* Too much of a header: the message, or the part, is left as it is. */
+/* Too much of a header: the message, or the part, is left as it is. Lines of text that only look like fields are none. */
 static void give_up_header(struct repair_scan *scan)
 {
 	bool top = scan->state == IN_TOP, in_line = scan->line < scan->header.n;
 
+	if (begins_with_text(scan)) {
+		end_header(scan, 0, 0, true);
+		return;
+	}
 	plan_leave(scan->plan, "header-size");
 	scan->state = top ? IGNORING : IN_BODY;
 	scan->doubtful = NOWHERE;
@@ -517,20 +532,14 @@ static bool goes_on(const struct repair_scan *scan, struct str line)
 	       line.p[n] == '=';
 }
 
-/* Whether a line that begins like a field is one that no body would begin with: known, and not seen before. */
+/* Whether a line that begins like a field is one that no body would begin with, and not seen before. */
 static bool goes_on_behind(const struct repair_scan *scan, struct str name)
 {
-	static const char *const names[] = {"From", "To", "Cc", "Subject", "Date", "Message-ID",
-	    "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "X-Mailer"};
-	bool is_one = false;
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		is_one = is_one || str_ieq(name, names[i]);
 	for (size_t i = 0; i < scan->count; i++)
 		if (name.n == scan->fields[i].name_n &&
-		    strncasecmp(scan->header.p + scan->fields[i].start, name.p, name.n) == 0)
+		    strncasecmp(field_name(scan, i).p, name.p, name.n) == 0)
 			return false;
-	return is_one;
+	return (header_traits(name) & HEADER_RESUMES) != 0;
 }
 
 static bool has_fields(const struct repair_scan *scan)
@@ -601,6 +610,10 @@ static void take_line(struct repair_scan *scan)
 	}
 	bool at_boundary = scan->state == IN_PART && boundary_level(scan, line, &closes) >= 0;
 	bool is_header = !at_boundary && kind != HEADER_EMPTY;
+	/* "name=12:30.pdf" of a parameter is no name of a field. */
+	if (kind == HEADER_FIELD && memchr(line.p, '=', name_n) != NULL && has_fields(scan) &&
+	    goes_on(scan, line))
+		kind = HEADER_OTHER;
 	if (is_header && kind == HEADER_FOLDED)
 		is_header = take_folded(scan);
 	else if (is_header && kind == HEADER_OTHER)

@@ -34,12 +34,14 @@ static void tells_fields_from_other_lines(void **state)
 	    {"Subject:", HEADER_FIELD, 7, 8},
 	    {"Subject \t:x", HEADER_FIELD, 7, 10},
 	    {"X-a_b.c1:", HEADER_FIELD, 8, 9},
+	    {"X-Foo/Bar(1)=[\"]!~: 1", HEADER_FIELD, 18, 19},
 	    {"Subject", HEADER_OTHER, 0, 0},
 	    {"Sub ject: x", HEADER_OTHER, 0, 0},
 	    {": x", HEADER_OTHER, 0, 0},
 	    {"12:30 door open", HEADER_OTHER, 0, 0},
 	    {"http://mfd/", HEADER_OTHER, 0, 0},
 	    {"S\xfc: x", HEADER_OTHER, 0, 0},
+	    {"S\x7f: x", HEADER_OTHER, 0, 0},
 	    {"--b:1", HEADER_OTHER, 0, 0},
 	};
 
