@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define LARGE_BYTES   (128u * 1024)
 #define STUCK_RETRY_S 10
 
 enum task_kind { TASK_SAVE, TASK_FAIL };
@@ -168,8 +167,6 @@ enum spool_take spool_take(struct spool *spool, const char *id, struct spool_mes
 		free_message(message);
 		return result;
 	}
-	if (message->envelope.content_bytes >= LARGE_BYTES)
-		posix_fadvise(message->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	*out = message;
 	return SPOOL_TAKEN;
 }
