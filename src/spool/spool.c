@@ -1,5 +1,5 @@
 /* The spool: opening and closing it, and what its parts share. The parts: startup.c (lock, folders, repair),
- * id.c, space.c (the floor), intake.c (drafts), message.c (taking, saving, ending), message_read.c (what the
+ * id.c, space.c (the floor), intake.c (drafts), take.c (taking), message.c (saving, ending), message_read.c (what the
  * files say), requeue.c, look.c (from outside), quota_file.c, kept_file.c (var/), syncer.c (group commit),
  * whole_sync.c, envelope.c, state.c and quota.c (the texts).
  *

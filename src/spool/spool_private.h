@@ -37,6 +37,7 @@ struct id_source {
 };
 
 STAILQ_HEAD(message_list, spool_message);
+STAILQ_HEAD(operation_list, operation);
 
 struct spool {
 	char *path;
@@ -61,6 +62,24 @@ struct spool {
 	size_t stuck_count;
 	struct event *stuck_timer;
 };
+
+/* A message that is taken (take.c); the rest of its life is message.c's. */
+struct spool_message {
+	struct spool *spool;
+	int fd;				/* holds the lock */
+	struct envelope envelope;
+	struct state state;
+	uint64_t content_offset;
+	uint64_t state_hash;		/* of the text that is durable; 0: none known */
+	bool has_state;			/* there is, or may be, a file in state/ */
+	struct operation_list operations;	/* the first one runs when is_running */
+	bool is_running;
+	enum { END_NONE, END_RELEASE, END_RETIRE, END_FAIL } end;	/* after the last operation */
+	STAILQ_ENTRY(spool_message) next;	/* in spool->stuck */
+};
+
+/* Close it, and with that give up its lock. */
+void spool_message_free(struct spool_message *message);
 
 /* The touched folders are to be synced soon. */
 void spool_tidy(struct spool *spool, unsigned folders);

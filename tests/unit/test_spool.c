@@ -32,7 +32,7 @@ static int hooked_sync(int fd);
 /* And something can happen between the opening of a message and its lock. */
 static int hooked_flock(int fd, int how);
 #define flock hooked_flock
-#include "spool/message.c"
+#include "spool/take.c"
 #undef flock
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
