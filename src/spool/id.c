@@ -6,14 +6,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/fsutil.h"
 
 #define TIME_DIGITS    11 /* 55 bits: until the year 3111 */
 #define RANDOM_DIGITS  2
-#define TAG_DIGITS     4
+#define TAG_DIGITS     (ID_TAG_SIZE - 1)
 #define PLAIN_DIGITS   (TIME_DIGITS + RANDOM_DIGITS + TAG_DIGITS)
 #define NTH_DIGITS_MAX 6
 
@@ -24,6 +26,22 @@ static char *put_base32(char *out, uint64_t value, unsigned count)
 	for (unsigned i = count; i > 0; i--, value >>= 5)
 		out[i - 1] = digits[value & 31];
 	return out + count;
+}
+
+int id_read_tag(int var, char tag[ID_TAG_SIZE])
+{
+	size_t n;
+	char *text = fs_read_file(var, "spool-id", 16, &n);
+
+	if (text == NULL)
+		return -1;
+	bool good =
+	    n == TAG_DIGITS + 1 && strspn(text, "0123456789abcdef") == TAG_DIGITS && text[TAG_DIGITS] == '\n';
+	if (good)
+		str_copy(tag, ID_TAG_SIZE, (struct str){text, TAG_DIGITS});
+	free(text);
+	errno = EBADMSG;
+	return good ? 0 : -1;
 }
 
 void id_new(struct id_source *source, char *out)

@@ -91,24 +91,6 @@ int spool_list(struct spool *spool, enum spool_folder folder, void (*fn)(void *a
 	return result;
 }
 
-static int read_content(int fd, uint64_t offset, char *content, size_t *n)
-{
-	size_t have = 0;
-
-	while (have < *n) {
-		ssize_t got = pread(fd, content + have, *n - have, (off_t)(offset + have));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		have += (size_t)got;
-	}
-	*n = have;
-	return 0;
-}
-
 /* Why a whole message lies in failed/ though its recipients wait: it was put aside. */
 static void read_reason(const struct spool *spool, const char *id, struct state *state)
 {
@@ -132,8 +114,11 @@ static int inspect_open(struct spool *spool, enum spool_dir dir, int fd, const c
 	if (result == 0)
 		result = message_read_state(spool, dir == DIR_QUEUE ? DIR_STATE : DIR_FAILED,
 		    dir == DIR_QUEUE ? "" : ".state", envelope, state, NULL, &why);
-	if (result == 0 && content != NULL && read_content(fd, offset, content, content_n) < 0)
-		result = err_sys(&why, "reading its content");
+	if (result == 0 && content != NULL) {
+		ssize_t n = message_read_all(fd, content, *content_n, offset);
+		result = n < 0 ? err_sys(&why, "reading its content") : 0;
+		*content_n = n < 0 ? 0 : (size_t)n;
+	}
 	if (result == 0 && dir == DIR_FAILED)
 		read_reason(spool, id, state);
 	if (result == 0)

@@ -23,13 +23,12 @@ ssize_t message_read_at(int fd, void *bytes, size_t n, uint64_t offset)
 	return got;
 }
 
-/* The head of a file, at most n bytes of it. Returns how many, or -1 with errno. */
-static ssize_t read_head(int fd, char *bytes, size_t n)
+ssize_t message_read_all(int fd, char *bytes, size_t n, uint64_t offset)
 {
 	size_t have = 0;
 
 	while (have < n) {
-		ssize_t got = message_read_at(fd, bytes + have, n - have, have);
+		ssize_t got = message_read_at(fd, bytes + have, n - have, offset + have);
 		if (got < 0)
 			return -1;
 		if (got == 0)
@@ -49,7 +48,7 @@ static int read_envelope(int fd, uint64_t file_bytes, struct envelope *out, size
 	for (size_t n = FIRST_READ; result == 1 && n <= ENVELOPE_MAX; n *= 4) {
 		if (n > FIRST_READ)
 			bytes = more = xrealloc(more, n);
-		ssize_t got = read_head(fd, bytes, n < file_bytes ? n : (size_t)file_bytes);
+		ssize_t got = message_read_all(fd, bytes, n < file_bytes ? n : (size_t)file_bytes, 0);
 		if (got < 0) {
 			err_sys(err, "reading it");
 			free(more);

@@ -172,17 +172,12 @@ static int open_folders(struct spool *spool, struct err *err)
 
 static int read_tag(struct spool *spool, struct err *err)
 {
-	size_t n;
-	char *text = fs_read_file(spool->dirs[DIR_VAR], "spool-id", 16, &n);
-
-	if (text == NULL)
-		return err_sys(err, "%s/var/spool-id", spool->path);
-	bool good = n == 5 && str_copy(spool->ids.tag, sizeof spool->ids.tag, (struct str){text, 4}) &&
-		    strspn(spool->ids.tag, "0123456789abcdef") == 4;
-	free(text);
-	return good ? 0
-		    : err_set(err, "%s/var/spool-id: not four hexadecimal digits; start the daemon again",
-			  spool->path);
+	if (id_read_tag(spool->dirs[DIR_VAR], spool->ids.tag) == 0)
+		return 0;
+	if (errno == EBADMSG)
+		return err_set(
+		    err, "%s/var/spool-id: not four hexadecimal digits; start the daemon again", spool->path);
+	return err_sys(err, "%s/var/spool-id", spool->path);
 }
 
 static int prepare(struct spool *spool, struct err *err)

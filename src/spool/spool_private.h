@@ -31,9 +31,11 @@ struct space {
 	uint64_t bytes_promised;		/* announced for open drafts, not written yet */
 };
 
+#define ID_TAG_SIZE 5		/* four hexadecimal digits, and the NUL */
+
 struct id_source {
 	int64_t last_us;
-	char tag[5];	/* this spool's, as in var/spool-id */
+	char tag[ID_TAG_SIZE];	/* this spool's, as in var/spool-id */
 };
 
 STAILQ_HEAD(message_list, spool_message);
@@ -98,14 +100,18 @@ bool space_fits(struct spool *spool, uint64_t promised, uint64_t n, struct err *
 /* Whether n bytes more may be written: above the floor unless below_floor. Counts them as taken when they may. */
 bool space_take(struct spool *spool, uint64_t n, bool below_floor, struct err *err);
 
+/* Read the spool's tag from the folder var. Returns 0, or -1 with errno (EBADMSG: the file holds none). */
+int id_read_tag(int var, char tag[ID_TAG_SIZE]);
+
 /* A new id into out (SPOOL_ID_MAX + 1), higher than all before in this process. */
 void id_new(struct id_source *source, char *out);
 
 /* Whether a valid id is that of a report. */
 bool id_is_report(const char *id);
 
-/* pread(2), begun again where a signal broke it off. */
+/* pread(2), begun again where a signal broke it off; and until n bytes are read or the file ends. */
 ssize_t message_read_at(int fd, void *bytes, size_t n, uint64_t offset);
+ssize_t message_read_all(int fd, char *bytes, size_t n, uint64_t offset);
 
 /* Read the file of a message, which is open: parse the envelope and compare the size with it. Returns 0 with *out
  * (the caller frees) and *offset, the content's; 1 with err when the file is damaged; -1 with err and errno. */

@@ -434,22 +434,12 @@ static int repair_all(const int *dirs, const char *path, struct err *err)
 
 /* --- folders --- */
 
-static bool tag_is_there(int var)
-{
-	size_t n;
-	char *text = fs_read_file(var, "spool-id", 16, &n);
-	bool good = text != NULL && n == 5 && strspn(text, "0123456789abcdef") == 4 && text[4] == '\n';
-
-	free(text);
-	return good;
-}
-
 static int make_tag(int var, const char *path, struct err *err)
 {
 	unsigned char noise[2];
 	char text[8];
 
-	if (tag_is_there(var))
+	if (id_read_tag(var, text) == 0)
 		return 0;
 	if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
 		return err_sys(err, "asking for random bytes");
