@@ -187,6 +187,14 @@ const struct device *config_device_by_user(
 	return device != NULL && may_come_from(device, address) ? device : NULL;
 }
 
+bool config_may_log_in_as(
+    const struct device *place, const struct device *device, const struct in6_addr *address)
+{
+	if (place == NULL || place->user == NULL || place->auth != DEVICE_AUTH_REQUIRED)
+		return true;
+	return longest_match(device, address) >= longest_match(place, address);
+}
+
 bool config_may_log_in(
     const struct config *config, const struct device *place, const struct in6_addr *address, bool secure)
 {
@@ -195,7 +203,7 @@ bool config_may_log_in(
 	for (size_t i = 0; i < config->device_count; i++) {
 		const struct device *device = &config->devices[i];
 		if (device->user != NULL && (secure || !device->auth_requires_tls) &&
-		    may_come_from(device, address))
+		    may_come_from(device, address) && config_may_log_in_as(place, device, address))
 			return true;
 	}
 	return false;

@@ -237,6 +237,11 @@ const struct device *config_device_by_address(const struct config *config, const
  * stands, "DOMAIN\\USER" and "USER@DOMAIN" are taken as USER. NULL: none. */
 const struct device *config_device_by_user(const struct config *config, const char *user, const struct in6_addr *address);
 
+/* Whether the user of device may log in from address, for which place is what config_device_by_address has: an entry that has a
+ * user, and asks for a login, takes no others than those whose entries hold the address as closely. place may be NULL. */
+bool config_may_log_in_as(
+    const struct device *place, const struct device *device, const struct in6_addr *address);
+
 /* Whether anybody may log in from address, whose connection is safe from listeners or not. place is what
  * config_device_by_address has for it. */
 bool config_may_log_in(

@@ -38,7 +38,7 @@ static const char *give_up(struct session *s, const char *reply)
 
 /* The time counts from when the password came, not from when it was checked: so it does not tell how long that took,
  * which differs by hash. fail2ban reads this line (contrib/fail2ban). */
-static void failed(struct session *s)
+static void failed(struct session *s, const char *why)
 {
 	uint64_t failures;
 	unsigned doubled = guesses_failed(s->env->guesses, &s->peer, s->auth_ms, &failures);
@@ -48,7 +48,7 @@ static void failed(struct session *s)
 	count(&s->env->counters->auth_slowed, doubled > 0 ? 1 : 0);
 	log_event(LOG_LEVEL_WARNING, "login-failed", kv_str("peer", s->peer_text),
 	    kv_str("user", s->sasl->user), kv_u64("failures", failures), kv_u64("answered_in_ms", penalty_ms),
-	    kv_str("why", "no device has that user and password, from that address"));
+	    kv_str("why", why));
 	s->failed_logins++;
 	s->auth_ms += s->env->draining ? 0 : penalty_ms;
 	s->state = S_PENALTY;
@@ -80,6 +80,27 @@ static const char *put_off(struct session *s, int error)
 	       "later";
 }
 
+/* The password was right; that this is not enough, only who knows it hears. */
+static const char *log_in(struct session *s, const struct device *device)
+{
+	const char *reply;
+
+	if (!device->auth_requires_tls || s->secure) {
+		s->login = device;
+		s->login_missed = false;
+		count(&s->env->counters->logins, 1);
+		log_event(
+		    LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
+		return "235 2.7.0 Authentication successful";
+	}
+	reply = say("538 5.7.11 %s is needed for a login (devices.auth_requires_tls)", policy_tls_needed(s));
+	log_event(LOG_LEVEL_WARNING, "login-refused", kv_str("peer", s->peer_text),
+	    kv_str("device", device->name), kv_str("reply", reply),
+	    kv_str("remedy",
+		"let the device use what the reply names, and change its password: others could read it"));
+	return reply;
+}
+
 static void on_checked(void *arg, const struct device *device, int error)
 {
 	struct session *s = arg;
@@ -87,26 +108,17 @@ static void on_checked(void *arg, const struct device *device, int error)
 
 	s->check = NULL;
 	s->state = S_COMMAND;
-	if (error != 0) {
+	if (error != 0)
 		reply = put_off(s, error);
-	} else if (device != NULL && device->auth_requires_tls && !s->secure) {
-		/* Only who knows the password hears of it. */
-		reply = say(
-		    "538 5.7.11 %s is needed for a login (devices.auth_requires_tls)", policy_tls_needed(s));
-		log_event(LOG_LEVEL_WARNING, "login-refused", kv_str("peer", s->peer_text),
-		    kv_str("device", device->name), kv_str("reply", reply),
-		    kv_str("remedy", "let the device use what the reply names, and change its password: "
-				     "others could read it"));
-	} else if (device != NULL) {
-		s->login = device;
-		s->login_missed = false;
-		count(&s->env->counters->logins, 1);
-		reply = "235 2.7.0 Authentication successful";
-		log_event(
-		    LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
-	} else {
-		failed(s);
-	}
+	else if (device == NULL)
+		failed(s, "no device has that user and password, from that address");
+	else if (!config_may_log_in_as(s->place, device, &s->peer))
+		failed(s, say("the entry of that address (%s) asks for its own user (devices.auth): let the "
+			      "device log in "
+			      "as %s, or take user and password out of that entry",
+			      s->place->name, s->place->user));
+	else
+		reply = log_in(s, device);
 	auth_dialog_reset(s);
 	session_resume(s, reply);
 }

@@ -90,7 +90,7 @@ static char *hash_of(const char *password)
 static void make_config(struct config *config, const char *spool)
 {
 	static struct prefix office, labs, cameras, panel, gate;
-	static struct device devices[7];
+	static struct device devices[8];
 	static char *senders[] = {"camera@contoso.com", "<>"}, *guards[] = {"guard@contoso.com"};
 	static char *patterns[] = {"*@contoso.com", "*@fabrikam.com"};
 	static size_t via[] = {0};
@@ -137,11 +137,17 @@ static void make_config(struct config *config, const char *spool)
 	    .password_hash = devices[1].password_hash,
 	    .auth = DEVICE_AUTH_REQUIRED,
 	    .auth_requires_tls = true};
+	devices[7] = (struct device){.name = "intern",
+	    .user = "intern",
+	    .password_hash = devices[2].password_hash,
+	    .prefixes = &labs,
+	    .prefix_count = 1,
+	    .auth = DEVICE_AUTH_REQUIRED};
 	*config = (struct config){
 	    .hostname = "relay.test",
 	    .spool = (char *)(uintptr_t)spool,
 	    .devices = devices,
-	    .device_count = 7,
+	    .device_count = 8,
 	    .routes = &route,
 	    .route_count = 1,
 	    .upstreams = &upstream,
