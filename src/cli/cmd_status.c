@@ -155,6 +155,7 @@ static void print_queue(const json_t *queue)
 static void print_head(const json_t *status)
 {
 	const json_t *config = json_object_get(status, "config");
+	const json_t *ends = json_object_get(status, "ends_within_s");
 	char age[24];
 
 	printf("mfdrelay   %s, running since %s, config %s of %s\n", text_of(status, "version"),
@@ -163,6 +164,11 @@ static void print_head(const json_t *status)
 		printf("           a reload was refused %s ago, the old config goes on; why: journalctl -u "
 		       "mfdrelay\n",
 		    terminal_duration(age, sizeof age, clock_wall_ms() - number_of(config, "refused_ms")));
+	if (ends != NULL)
+		printf("           after a reload the old sender finishes its last transaction, for %s at "
+		       "most; until "
+		       "then no other mail leaves\n",
+		    terminal_duration(age, sizeof age, json_integer_value(ends) * 1000));
 }
 
 static void print_status(const json_t *status)

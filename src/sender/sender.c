@@ -366,6 +366,7 @@ static json_t *status_of(const struct sender *s)
 	    .spool = s->spool,
 	    .detours = failover_detours(s->failover),
 	    .drain_left_ms = worker_drain_left_ms(s->worker),
+	    .drained_ms = worker_drained_ms(s->worker),
 	};
 
 	return status_json(&view);

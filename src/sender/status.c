@@ -14,6 +14,8 @@
 #include "sender/upstream.h"
 #include "spool/spool.h"
 
+#define ENDING_ALARM_MS 60000
+
 static json_t *time_json(int64_t wall_ms)
 {
 	char text[40];
@@ -251,12 +253,15 @@ static void add_disk_alarms(
 			(int)counts->in_trouble));
 }
 
-/* Nothing new leaves while the old sender ends, so that two never use the same window. */
-static void add_ending(json_t *status, json_t *alarms, int64_t left_ms)
+/* Nothing new leaves while the old sender ends, so that two never use the same window. Mostly it has only the message in hand to
+ * finish, which is no reason to call somebody. */
+static void add_ending(json_t *status, json_t *alarms, int64_t left_ms, int64_t drained_ms)
 {
 	if (left_ms < 0)
 		return;
 	json_object_set_new(status, "ends_within_s", json_integer(left_ms / 1000));
+	if (drained_ms < ENDING_ALARM_MS)
+		return;
 	json_array_append_new(alarms,
 	    json_sprintf(
 		"after the reload the sender finishes its last transaction, for %lld s at most; until then "
@@ -285,6 +290,6 @@ json_t *status_json(const struct status_view *view)
 	    roads, "alarms", alarms);
 	json_object_set_new(status, "expiries", expiries_json(config, alarms));
 	json_object_set_new(status, "routes", routes_json(config, view->detours));
-	add_ending(status, alarms, view->drain_left_ms);
+	add_ending(status, alarms, view->drain_left_ms, view->drained_ms);
 	return status;
 }

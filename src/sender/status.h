@@ -24,11 +24,13 @@ struct status_view {
 	struct spool *spool;
 	const struct detours *detours;
 	int64_t drain_left_ms;		/* how long this sender may still go on to finish what it has begun; -1: it is not ending */
+	int64_t drained_ms;		/* how long it has done so; -1 likewise */
 };
 
 /* {"ok":true, "version":.., "started":.., "config":{..}, "workers":{..}, "counters":{..}, "queue":{..}, "upstreams":[..],
  * "routes":[..],
- * "alarms":[..], "expiries":[..]}, with "ends_within_s" where the sender is ending: the caller frees it. Each alarm is one sentence for a
+ * "alarms":[..], "expiries":[..]}, with "ends_within_s" where the sender is ending, an alarm where that takes more
+ * than a minute: the caller frees it. Each alarm is one sentence for a
  * person. */
 json_t *status_json(const struct status_view *view);
 

@@ -29,8 +29,8 @@ struct worker {
 	struct event_base *base;
 	struct event *channel, *term, *deadline;
 	void *state;
-	enum drain draining; /* 0: not */
-	int64_t deadline_ms; /* monotonic, while draining */
+	enum drain draining;	       /* 0: not */
+	int64_t drain_ms, deadline_ms; /* its begin and its end, monotonic, while draining */
 };
 
 struct event_base *worker_base(const struct worker *worker)
@@ -67,11 +67,18 @@ int64_t worker_drain_left_ms(const struct worker *worker)
 	return left_ms > 0 ? left_ms : 0;
 }
 
+int64_t worker_drained_ms(const struct worker *worker)
+{
+	return worker->draining ? clock_mono_ms() - worker->drain_ms : -1;
+}
+
 /* A later word can shorten the time, and turn a retirement into a stop; never the other way. */
 static void begin_drain(struct worker *worker, enum drain why, unsigned ms)
 {
-	int64_t deadline_ms = clock_mono_ms() + ms;
+	int64_t now_ms = clock_mono_ms(), deadline_ms = now_ms + ms;
 
+	if (!worker->draining)
+		worker->drain_ms = now_ms;
 	if (!worker->draining || deadline_ms < worker->deadline_ms) {
 		worker->deadline_ms = deadline_ms;
 		timer_set(worker->deadline, ms);

@@ -60,8 +60,9 @@ const struct worker_input *worker_input(const struct worker *worker);
  * first thread. */
 void worker_confine(const struct worker *worker, const struct sandbox *sandbox);
 
-/* How much time the drain has left, in ms; -1 while there is none. */
+/* How much time the drain has left, and for how long it has gone on, in ms; -1 while there is none. */
 int64_t worker_drain_left_ms(const struct worker *worker);
+int64_t worker_drained_ms(const struct worker *worker);
 
 /* Nothing is left to do: the loop ends after the present callbacks. */
 void worker_finished(struct worker *worker);

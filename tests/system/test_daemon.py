@@ -157,7 +157,8 @@ def test_a_second_reload_gives_what_is_under_way_the_time_of_a_stop(sim, relay):
     sim.wait_messages(1)
 
 
-def test_a_sender_that_a_reload_waits_for_is_no_secret(sim, relay):
+def test_a_sender_that_a_reload_waits_for_is_no_secret(sim, make_relay):
+    relay = make_relay(sim, clock=True)
     sim.faults(rule := "final-dot delay 60000 times=1")
     relay.send(make_mail(subject="slow"))
     wait_until(lambda: sim.used(rule), 10, "the final dot")
@@ -169,7 +170,12 @@ def test_a_sender_that_a_reload_waits_for_is_no_secret(sim, relay):
         status = relay.status()
         return status if "ends_within_s" in status else None
     status = wait_until(ending, 5, "the old sender's word")
-    assert status["ends_within_s"] <= 660 and "restart" in " ".join(status["alarms"])
+    assert status["ends_within_s"] <= 660 and status["alarms"] == []
+    told = relay.cli("status")
+    assert told.returncode == 0 and "the old sender finishes its last transaction, for 1" in told.stdout
+    relay.clock.forward(60)
+    told = relay.cli("status")
+    assert told.returncode == 2 and re.search("ALARM .* restart", told.stdout)
     assert "finishes" in relay.cli("queue", "retry", waiting).stderr
     relay.reload()
     relay.wait_event("reloading", 2)
