@@ -361,27 +361,6 @@ static bool is_whole_pair(
 	return false;
 }
 
-void check_certificate(const struct source *source, const char *certificate_key, const char *certificate,
-    const char *key_key, const char *key, const struct reader *reader)
-{
-	const struct pair_place place = {.certificate_at = source_at(source, "%s", certificate_key),
-	    .key_at = source_at(source, "%s", key_key),
-	    .certificate_key = certificate_key,
-	    .key_key = key_key};
-	size_t errors = source->problems->errors;
-	struct err err;
-
-	if (!is_whole_pair(source, &place, certificate, key))
-		return;
-	check_ca(source, place.certificate_at, certificate_key, certificate, reader);
-	if (!check_key_file(source, place.key_at, key_key, key) ||
-	    !can_open(source, place.key_at, key_key, key, reader) || source->problems->errors > errors)
-		return;
-	if (!try_pair(try_listener_pair, reader, certificate, key, &err))
-		source_error(source, place.certificate_at, "tls: %s", err.text);
-	check_dates(source, place.certificate_at, certificate_key, certificate);
-}
-
 /* Whether the key can be tried: its file is there, or it has none. */
 static bool check_key_source(
     const struct source *source, const struct pair_place *place, const char *key, const struct reader *reader)
@@ -474,16 +453,37 @@ static void check_chain(const struct source *source, const struct pair_place *pl
 	    place->certificate_key, certificate, X509_verify_cert_error_string(error));
 }
 
-void check_client_pair(const struct source *source, const struct pair_place *place, const char *certificate,
-    const char *key, const struct reader *reader)
+/* A pair for TLS, whose key is a file. Returns whether it can be used. */
+static bool check_tls_pair(const struct source *source, const struct pair_place *place,
+    const char *certificate, const char *key, const struct reader *reader, trial_fn *trial)
 {
 	if (key != NULL && key_is_uri(key)) {
 		source_error(source, place->key_at, "%s: a key for TLS is a file; name it by its path",
 		    place->key_key);
-	} else if (check_pair(source, place, certificate, key, reader, try_client_pair)) {
-		check_dates(source, place->certificate_at, place->certificate_key, certificate);
-		check_chain(source, place, certificate);
+		return false;
 	}
+	if (!check_pair(source, place, certificate, key, reader, trial))
+		return false;
+	check_dates(source, place->certificate_at, place->certificate_key, certificate);
+	return true;
+}
+
+void check_certificate(const struct source *source, const char *certificate_key, const char *certificate,
+    const char *key_key, const char *key, const struct reader *reader)
+{
+	const struct pair_place place = {.certificate_at = source_at(source, "%s", certificate_key),
+	    .key_at = source_at(source, "%s", key_key),
+	    .certificate_key = certificate_key,
+	    .key_key = key_key};
+
+	check_tls_pair(source, &place, certificate, key, reader, try_listener_pair);
+}
+
+void check_client_pair(const struct source *source, const struct pair_place *place, const char *certificate,
+    const char *key, const struct reader *reader)
+{
+	if (check_tls_pair(source, place, certificate, key, reader, try_client_pair))
+		check_chain(source, place, certificate);
 }
 
 static bool copy_parent(char *dst, size_t size, const char *path)

@@ -33,8 +33,8 @@ void check_secret(const struct source *source, const config_setting_t *at, const
 void check_ca(const struct source *source, const config_setting_t *at, const char *key, const char *path,
     const struct reader *reader);
 
-/* Note what is wrong with a listener's certificate and its key, given by their keys and their paths (NULL is fine; both or
- * none): whoever is going to read them loads them as a listener does, in a process of its own. */
+/* Note what is wrong with a listener's certificate and its key, given by their keys in the config, the key as net/key.h takes that
+ * of a file (NULL is fine; both or none): whoever is going to read them loads them as a listener does, in a process of its own. */
 void check_certificate(const struct source *source, const char *certificate_key, const char *certificate, const char *key_key,
     const char *key, const struct reader *reader);
 

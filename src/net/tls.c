@@ -150,10 +150,14 @@ int tls_no_passphrase(char *dst, int size, int writing, void *cookie)
 	return -1;
 }
 
-static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key_file, struct err *err)
+/* key is a file, as net/key.h takes it. */
+static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key, struct err *err)
 {
+	char key_file[PATH_MAX];
 	char what[400];
 
+	if (key_path(key_file, sizeof key_file, key, err) < 0)
+		return -1;
 	if (access(certificate_file, R_OK) < 0)
 		return err_sys(err, "%s: the certificate can't be read", certificate_file);
 	if (access(key_file, R_OK) < 0)
@@ -176,17 +180,13 @@ static int load_certificate(SSL_CTX *ctx, const char *certificate_file, const ch
 
 int tls_show_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key, struct err *err)
 {
-	char key_file[PATH_MAX];
-
-	if (key_path(key_file, sizeof key_file, key, err) < 0)
-		return -1;
-	return load_certificate(ctx, certificate_file, key_file, err);
+	return load_certificate(ctx, certificate_file, key, err);
 }
 
 static int on_client_hello(SSL *ssl, int *alert, void *arg);
 
 /* The level comes before the certificate, as it decides which keys are taken. */
-static SSL_CTX *server_context(int level, const char *certificate_file, const char *key_file, struct err *err)
+static SSL_CTX *server_context(int level, const char *certificate_file, const char *key, struct err *err)
 {
 	SSL_CTX *ctx = new_context(TLS_server_method(), err);
 
@@ -194,21 +194,21 @@ static SSL_CTX *server_context(int level, const char *certificate_file, const ch
 		return NULL;
 	SSL_CTX_set_security_level(ctx, level);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
-	if (load_certificate(ctx, certificate_file, key_file, err) < 0) {
+	if (load_certificate(ctx, certificate_file, key, err) < 0) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
 	return ctx;
 }
 
-SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file, struct err *err)
+SSL_CTX *tls_server_context(const char *certificate_file, const char *key, struct err *err)
 {
-	return server_context(2, certificate_file, key_file, err);
+	return server_context(2, certificate_file, key, err);
 }
 
-int tls_add_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key_file, struct err *err)
+int tls_add_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key, struct err *err)
 {
-	return load_certificate(ctx, certificate_file, key_file, err);
+	return load_certificate(ctx, certificate_file, key, err);
 }
 
 /* devices.md 1.3, "legacy". */

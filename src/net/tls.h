@@ -18,12 +18,12 @@ SSL_CTX *tls_client_context(const char *ca_file, struct err *err);
  * net/key.h takes it. Returns 0, or -1 with err. */
 int tls_show_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key, struct err *err);
 
-/* A context for a listener, from PEM files (certificate with its chain, private key; they may be one): TLS 1.2 or later,
- * security level 2, RSA suites kept for devices without elliptic curves. Returns NULL with err. */
-SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file, struct err *err);
+/* A context for a listener, from PEM files (certificate with its chain; private key, as net/key.h takes it; they may be one):
+ * TLS 1.2 or later, security level 2, RSA suites kept for devices without elliptic curves. Returns NULL with err. */
+SSL_CTX *tls_server_context(const char *certificate_file, const char *key, struct err *err);
 
 /* Load a second pair, with another kind of key. Returns 0, or -1 with err. */
-int tls_add_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key_file, struct err *err);
+int tls_add_certificate(SSL_CTX *ctx, const char *certificate_file, const char *key, struct err *err);
 
 /* A context for devices from before TLS 1.2: TLS 1.0 or later, security level 0. Whoever can change what is on the wire can
  * change what is said over it: it protects no more than plain text does, and is to have an RSA key that no other context

@@ -806,7 +806,7 @@ static void test_tls_files(void **state)
 	} rows[] = {
 	    {"a pair", "good.crt", "good.key", ""},
 	    {"halves of two pairs", "good.crt", "old.key",
-		"error 5: tls: $CREDENTIALS_DIRECTORY/old.key: not a usable private key (PEM "
+		"error 5: tls.key: $CREDENTIALS_DIRECTORY/old.key: not a usable private key (PEM "
 		"without a "
 		"passphrase, "
 		"fitting the certificate, is needed): key values mismatch\n"},
@@ -814,7 +814,8 @@ static void test_tls_files(void **state)
 		"error 5: tls.key: others can read or change $CREDENTIALS_DIRECTORY/open; run: chmod o= "
 		"$CREDENTIALS_DIRECTORY/open\n"},
 	    {"a small key", "small.crt", "small.key",
-		"error 5: tls: $CREDENTIALS_DIRECTORY/small.crt: not a usable certificate (PEM is needed, an "
+		"error 5: tls.key: $CREDENTIALS_DIRECTORY/small.crt: not a usable certificate (PEM is "
+		"needed, an "
 		"RSA key of 2048 bits or more): ee key too small\n"},
 	    {"an elliptic curve alone", "curve.crt", "curve.key",
 		"warning 5: tls.certificate: $CREDENTIALS_DIRECTORY/curve.crt has no RSA key, and many "
@@ -844,6 +845,15 @@ static void test_tls_files(void **state)
 		free(crt);
 		free(key);
 	}
+	char *by_credential = xasprintf(
+	    MINIMAL "tls = { certificate = \"%s/good.crt\"; key = \"credential:good.key\"; };\n", folder);
+	config_free(load_text("a key that systemd hands over", by_credential, ""));
+	free(by_credential);
+	char *in_hardware = xasprintf(
+	    MINIMAL "tls = { certificate = \"%s/good.crt\"; key = \"handle:0x81000001\"; };\n", folder);
+	assert_null(load_text("a key in hardware", in_hardware,
+	    "error 5: tls.key: a key for TLS is a file; name it by its path\n"));
+	free(in_hardware);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char *text = tls_config(rows[i].certificate, rows[i].key);
 		struct config *config = load_text(rows[i].label, text, rows[i].want);
