@@ -159,8 +159,9 @@ static void print_routes(const struct config *config)
 	for (size_t i = 0; i < config->route_count; i++) {
 		const struct route *route = &config->routes[i];
 		printf("%-10s ", i == 0 ? "routes" : "");
-		for (size_t j = 0; j < route->recipient_count; j++)
-			printf("%s%s", j == 0 ? "" : ", ", route->recipients[j]);
+		print_patterns("of ", route->devices, route->device_count);
+		printf("%s%s", route->device_count > 0 ? ": " : "", route->recipient_count == 0 ? "*" : "");
+		print_patterns("", route->recipients, route->recipient_count);
 		for (size_t j = 0; j < route->via_count; j++)
 			printf("%s%s", j == 0 ? " -> " : ", else ", config->upstreams[route->via[j]].name);
 		putchar('\n');

@@ -1236,6 +1236,16 @@ static void test_check(void **state)
 	assert_non_null(strstr(
 	    output, "\nupstreams  road (smtp), mail.example.net:587, STARTTLS, no login, 5 connections\n"));
 	assert_non_null(strstr(output, "\nroutes     * -> road\n"));
+	free(write_file("mfdrelay.conf",
+	    HOSTNAME DEVICES UPSTREAMS
+	    "routes = ( { devices = [ \"mfd\", \"x*\" ]; via = \"road\"; },\n"
+	    "{ devices = \"mfd\"; recipients = [ \"*@a.example\" ]; via = \"road\"; },\n"
+	    "{ recipients = \"*\"; via = \"road\"; } );\n",
+	    0600));
+	assert_int_equal(run(cmd_check, good, "", output, sizeof output), 0);
+	assert_non_null(strstr(output, "\nroutes     of mfd, x*: * -> road\n"
+				       "           of mfd: *@a.example -> road\n"
+				       "           * -> road\n"));
 	assert_int_equal(run(cmd_check, broken, "", output, sizeof output), 1);
 	assert_string_equal(output, "");
 	free(file);
