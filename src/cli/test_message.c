@@ -9,7 +9,7 @@
 #include "config/config.h"
 #include "spool/spool.h"
 
-/* For the columns that name a device; no device can have that name in a route. */
+/* For the columns that name a device. None can have that name; a route whose devices are "*" is for it all the same. */
 #define NOBODY "(test)"
 
 const char *test_message_device(const struct test_message *message)

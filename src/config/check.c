@@ -227,16 +227,23 @@ static bool takes_all(const struct config *config, const struct source *source, 
 	return route->recipient_count == 0 && knows_recipients(route, source, index);
 }
 
-static bool is_device(const struct config *config, const char *pattern, struct nearest *nearest)
+static bool is_device(const struct config *config, const char *pattern)
 {
-	for (size_t i = 0; i < config->device_count; i++) {
-		const char *name = config->devices[i].name;
-		if (name != NULL && address_matches(name, pattern))
+	for (size_t i = 0; i < config->device_count; i++)
+		if (config->devices[i].name != NULL && address_matches(config->devices[i].name, pattern))
 			return true;
-		if (name != NULL)
-			nearest_offer(nearest, name);
-	}
 	return false;
+}
+
+/* The device that was most likely meant, or NULL. */
+static const char *nearest_device(const struct config *config, const char *pattern)
+{
+	struct nearest nearest = NEAREST(pattern);
+
+	for (size_t i = 0; i < config->device_count; i++)
+		if (config->devices[i].name != NULL)
+			nearest_offer(&nearest, config->devices[i].name);
+	return nearest.best;
 }
 
 /* One that is gone from devices must not stop a reload. */
@@ -246,13 +253,13 @@ static void check_route_devices(const struct config *config, const struct source
 	const config_setting_t *at = source_at(source, "routes.[%zu].devices", index);
 
 	for (size_t i = 0; i < route->device_count; i++) {
-		struct nearest nearest = NEAREST(route->devices[i]);
-		if (is_device(config, route->devices[i], &nearest))
+		if (is_device(config, route->devices[i]))
 			continue;
-		if (nearest.best != NULL)
+		const char *nearest = nearest_device(config, route->devices[i]);
+		if (nearest != NULL)
 			source_warn(source, at,
 			    "routes.devices = \"%.64s\": no such device; did you mean \"%s\"?",
-			    route->devices[i], nearest.best);
+			    route->devices[i], nearest);
 		else
 			source_warn(source, at,
 			    "routes.devices = \"%.64s\": no such device; add it to devices, or correct the "
