@@ -20,7 +20,7 @@
 
 static const char usage[] =
     "usage: mfdrelay queue list [--json] [-c FILE]\n"
-    "       mfdrelay queue show ID [-c FILE]\n"
+    "       mfdrelay queue show ID [--json] [-c FILE]\n"
     "       mfdrelay queue retry ID|all [-c FILE]\n"
     "\n"
     "list    what waits in the queue and what was given up (failed), oldest first\n"
@@ -238,6 +238,16 @@ static void print_header(char *content, size_t n)
 		printf("  %s\n", terminal_text(text, sizeof text, line, sizeof text));
 }
 
+/* As the list has it. */
+static void print_json(const struct envelope *e, const struct state *state, enum spool_folder folder)
+{
+	json_t *message = message_json(e, state, folder);
+
+	json_dumpf(message, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(message);
+}
+
 static void print_message(const struct envelope *e, const struct state *state, enum spool_folder folder)
 {
 	char text[40];
@@ -259,7 +269,7 @@ static void print_message(const struct envelope *e, const struct state *state, e
 }
 
 /* Returns 0 when it was found there, 1 when not, -1 after an error message. */
-static int show_in(struct spool *spool, enum spool_folder folder, const char *id)
+static int show_in(struct spool *spool, enum spool_folder folder, const char *id, bool as_json)
 {
 	static char content[HEAD_SHOWN + 1];
 	size_t n = HEAD_SHOWN;
@@ -274,8 +284,12 @@ static int show_in(struct spool *spool, enum spool_folder folder, const char *id
 		    stderr, "mfdrelay: %s/%s: %s: %s\n", folder_name(folder), id, trouble_name(), err.text);
 		return -1;
 	}
-	print_message(&envelope, &state, folder);
-	print_header(content, n);
+	if (as_json) {
+		print_json(&envelope, &state, folder);
+	} else {
+		print_message(&envelope, &state, folder);
+		print_header(content, n);
+	}
 	envelope_free(&envelope);
 	state_free(&state);
 	return 0;
@@ -289,13 +303,13 @@ static bool is_id(const char *text)
 	return false;
 }
 
-static int show(struct spool *spool, const char *id)
+static int show(struct spool *spool, const char *id, bool as_json)
 {
 	if (!is_id(id))
 		return EX_USAGE;
-	int result = show_in(spool, SPOOL_QUEUE, id);
+	int result = show_in(spool, SPOOL_QUEUE, id, as_json);
 	if (result == 1)
-		result = show_in(spool, SPOOL_FAILED, id);
+		result = show_in(spool, SPOOL_FAILED, id, as_json);
 	if (result == 1)
 		fprintf(stderr,
 		    "mfdrelay: %s is neither in the queue nor in failed: it was delivered (see the log) or "
@@ -339,16 +353,16 @@ static int run(const struct config *config, int argc, char **argv, bool as_json)
 	struct spool *spool = open_spool(config);
 	if (spool == NULL)
 		return ask_may_not() ? EX_NOPERM : 1;
-	int status = argc == 2 ? show(spool, argv[1]) : list(config, spool, as_json);
+	int status = argc == 2 ? show(spool, argv[1], as_json) : list(config, spool, as_json);
 	spool_close(spool);
 	return status;
 }
 
-static bool is_valid(int argc, char **argv)
+static bool is_valid(int argc, char **argv, bool as_json)
 {
 	if (argc == 1)
 		return strcmp(argv[0], "list") == 0;
-	return argc == 2 && (strcmp(argv[0], "show") == 0 || strcmp(argv[0], "retry") == 0);
+	return argc == 2 && (strcmp(argv[0], "show") == 0 || (strcmp(argv[0], "retry") == 0 && !as_json));
 }
 
 int cmd_queue(int argc, char **argv)
@@ -358,8 +372,9 @@ int cmd_queue(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (!is_valid(options.argc, options.argv)) {
-		fputs("mfdrelay: queue takes: list; show ID; retry ID; retry all\n\n", stderr);
+	if (!is_valid(options.argc, options.argv, options.json)) {
+		fputs("mfdrelay: queue takes: list [--json]; show ID [--json]; retry ID; retry all\n\n",
+		    stderr);
 		fputs(usage, stderr);
 		return EX_USAGE;
 	}

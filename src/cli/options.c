@@ -67,40 +67,50 @@ static bool are_values_good(const char *command, struct options *options)
 	return false;
 }
 
+static const struct option known[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"json", no_argument, NULL, 'j'},
+    {"debug", no_argument, NULL, 'd'},
+    {"list", no_argument, NULL, 'l'},
+    {"generate", no_argument, NULL, 'g'},
+    {"online", no_argument, NULL, 'o'},
+    {"to", required_argument, NULL, 't'},
+    {"from", required_argument, NULL, 'f'},
+    {"device", required_argument, NULL, 'n'},
+    {"name", required_argument, NULL, 'a'},
+    {"timeout", required_argument, NULL, 'w'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+/* index is its place in known, or -1 for the one letter. */
+static void complain_of_option(const char *command, int option, int index)
+{
+	const char letter[] = {(char)option, '\0'};
+
+	fprintf(stderr, "mfdrelay: %s does not take the option %s%s\n", command, index >= 0 ? "--" : "-",
+	    index >= 0 ? known[index].name : letter);
+}
+
 int options_parse(int argc, char **argv, const char *allowed, const char *usage, struct options *out)
 {
-	static const struct option known[] = {
-	    {"config", required_argument, NULL, 'c'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"debug", no_argument, NULL, 'd'},
-	    {"list", no_argument, NULL, 'l'},
-	    {"generate", no_argument, NULL, 'g'},
-	    {"online", no_argument, NULL, 'o'},
-	    {"to", required_argument, NULL, 't'},
-	    {"from", required_argument, NULL, 'f'},
-	    {"device", required_argument, NULL, 'n'},
-	    {"name", required_argument, NULL, 'a'},
-	    {"timeout", required_argument, NULL, 'w'},
-	    {"help", no_argument, NULL, 'h'},
-	    {0},
-	};
-	int option;
+	int option, index = -1;
 
 	*out = (struct options){.file = CONFIG_DEFAULT_FILE};
-	while ((option = getopt_long(argc, argv, "c:h", known, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "c:h", known, &index)) != -1) {
 		if (option == 'h') {
 			fputs(usage, stdout);
 			return 0;
 		}
 		/* What is unknown getopt has said. */
 		if (option != '?' && strchr(allowed, option) == NULL)
-			fprintf(
-			    stderr, "mfdrelay: %s does not take the option %s\n", argv[0], argv[optind - 1]);
+			complain_of_option(argv[0], option, index);
 		if (option == '?' || strchr(allowed, option) == NULL) {
 			fputs(usage, stderr);
 			return EX_USAGE;
 		}
 		set(out, option);
+		index = -1;
 	}
 	if (!are_values_good(argv[0], out))
 		return EX_USAGE;

@@ -30,6 +30,9 @@ def test_version_and_help():
     (["statsu"], 'did you mean "status"?'),
     (["allow", "10.1.2.19"], "--name NAME"),
     (["login"], "UPSTREAM"),
+    (["status", "--to", "a@contoso.com"], "status does not take the option --to"),
+    (["explain", "-c", "relay.conf"], "explain does not take the option -c"),
+    (["queue", "retry", "all", "--json"], "show ID [--json]; retry ID; retry all"),
     (["test", "--to", "it"], '--to "it" is no mail address'),
     (["test", "--to", "it@contoso.com", "--timeout", "soon"], '--timeout "soon" is no duration'),
 ])
@@ -114,6 +117,7 @@ def test_queue_list_and_show_with_the_daemon_up_and_down(make_sim, make_relay):
         assert [r["address"] for r in entry["recipients"]] == ["boss@contoso.com", "it@contoso.com"]
         shown = relay.cli("queue", "show", queue_id, check=True).stdout
         assert "Subject: look at me" in shown and "it@contoso.com" in shown and "pending" in shown
+        assert json.loads(relay.cli("queue", "show", queue_id, "--json", check=True).stdout) == entry
     gone = relay.cli("queue", "show", "1j0ur49jjr08tb8f9")
     assert gone.returncode == 1 and "neither" in gone.stderr
     for odd in ("../../etc/passwd", "x" * 500, ""):
