@@ -289,21 +289,23 @@ static struct pair make_server(const struct names *names, const struct pair *ca)
 	return server;
 }
 
-static bool lasts(X509 *x509, long seconds)
+/* Whether it is valid, and for so long. Of a clock that may be late yet it is not believed that the beginning is still to come. */
+static bool lasts(X509 *x509, long seconds, bool clock_settled)
 {
-	time_t then = time(NULL) + seconds;
+	time_t now = time(NULL), then = now + seconds;
 
-	return X509_cmp_time(X509_get0_notAfter(x509), &then) > 0;
+	return X509_cmp_time(X509_get0_notAfter(x509), &then) > 0 &&
+	       (!clock_settled || X509_cmp_time(X509_get0_notBefore(x509), &now) < 0);
 }
 
 /* --- what is to be done --- */
 
-/* The CA that is there, while it outlives what it signs; else a new one. Its exports are written each time: they may be
+/* The CA that is there, while it is valid and outlives what it signs; else a new one. Its exports are written each time: they may be
  * those of the one before when a crash came between. */
-static int take_ca(struct pair *ca, int dir, const struct names *names, struct err *err)
+static int take_ca(struct pair *ca, int dir, const struct names *names, bool clock_settled, struct err *err)
 {
 	*ca = read_pair(dir, CA_PRIVATE);
-	if (ca->x509 != NULL && lasts(ca->x509, SERVER_S))
+	if (ca->x509 != NULL && lasts(ca->x509, SERVER_S, clock_settled))
 		return export_ca(dir, ca, err);
 	pair_free(ca);
 	*ca = make_ca(names);
@@ -312,10 +314,11 @@ static int take_ca(struct pair *ca, int dir, const struct names *names, struct e
 	return write_pair(dir, CA_PRIVATE, ca, NULL, err) < 0 ? -1 : export_ca(dir, ca, err);
 }
 
-static bool is_good(int dir, const char *name, const struct names *names)
+static bool is_good(int dir, const char *name, const struct names *names, bool clock_settled)
 {
 	struct pair pair = read_pair(dir, name);
-	bool good = pair.x509 != NULL && lasts(pair.x509, RENEW_S) && holds_names(pair.x509, names);
+	bool good =
+	    pair.x509 != NULL && lasts(pair.x509, RENEW_S, clock_settled) && holds_names(pair.x509, names);
 
 	pair_free(&pair);
 	return good;
@@ -344,16 +347,18 @@ static void log_made(const struct config *config, const struct names *names)
 	free(all);
 }
 
-static int make_wanted(const struct config *config, int dir, const struct names *names, struct err *err)
+static int make_wanted(
+    const struct config *config, int dir, const struct names *names, bool clock_settled, struct err *err)
 {
-	bool server = config_makes_certificate(config) && !is_good(dir, CERTIFICATE_SERVER, names);
-	bool legacy = config_has_legacy(config) && !is_good(dir, CERTIFICATE_LEGACY, names);
+	bool server =
+	    config_makes_certificate(config) && !is_good(dir, CERTIFICATE_SERVER, names, clock_settled);
+	bool legacy = config_has_legacy(config) && !is_good(dir, CERTIFICATE_LEGACY, names, clock_settled);
 	struct pair ca = {NULL, NULL};
 	int result = CERTIFICATE_GOOD;
 
 	if (!server && !legacy)
 		return result;
-	if (take_ca(&ca, dir, names, err) < 0 ||
+	if (take_ca(&ca, dir, names, clock_settled, err) < 0 ||
 	    (server && make_one(dir, CERTIFICATE_SERVER, names, &ca, err) < 0) ||
 	    (legacy && make_one(dir, CERTIFICATE_LEGACY, names, &ca, err) < 0)) {
 		result = CERTIFICATE_FAILED;
@@ -378,7 +383,7 @@ static int open_folder(const char *spool, struct err *err)
 	return fd;
 }
 
-int certificate_main(const struct config *config)
+int certificate_main(const struct config *config, bool clock_settled)
 {
 	static struct names names;
 	struct err err = {""};
@@ -387,7 +392,7 @@ int certificate_main(const struct config *config)
 
 	if (dir >= 0) {
 		find_names(&names, config);
-		result = make_wanted(config, dir, &names, &err);
+		result = make_wanted(config, dir, &names, clock_settled, &err);
 		close(dir);
 	}
 	if (result == CERTIFICATE_FAILED)

@@ -46,6 +46,7 @@
 #define RESTART_FORGIVEN_MS 60000
 #define CERTIFICATE_NEXT_MS (12 * 3600 * 1000LL) /* looks at the relay's own certificate come so often, */
 #define CERTIFICATE_SOON_MS (600 * 1000LL)	 /* and so long after one that failed */
+#define CLOCK_SETTLED_MS    (12 * 3600 * 1000LL) /* by then the time comes from the network, if it does */
 
 /* A worker's place: the process in it now, and when the next one is due after a death. */
 struct slot {
@@ -78,6 +79,7 @@ struct supervisor {
 	gid_t gid;
 	pid_t certificate_pid;	    /* who makes certificates; 0: nobody */
 	int64_t certificate_due_ms; /* monotonic */
+	int64_t started_ms;	    /* likewise */
 	bool stopping, announced, reloading, reload_refused;
 	const char *spool_remedy; /* the spool is gone, and this was said; NULL: it is there */
 	int status;
@@ -175,7 +177,7 @@ static void run_certificate(struct supervisor *s)
 		exit(CERTIFICATE_FAILED);
 	}
 	signal(SIGTERM, SIG_DFL);
-	exit(certificate_main(s->config));
+	exit(certificate_main(s->config, clock_mono_ms() - s->started_ms >= CLOCK_SETTLED_MS));
 }
 
 /* Once devices are served: the certificates that we make ourselves, if they are due for a look. */
@@ -740,7 +742,8 @@ static void tear_down(struct supervisor *s)
 
 int supervisor_run(struct config *config)
 {
-	struct supervisor s = {.config = config, .lock_fd = -1, .wake_fds = {-1, -1}};
+	struct supervisor s = {
+	    .config = config, .lock_fd = -1, .wake_fds = {-1, -1}, .started_ms = clock_mono_ms()};
 	struct err err = {""};
 
 	SLIST_INIT(&s.retired);

@@ -612,6 +612,29 @@ def test_a_death_over_the_certificate_is_told_and_it_is_made_ten_minutes_later(s
     relay.wait_event("certificate-made", timeout=60)
 
 
+def test_a_certificate_of_a_clock_that_ran_ahead_is_made_again_but_not_by_one_that_may_be_late(sim, make_relay):
+    relay = make_relay(sim, start=False, clock=True)
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.clock.set_wall(400 * harness.DAY)
+    relay.start()
+    wait_made(relay)
+    relay.stop()
+    folder = relay.spool / "var/tls"
+    kept = (folder / "ca.pem").read_bytes(), (folder / "server.pem").read_bytes()
+    relay.clock.set_wall(-400 * harness.DAY)
+    relay.start()
+    relay.wait_event("ready", 2)
+    relay.reload()
+    relay.wait_event("reloaded")
+    wait_until(lambda: "certificate" not in relay.pids(), 30, "the look at the certificate")
+    assert kept == ((folder / "ca.pem").read_bytes(), (folder / "server.pem").read_bytes())
+    relay.clock.forward(13 * 3600)
+    relay.wait_event("certificate-made", 2, timeout=60)
+    assert kept[0] != (folder / "ca.pem").read_bytes()
+    subprocess.run(["openssl", "verify", "-verify_hostname", "relay.test", "-attime", str(int(relay.clock.wall())),
+                    "-CAfile", folder / "ca.pem", folder / "server.pem"], check=True, capture_output=True)
+
+
 def test_required_takes_no_mail_while_there_is_no_certificate(make_relay, sim):
     relay = make_relay(sim, start=False)
     relay.settings["listen"][0]["tls"] = "required"
