@@ -5,9 +5,11 @@
 #define MFDRELAY_BASE_COUNTERS_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define COUNTERS_ID_SIZE   32	/* more than an id has */
+#define COUNTERS_LISTENERS 8	/* that live at the same time: one, and those that drain after a reload */
 #define COUNTERS_UPSTREAMS 64	/* as many as a config may hold */
 #define COUNTERS_TLS_FIRST 64	/* addresses */
 
@@ -25,7 +27,7 @@ struct counters {
 	_Atomic uint64_t auth_failures;		/* 535 given */
 	_Atomic uint64_t auth_slowed;		/* of these, those held back for longer than usual */
 	_Atomic uint64_t storm_deferrals;	/* 452 to MAIL: messages_per_hour */
-	_Atomic uint64_t sessions_now;
+	_Atomic uint64_t sessions_now[COUNTERS_LISTENERS];	/* each counts its own, which go with it: counted_all() */
 	_Atomic uint64_t tls_first[COUNTERS_TLS_FIRST][2], tls_first_count;	/* a ring of addresses: listener/tls_first.h */
 	_Atomic int32_t storage_error;		/* errno with which the last message could not be stored; 0: it was */
 	/* sender */
@@ -64,6 +66,16 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 static inline uint64_t counted(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* The sum of n of them. */
+static inline uint64_t counted_all(const _Atomic uint64_t *counters, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += counted(&counters[i]);
+	return sum;
 }
 
 #endif

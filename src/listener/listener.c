@@ -398,6 +398,7 @@ static void *listener_start(struct worker *worker, struct err *err)
 	l->env.base = base;
 	l->env.config = input->config;
 	l->env.counters = input->counters;
+	l->env.sessions_now = input->sessions_now;
 	l->env.stranger_places = stranger_places(input->config);
 	l->env.silence_ms = SILENCE_MS;
 	l->env.login_penalty_ms = LOGIN_PENALTY_MS;

@@ -201,7 +201,7 @@ static void session_free(struct session *s)
 	LIST_REMOVE(s, entry);
 	env->session_count--;
 	env->stranger_count -= s->place == NULL ? 1 : 0;
-	atomic_fetch_sub_explicit(&env->counters->sessions_now, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(env->sessions_now, 1, memory_order_relaxed);
 	auth_cancel(s->check);
 	if (s->pause != NULL)
 		event_free(s->pause);
@@ -429,7 +429,7 @@ bool session_new(
 	env->session_count++;
 	env->stranger_count += s->place == NULL ? 1 : 0;
 	count(&env->counters->sessions, 1);
-	count(&env->counters->sessions_now, 1);
+	count(env->sessions_now, 1);
 	log_event(LOG_LEVEL_DEBUG, "connect", kv_str("peer", s->peer_text));
 	session_look_for_crowd(env);
 	if (listen->tls == LISTEN_TLS_IMPLICIT)

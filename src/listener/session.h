@@ -33,6 +33,7 @@ struct session_env {
 	struct event_base *base;
 	const struct config *config;
 	struct counters *counters;
+	_Atomic uint64_t *sessions_now;	/* of counters: this process's */
 	struct spool *spool;
 	struct auth *auth;	/* NULL: AUTH is not offered */
 	const struct handshakes *tls;	/* NULL: there is no TLS */

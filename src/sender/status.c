@@ -30,7 +30,6 @@ static json_t *counters_json(const struct counters *c)
 		const _Atomic uint64_t *counter;
 	} rows[] = {
 	    {"sessions", &c->sessions},
-	    {"sessions_now", &c->sessions_now},
 	    {"sessions_refused", &c->sessions_refused},
 	    {"tls_sessions", &c->tls_sessions},
 	    {"tls_failures", &c->tls_failures},
@@ -52,6 +51,8 @@ static json_t *counters_json(const struct counters *c)
 	};
 	json_t *object = json_object();
 
+	json_object_set_new(object, "sessions_now",
+	    json_integer((json_int_t)counted_all(c->sessions_now, COUNTERS_LISTENERS)));
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		json_object_set_new(object, rows[i].name, json_integer((json_int_t)counted(rows[i].counter)));
 	return object;

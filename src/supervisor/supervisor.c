@@ -72,7 +72,8 @@ struct supervisor {
 	struct event_base *base;
 	struct event *signals[SIGNAL_COUNT], *tick;
 	struct slot listener, sender;
-	SLIST_HEAD(, retired) retired; /* listeners that drain after a reload */
+	SLIST_HEAD(, retired) retired;			    /* listeners that drain after a reload */
+	const struct process *counting[COUNTERS_LISTENERS]; /* which listener has which sessions_now */
 	int lock_fd;
 	int wake_fds[2]; /* listener's end, sender's end: kept open here, so that a restart finds them */
 	uid_t uid;
@@ -123,14 +124,37 @@ static void start_later(struct slot *slot)
 	timer_set(slot->restart, slot->backoff_ms);
 }
 
+/* One that no listener has; when so many live, the last one has to do for several. */
+static size_t free_count(const struct supervisor *s)
+{
+	size_t i = 0;
+
+	while (i < COUNTERS_LISTENERS - 1 && s->counting[i] != NULL)
+		i++;
+	return i;
+}
+
+/* What a dead listener had open is closed. */
+static void drop_count(struct supervisor *s, const struct process *listener)
+{
+	for (size_t i = 0; i < COUNTERS_LISTENERS; i++) {
+		if (s->counting[i] == listener) {
+			atomic_store(&s->counters->sessions_now[i], 0);
+			s->counting[i] = NULL;
+		}
+	}
+}
+
 static void start_slot(struct slot *slot)
 {
 	struct supervisor *s = slot->supervisor;
 	bool is_listener = slot->role == &listener_role;
+	size_t number = free_count(s);
 	int *fds = xcalloc(s->sockets.count, sizeof *fds);
 	struct worker_input input = {
 	    .config = s->config,
 	    .counters = s->counters,
+	    .sessions_now = is_listener ? &s->counters->sessions_now[number] : NULL,
 	    .peer_fd = s->wake_fds[is_listener ? 0 : 1],
 	    .listen_fds = fds,
 	    .listen_count = is_listener ? s->sockets.count : 0,
@@ -151,6 +175,8 @@ static void start_slot(struct slot *slot)
 		return;
 	}
 	atomic_store(slot->pid, (int32_t)process_pid(slot->current));
+	if (is_listener)
+		s->counting[number] = slot->current;
 }
 
 static void on_restart_time(evutil_socket_t fd, short what, void *cookie)
@@ -245,10 +271,6 @@ static void on_slot_ended(struct slot *slot)
 	slot->current = NULL;
 	slot->ready = false;
 	atomic_store(slot->pid, 0);
-	/* What a dead listener had open is closed; with another one still draining the count is off until
-	 * that has gone. */
-	if (slot->role == &listener_role && !drained && SLIST_EMPTY(&slot->supervisor->retired))
-		atomic_store(&slot->supervisor->counters->sessions_now, 0);
 	if (slot->role == &sender_role)
 		atomic_store(&slot->supervisor->counters->sender_fault, fault_of(process));
 	process_free(process);
@@ -316,8 +338,10 @@ static void on_process(void *arg, struct process *process, enum process_event ev
 		return;
 	}
 	log_end(process);
-	if (strcmp(process_name(process), listener_role.name) == 0)
+	if (strcmp(process_name(process), listener_role.name) == 0) {
+		drop_count(s, process);
 		have_sender_look(s);
+	}
 	if (slot != NULL)
 		on_slot_ended(slot);
 	else
@@ -620,7 +644,7 @@ static void on_tick(evutil_socket_t fd, short what, void *cookie)
 	sd_notifyf(0, "WATCHDOG=1\nSTATUS=%llu messages accepted, %llu delivered, %llu sessions now%s",
 	    (unsigned long long)counted(&s->counters->messages_accepted),
 	    (unsigned long long)counted(&s->counters->messages_delivered),
-	    (unsigned long long)counted(&s->counters->sessions_now),
+	    (unsigned long long)counted_all(s->counters->sessions_now, COUNTERS_LISTENERS),
 	    s->reload_refused ? "; the last reload was refused, the old configuration goes on: see the log"
 	    : s->reloading    ? "; after the reload the old sender finishes its transactions first"
 			      : "");

@@ -22,6 +22,7 @@ struct worker;
 struct worker_input {
 	const struct config *config;
 	struct counters *counters;
+	_Atomic uint64_t *sessions_now;	/* of counters; listener: its own count */
 	int supervisor_fd;
 	int peer_fd;			/* SOCK_SEQPACKET to the other worker, as supervisor/handover.h has it */
 	const int *listen_fds;		/* listener: bound and listening; sender: none */

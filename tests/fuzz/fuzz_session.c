@@ -133,6 +133,7 @@ static void open_once(void)
 	    .counters = counters_new(),
 	    .committed = on_committed,
 	    .ended = on_ended};
+	env.sessions_now = &env.counters->sessions_now[0];
 	env.spool = spool_open(folder, env.base, config.limits.free_space, &err);
 	PROMISE(env.spool != NULL);
 	spool_start(env.spool);

@@ -388,6 +388,23 @@ def test_a_worker_that_hangs_is_replaced(sim, make_relay, role):
     assert {other: pid for other, pid in relay.pids().items() if other != role} == {o: p for o, p in pids.items() if o != role}
 
 
+def test_sessions_are_counted_right_when_a_listener_dies_while_another_one_drains(relay):
+    def wait_sessions(n):
+        wait_until(lambda: relay.status()["counters"]["sessions_now"] == n, 10, f"{n} sessions to be counted")
+    with relay.smtp() as slow:
+        begin_data(slow)
+        relay.reload()
+        relay.wait_event("reloaded")
+        devices = [relay.smtp() for _ in range(2)]
+        wait_sessions(3)
+        killed = relay.kill("listener")
+        wait_until(lambda: relay.pids().get("listener") not in (None, killed), 10, "a new listener")
+        wait_sessions(1)
+        for device in devices:
+            device.close()
+    wait_sessions(0)
+
+
 def test_a_reload_gives_a_slow_scan_five_minutes(sim, make_relay):
     relay = make_relay(sim, clock=True, limits={"idle": "1h"})
     with relay.smtp() as slow:

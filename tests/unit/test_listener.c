@@ -67,6 +67,7 @@ static void run_child(const struct process *p, int supervisor_fd, int peer_fd)
 {
 	struct worker_input input = {.config = &p->config,
 	    .counters = p->counters,
+	    .sessions_now = &p->counters->sessions_now[0],
 	    .supervisor_fd = supervisor_fd,
 	    .peer_fd = peer_fd,
 	    .listen_fds = &p->listen_fd,
@@ -211,7 +212,7 @@ static void too_many_sessions_are_told_which_limit(void **state)
 	exchange(fds[0], "", "220 ");
 	assert_int_equal(counted(&p.counters->sessions), 6);
 	assert_int_equal(counted(&p.counters->sessions_refused), 2);
-	assert_int_equal(counted(&p.counters->sessions_now), 5);
+	assert_int_equal(counted(&p.counters->sessions_now[0]), 5);
 	for (unsigned i = 0; i < 5; i++)
 		close(fds[i]);
 	assert_int_equal(stop(&p), 0);

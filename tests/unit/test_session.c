@@ -200,6 +200,7 @@ static void relay_open_in(struct relay *r, const char *where)
 	    .committed = on_committed,
 	    .ended = on_ended,
 	    .arg = r};
+	r->env.sessions_now = &r->env.counters->sessions_now[0];
 	r->env.spool = spool_open(r->folder, r->base, r->config.limits.free_space, &err);
 	if (r->env.spool == NULL)
 		fail_msg("%s", err.text);
@@ -243,7 +244,7 @@ static void relay_close(struct relay *r)
 	guesses_free(r->env.guesses);
 	assert_int_equal(r->env.session_count, 0);
 	assert_int_equal(r->env.commits, 0);
-	assert_int_equal(counted(&r->env.counters->sessions_now), 0);
+	assert_int_equal(counted(r->env.sessions_now), 0);
 	conn_drop_finishing();
 	event_base_free(r->base);
 	free(r->config.devices[1].password_hash);
