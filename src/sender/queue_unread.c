@@ -42,7 +42,7 @@ static bool is_early_report(const struct queue *queue, const struct message *mes
 	char id[SPOOL_ID_MAX + 1];
 	const struct message *reported = spool_report_of(id, message->id) ? queue_find(queue, id) : NULL;
 
-	return reported != NULL && reported->stage != MESSAGE_PLANNED;
+	return reported != NULL && (reported->stage != MESSAGE_PLANNED || reported->unsaved);
 }
 
 static void read_one(struct queue *queue, struct message *message)

@@ -32,6 +32,8 @@ static struct state state;
 static struct spool_message *const held = (struct spool_message *)&envelope;
 static enum spool_take take_result;
 static int retired, saved;
+static int saves_left = -1;    /* that the disk takes; -1: all */
+static const char *reports_to; /* NULL: to nobody */
 
 enum spool_take spool_set_aside(struct spool *spool, const char *id, const char *reason, struct err *err)
 {
@@ -80,8 +82,12 @@ int spool_scan(struct spool *spool, bool (*fn)(void *arg, const char *id), void 
 void spool_save(struct spool_message *message, spool_done_fn *fn, void *arg)
 {
 	(void)message;
+	const char *error = saves_left == 0 ? "Input/output error" : NULL;
+
 	saved++;
-	fn(arg, &(struct spool_result){.error = NULL});
+	if (saves_left > 0)
+		saves_left--;
+	fn(arg, &(struct spool_result){.error = error});
 }
 
 void spool_retire(struct spool_message *message)
@@ -100,7 +106,7 @@ const char *report_recipient(const struct config *of, struct spool_message *mess
 {
 	(void)of;
 	(void)message;
-	return NULL;
+	return reports_to;
 }
 
 struct spool_draft *report_begin(const struct config *of, struct spool *spool, struct spool_message *message,
@@ -111,7 +117,7 @@ struct spool_draft *report_begin(const struct config *of, struct spool *spool, s
 	(void)message;
 	(void)recipient;
 	(void)err;
-	return NULL;
+	return (struct spool_draft *)&envelope;
 }
 
 void spool_commit(struct spool_draft *draft, bool reserved, spool_done_fn *fn, void *arg)
@@ -157,6 +163,8 @@ static void set_up_limited(size_t recipients, size_t limit)
 	state_init(&state, recipients);
 	take_result = SPOOL_TAKEN;
 	retired = saved = 0;
+	saves_left = -1;
+	reports_to = NULL;
 	now_ms = clock_mono_ms();
 	upstream.limits.recipients = (unsigned)limit;
 	scheduler = scheduler_new(2, 1);
@@ -427,6 +435,31 @@ static void a_persons_wish_outlives_a_connection_that_came_to_nothing(void **unu
 	assert_null(take_after(0));
 }
 
+static void a_report_waits_until_the_disk_knows_that_it_was_made(void **unused)
+{
+	(void)unused;
+	set_up(3);
+	reports_to = "a@x.test";
+	learn();
+	struct attempt *attempt = take_after(0);
+	refuse_from(attempt, 2, 452, "4.5.3", "Too many recipients");
+	refuse_from(attempt, 1, 550, "5.1.10", "Recipient not found");
+	saves_left = 1; /* that somebody was refused, but not that it was told */
+	delivery_judge(delivery, attempt);
+	assert_int_equal(saved, 2);
+	assert_int_equal(scheduler_ready(scheduler, 0), 1);
+	assert_true(queue_read_one(queue));
+	assert_int_equal(scheduler_ready(scheduler, 0), 1);
+	saves_left = -1;
+	delivery_judge(delivery, take_after(0));
+	assert_int_equal(saved, 3);
+	state.recipients[0].status = RECIPIENT_PENDING; /* the report's own, in this spool of one message */
+	scheduler_advance(scheduler, now_ms + 1000);
+	queue_revisit(queue);
+	assert_true(queue_read_one(queue));
+	assert_int_equal(scheduler_ready(scheduler, 0), 1);
+}
+
 /* One recipient goes by the first upstream, one by the second; each could go by the other. The second is down then. */
 static void set_up_detour(bool take_first, struct attempt **attempt)
 {
@@ -518,6 +551,7 @@ int main(void)
 	    cmocka_unit_test_teardown(
 		outside_mail_beyond_the_tenants_limit_waits_while_inside_mail_flows, tear_down),
 	    cmocka_unit_test_teardown(a_persons_wish_outlives_a_connection_that_came_to_nothing, tear_down),
+	    cmocka_unit_test_teardown(a_report_waits_until_the_disk_knows_that_it_was_made, tear_down),
 	    cmocka_unit_test_teardown(a_message_whose_trouble_is_its_own_is_charged_with_it, tear_down),
 	    cmocka_unit_test_teardown(
 		what_stands_ready_for_a_road_that_is_down_goes_by_another, tear_down_detour),
