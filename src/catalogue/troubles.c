@@ -9,6 +9,18 @@
 #define ANY_TLS		(AT(ROAD_TLS) | AT(ROAD_LOGIN_HOST))
 
 const struct trouble_row trouble_rows[] = {
+    /* The proxy before the login host: none of what comes below is about that host then. */
+    {AT(ROAD_LOGIN_HOST), "wants a login, or another one (407)",
+	{"login-proxy-wants-login", OUTCOME_C, ACTOR_RELAY, PROBE,
+	    "The proxy on the way to the login host wants a login, or refuses ours.",
+	    "Correct oauth.proxy_user, and the file of oauth.proxy_password (then: mfdrelay queue retry "
+	    "all)."}},
+    {AT(ROAD_LOGIN_HOST), "the proxy ",
+	{"login-proxy-fails", OUTCOME_T, ACTOR_NETWORK, BY_RETRY,
+	    "The proxy on the way to the login host cannot be reached, or does not let us through.",
+	    "Check oauth.proxy, whether the proxy runs, and that it lets this machine to the host of "
+	    "oauth.authority (login.microsoftonline.com) on port 443; it is asked again."}},
+
     /* Names. */
     {ANY_NAME,
 	"no host of that name|could not resolve host|name or service not known|nxdomain|domain name not "

@@ -56,7 +56,7 @@ struct http_request {
 	int status;
 	long retry_after_s;
 	char *challenge;
-	char why[512];
+	char why[1024];
 	char curl_error[CURL_ERROR_SIZE];
 	LIST_ENTRY(http_request) next;
 };
@@ -174,27 +174,41 @@ static bool explain_proxy(struct http_request *request)
 	return true;
 }
 
+/* The host of the URL, or the proxy as long as that has not opened the tunnel. */
+static void name_other_side(char *out, size_t size, const struct http_request *request)
+{
+	long status = 0;
+
+	if (request->easy != NULL)
+		curl_easy_getinfo(request->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	if (request->proxy != NULL && status == 0)
+		snprintf(out, size, "the proxy %s", request->proxy);
+	else
+		snprintf(out, size, "%s", request->host);
+}
+
 static void explain(struct http_request *request, CURLcode code)
 {
 	const char *detail = request->curl_error[0] != '\0' ? request->curl_error : curl_easy_strerror(code);
-	const char *host = request->host;
+	char host[300];
 	char *why = request->why;
 	size_t size = sizeof request->why;
 
 	if (explain_proxy(request))
 		return;
+	name_other_side(host, sizeof host, request);
 	if (request->too_large)
 		snprintf(why, size, "the answer of %s is larger than %d octets, not a token's", host,
 		    HTTP_BODY_MAX);
 	else if (code == CURLE_COULDNT_CONNECT)
-		snprintf(why, size, "can't connect to %s%s: %s", request->proxy != NULL ? "the proxy " : "",
-		    request->reached_host, detail);
+		snprintf(why, size, "can't connect to %s: %s", host, detail);
 	else if (code == CURLE_OPERATION_TIMEDOUT)
 		snprintf(why, size, "%s gave no answer in time: %s", host, detail);
 	else if (code == CURLE_PEER_FAILED_VERIFICATION)
 		snprintf(why, size, "certificate of %s is not accepted: %s", host, detail);
 	else if (code == CURLE_SSL_CACERT_BADFILE)
-		snprintf(why, size, "the CA file %s can't be used: %s", request->ca_file, detail);
+		snprintf(why, size, "the CA file %s can't be used: %s",
+		    request->ca_file != NULL ? request->ca_file : "of this system", detail);
 	else if (code == CURLE_SSL_CONNECT_ERROR)
 		snprintf(why, size, "TLS with %s failed: %s", host, detail);
 	else if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR)
@@ -448,7 +462,8 @@ static void on_resolved(void *cookie, const struct net_address *addresses, size_
 
 	request->query = NULL;
 	if (n == 0) {
-		snprintf(request->why, sizeof request->why, "%s", why);
+		snprintf(request->why, sizeof request->why, "%s%s",
+		    request->proxy != NULL ? "the proxy " : "", why);
 		set_answer(request, 0);
 		return;
 	}

@@ -19,7 +19,8 @@ struct http_answer {
 	struct str body;		/* at most HTTP_BODY_MAX; may hold a token: never logged */
 	long retry_after_s;		/* of the Retry-After header; 0 without */
 	const char *challenge;		/* of the WWW-Authenticate header; NULL without */
-	const char *why;		/* status 0: what failed (DNS, connect, TLS, timeout, too large), in words */
+	const char *why;		/* status 0: what failed (DNS, connect, TLS, timeout, too large), in words, and with whom: it
+					   begins with or goes on to "the proxy" where that is the proxy */
 	bool unproved;			/* status 0: the host's certificate is not accepted, or the CA file can't be used */
 };
 

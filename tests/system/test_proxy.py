@@ -143,6 +143,21 @@ def test_a_proxy_that_refuses_is_named(sim, make_relay, make_proxy, login, refus
     sim.wait_messages(1)
 
 
+def test_a_silent_proxy_is_told_from_a_silent_login_host(sim, make_relay):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        relay = make_relay(sim, start=False, clock=True)
+        start(relay, relay.upstream(oauth={"proxy": place}))
+        relay.send(make_mail())
+        near = silent.accept()[0]
+        near.recv(1000)  # its CONNECT: from here on it waits
+        relay.clock.forward(60)
+        held = relay.wait_event("upstream-held")[0]
+        near.close()
+    assert held["reason"] == "login-proxy-fails" and f"the proxy {place} gave no answer in time" in held["text"]
+    assert "oauth.proxy" in held["remedy"]
+
+
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 def test_mail_leaves_by_a_proxy_that_knows_the_server_by_name(sim, make_relay, make_proxy, scheme):
     proxy = make_proxy(login="relay:s3cret")

@@ -320,27 +320,38 @@ static void what_can_not_be_reached(void **state)
 	static const struct {
 		const char *label, *url, *want;
 		bool local;
+		const char *proxy;
 	} rows[] = {
 	    {"a service of this machine that is on another", "http://192.0.2.1/",
-		"192.0.2.1: not on this machine", true},
-	    {"one that wants TLS", "https://127.0.0.1/", "https://127.0.0.1/: not an http URL", true},
-	    {"no such host", "https://missing.test/", "missing.test: there is no host of that name", false},
-	    {"nobody listens", "https://127.0.0.1:9/", "can't connect to 127.0.0.1: ", false},
-	    {"plain HTTP is refused", "http://login.test/", "http://login.test/: not an https URL", false},
-	    {"so is a file", "file:///etc/passwd", "file:///etc/passwd: not an https URL", false},
-	    {"no URL", "login.test", "login.test: not an https URL", false},
+		"192.0.2.1: not on this machine", true, NULL},
+	    {"one that wants TLS", "https://127.0.0.1/", "https://127.0.0.1/: not an http URL", true, NULL},
+	    {"no such host", "https://missing.test/", "missing.test: there is no host of that name", false,
+		NULL},
+	    {"nobody listens", "https://127.0.0.1:9/", "can't connect to 127.0.0.1: ", false, NULL},
+	    {"no such proxy", "https://login.test/", "the proxy missing.test: there is no host of that name",
+		false, "missing.test"},
+	    {"no proxy listens", "https://login.test/",
+		"can't connect to the proxy http://127.0.0.1:9: ", false, "127.0.0.1"},
+	    {"plain HTTP is refused", "http://login.test/", "http://login.test/: not an https URL", false,
+		NULL},
+	    {"so is a file", "file:///etc/passwd", "file:///etc/passwd: not an https URL", false, NULL},
+	    {"no URL", "login.test", "login.test: not an https URL", false, NULL},
 	    {"a host that is not ASCII", "https://l\xc3\xb6gin.test/",
-		"https://l\xc3\xb6gin.test/: not an https URL", false},
+		"https://l\xc3\xb6gin.test/: not an https URL", false, NULL},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct result result = {0};
 		struct secret form;
+		const struct http_proxy proxy = {.host = rows[i].proxy, .port = 9};
 		secret_set(&form, str_of("a=b"));
 		http_send(http,
-		    &(struct http_call){
-			.url = rows[i].url, .ca_file = ca_file, .form = &form, .local = rows[i].local},
+		    &(struct http_call){.url = rows[i].url,
+			.ca_file = ca_file,
+			.form = &form,
+			.local = rows[i].local,
+			.proxy = proxy.host != NULL ? &proxy : NULL},
 		    on_answer, &result);
 		secret_free(&form);
 		assert_int_equal(result.calls, 0);
