@@ -106,7 +106,8 @@ static void on_poll_answer(void *arg, const struct http_answer *answer)
 		fail(login, &why);
 		return;
 	}
-	if (poll == DEVICE_SLOWER || answer->status == 429)
+	/* A time-out asks for that too, in the same section. */
+	if (poll == DEVICE_SLOWER || answer->status == 429 || answer->status == 0)
 		login->code.interval_s += SLOWER_S;
 	poll_later(login);
 }

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -140,6 +141,18 @@ def test_login_asks_the_name_servers_of_the_config(sim, relay):
     assert relay.cli("login", "submission").returncode == 1
     names.close()
     assert ("login.contoso.test", "A") in names.asked
+
+
+def test_polls_come_slower_after_one_that_got_no_answer(sim, relay):
+    relay.start()
+    process = begin_login(relay)
+    sim.faults(cut := "login cut times=1")
+    wait_until(lambda: sim.used(cut), 20, "the poll that gets no answer")
+    lost, before = time.monotonic(), sim.log().count("AADSTS70016")
+    wait_until(lambda: sim.log().count("AADSTS70016") > before, 20, "the next poll")
+    assert time.monotonic() - lost > 4
+    person(sim, "approved")
+    assert end_login(process)[0] == 0
 
 
 @needs.root("changing to another user")
