@@ -137,7 +137,6 @@ static void on_challenge(void *arg, const struct http_answer *answer)
 
 void token_identity_ask(struct token_request *request)
 {
-	free(request->url);
 	request->url = make_url(request->oauth);
 	get(request, NULL, request->oauth->grant == GRANT_AZURE_ARC ? on_challenge : on_token);
 }

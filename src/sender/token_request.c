@@ -165,12 +165,29 @@ static void on_signed(void *arg, const struct secret *assertion, const char *why
 
 /* --- whichever --- */
 
-static void begin(struct token_request *request)
+static char *make_url(const struct oauth_config *oauth)
+{
+	return xasprintf("%s/%s/oauth2/v2.0/token", oauth->authority, oauth->tenant);
+}
+
+static void ask_by_credential(struct token_request *request)
 {
 	const struct app_credential *credential = request->credential;
 
+	if (credential->certificate != NULL)
+		request->signing = signer_sign(request->means.signer, credential, request->url,
+		    request->oauth->client_id, on_signed, request);
+	else if (credential->federated_token != NULL)
+		ask_by_federated_token(request);
+	else
+		ask_by_secret(request);
+}
+
+static void begin(struct token_request *request)
+{
 	switch (request->oauth->grant) {
 	case GRANT_DEVICE_CODE:
+		request->url = make_url(request->oauth);
 		token_refresh_ask(request);
 		break;
 	case GRANT_MANAGED_IDENTITY:
@@ -178,13 +195,8 @@ static void begin(struct token_request *request)
 		token_identity_ask(request);
 		break;
 	case GRANT_CLIENT_CREDENTIALS:
-		if (credential->certificate != NULL)
-			request->signing = signer_sign(request->means.signer, credential, request->url,
-			    request->oauth->client_id, on_signed, request);
-		else if (credential->federated_token != NULL)
-			ask_by_federated_token(request);
-		else
-			ask_by_secret(request);
+		request->url = make_url(request->oauth);
+		ask_by_credential(request);
 		break;
 	}
 }
@@ -199,7 +211,6 @@ struct token_request *token_request_new(const struct token_means *means, const s
 	request->credential = credential;
 	request->fn = fn;
 	request->arg = arg;
-	request->url = xasprintf("%s/%s/oauth2/v2.0/token", oauth->authority, oauth->tenant);
 	request->end = evtimer_new(means->base, on_end, request);
 	assert(request->end != NULL);
 	begin(request);
