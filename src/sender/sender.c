@@ -116,14 +116,10 @@ static struct attempt *take_for(void *arg, unsigned road, size_t recipients)
 	struct sender *s = arg;
 	struct attempt *attempt = queue_take(s->queue, road, recipients);
 
-	/* The line has become shorter, so more may be read; or a part was put off, and is due before any
-	 * other. */
-	if (attempt != NULL) {
+	/* The line has become shorter, so more may be read; or a part was put off, or has gone to the line of another road. */
+	if (attempt != NULL)
 		turns_used(s->turns, road);
-		pump_soon(s);
-	} else {
-		set_due_timer(s);
-	}
+	pump_soon(s);
 	return attempt;
 }
 

@@ -398,3 +398,33 @@ def test_a_day_that_is_used_up_sends_mail_the_next_way_until_it_slides(sim, make
     send_many(relay, 1)
     sim.wait_messages(11)
     assert users(sim.messages()).count("scan1@contoso.com") == 5
+
+
+def test_what_waited_for_a_window_leaves_at_once_by_the_upstream_before_it(make_sim, make_relay):
+    """The one before it in via was down as the message came, and is up again as the window opens."""
+    sims = {name: make_sim(mailbox=f"{name}@contoso.com") for name in ("first", "second")}
+    relay = make_relay(sims["first"], start=False, clock=True)
+    relay.settings["upstreams"] = [
+        relay.upstream(name=name, mailbox=f"{name}@contoso.com", port=sim.smtp_port, ca=sim.ca, window={"messages_per_minute": limit},
+                       oauth={"authority": f"https://localhost:{sim.login_port}", "ca": sim.ca})
+        for (name, sim), limit in zip(sims.items(), (0, 1))]
+    relay.settings["routes"] = [{"recipients": ["*@first.com"], "via": ["first"]}, {"recipients": ["*@second.com"], "via": ["second"]},
+                                {"recipients": ["*"], "via": ["first", "second"]}]
+    sims["second"].serves_daemon = True
+    relay.start()
+    relay.send(make_mail(), recipients=["boss@second.com"])
+    sims["second"].wait_messages(1)
+    sims["first"].faults("connect refuse")
+    relay.send(make_mail(), recipients=["waits@contoso.com"])
+    wait_until(lambda: relay.events("window-full"), 15, "the message to stand before the window of the second")
+    sims["first"].clear()
+    harness.wait_open(sims["first"].smtp_port)
+    relay.cli("queue", "retry", "all", check=True)
+    relay.send(make_mail(), recipients=["boss@first.com"])
+    sims["first"].wait_messages(1)
+    wait_until(lambda: relay.status()["upstreams"][0]["health"] == "up", 15, "the first to be up")
+    assert [m["rcpt"] for m in sims["first"].messages()] == [["boss@first.com"]]
+    relay.clock.forward(WINDOW_OPENS_S - 31)  # the rescan after this one is not what brings it
+    wait_until(lambda: relay.status()["upstreams"][1]["connections"] == 0, 15, "the idle connection to end")
+    relay.clock.forward(WINDOW_OPENS_S - 30)
+    assert [m["rcpt"] for m in sims["first"].wait_messages(2, 10)][1:] == [["waits@contoso.com"]]
