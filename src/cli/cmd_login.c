@@ -74,7 +74,7 @@ static void tell_daemon(const struct login *login)
 		return;
 	}
 	json_t *answer = ask_daemon(login->config,
-	    json_pack("{s:s, s:s}", "command", "release", "upstream", login->upstream->name), &err);
+	    json_pack("{s:s, s:s}", "command", "signed-in", "upstream", login->upstream->name), &err);
 	if (!json_is_true(json_object_get(answer, "ok")))
 		puts("The daemon does not know this upstream yet: reload it.");
 	json_decref(answer);

@@ -2,7 +2,7 @@
  *
  *   {"command":"status"}                        -> the status as below
  *   {"command":"retry","id":"all" | "<id>"}     -> {"ok":true} or {"ok":false,"error":"..."}
- *   {"command":"release","upstream":"<name>"}   -> the same: try it now, whatever holds it
+ *   {"command":"signed-in","upstream":"<name>"} -> the same: use the new sign-in now, whatever holds the upstream
  *   {"command":"follow","id":"<id>"}            -> {"ok":true,"results":[...]}: watch a message, and what became of it so far
  *     with "go":true                               (sender/follow.h); it is queued now: learn it, try held upstreams at once
  *   {"command":"unknown"}                       -> {"ok":true,"peers":[..]}, as unknown.h has them */

@@ -339,12 +339,12 @@ static json_t *follow(struct sender *s, const json_t *request)
 	return json_pack("{s:b, s:o}", "ok", 1, "results", follow_results(s->follow, id));
 }
 
-/* Somebody has mended what held it. */
-static json_t *release(struct sender *s, const char *name)
+/* Somebody has signed in for it. */
+static json_t *sign_in(struct sender *s, const char *name)
 {
 	for (size_t i = 0; name != NULL && i < s->config->upstream_count; i++)
 		if (strcmp(s->config->upstreams[i].name, name) == 0) {
-			upstream_release(s->upstreams[i]);
+			upstream_signed_in(s->upstreams[i]);
 			pump_soon(s);
 			return json_pack("{s:b}", "ok", 1);
 		}
@@ -374,8 +374,8 @@ static json_t *on_control(void *arg, const char *command, const json_t *request)
 
 	if (strcmp(command, "status") == 0)
 		return status_of(s);
-	if (strcmp(command, "release") == 0)
-		return release(s, json_string_value(json_object_get(request, "upstream")));
+	if (strcmp(command, "signed-in") == 0)
+		return sign_in(s, json_string_value(json_object_get(request, "upstream")));
 	if (strcmp(command, "retry") == 0)
 		return retry(s, json_string_value(json_object_get(request, "id")));
 	if (strcmp(command, "follow") == 0)

@@ -307,6 +307,17 @@ void token_retry_now(struct token_source *source)
 		source->renew = in_seconds(0);
 }
 
+void token_forget(struct token_source *source)
+{
+	token_request_cancel(source->request);
+	source->request = NULL;
+	secret_free(&source->token);
+	source->trouble.cause = NULL;
+	source->backoff_ms = 0;
+	token_retry_now(source);
+	settle_soon(source);
+}
+
 const struct failure *token_trouble(const struct token_source *source)
 {
 	return source->trouble.cause == NULL || usable(source) ? NULL : &source->trouble;

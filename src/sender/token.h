@@ -59,6 +59,10 @@ void token_cap_wait(struct token_source *source, int64_t max_ms);
  * does fetch: a token at hand is given, and used on until another has come. */
 void token_retry_now(struct token_source *source);
 
+/* Somebody has signed in anew: nothing is used any more that the sign-in before has brought, and the next token_get may fetch at
+ * once. */
+void token_forget(struct token_source *source);
+
 /* For status: NULL when a token is at hand or has not been asked for, else the last failure (borrowed). */
 const struct failure *token_trouble(const struct token_source *source);
 

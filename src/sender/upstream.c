@@ -28,6 +28,7 @@ struct connection {
 	struct lane *lane;
 	unsigned recipients; /* of what it carries now */
 	bool has_carried;    /* a message */
+	bool is_outdated;    /* somebody has signed in anew since */
 	LIST_ENTRY(connection) next;
 };
 
@@ -163,6 +164,17 @@ void upstream_release(struct upstream *u)
 	upstream_pump(u);
 }
 
+void upstream_signed_in(struct upstream *u)
+{
+	struct connection *connection;
+
+	LIST_FOREACH(connection, &u->connections, next)
+		connection->is_outdated = true;
+	if (u->settings.tokens != NULL)
+		token_forget(u->settings.tokens);
+	upstream_release(u);
+}
+
 static bool any_usable(const struct upstream *u)
 {
 	for (size_t i = 0; i < u->lane_count; i++)
@@ -208,10 +220,12 @@ static void on_client_ended(struct upstream *u, struct client *client)
 	upstream_pump(u);
 }
 
-/* Connected to a mail host of the domain before that had to be looked up again. */
-static bool is_at_old_host(const struct upstream *u)
+/* Its token has ended, or has been replaced by a person; or it is connected to a mail host of the domain before that had to be
+ * looked up again. */
+static bool is_old(const struct upstream *u, const struct connection *connection)
 {
-	return u->config->host == NULL && u->settings.mx.until_ms == 0;
+	return client_is_stale(connection->client) || connection->is_outdated ||
+	       (u->config->host == NULL && u->settings.mx.until_ms == 0);
 }
 
 static void use_connection(struct upstream *u, struct connection *connection)
@@ -220,8 +234,8 @@ static void use_connection(struct upstream *u, struct connection *connection)
 	struct attempt *attempt = NULL;
 	unsigned recipients = 0;
 
-	if (u->draining || client_is_stale(connection->client) || is_at_old_host(u) ||
-	    lane_has_one_too_many(lane) || (connection->has_carried && lane_makes_room(lane))) {
+	if (u->draining || is_old(u, connection) || lane_has_one_too_many(lane) ||
+	    (connection->has_carried && lane_makes_room(lane))) {
 		client_quit(connection->client);
 		return;
 	}

@@ -51,6 +51,9 @@ bool upstream_hungry(struct upstream *upstream);
 /* Try now, whatever the hold says. */
 void upstream_release(struct upstream *upstream);
 
+/* The same where somebody has signed in anew: what has logged in by the sign-in before, or is about to, carries no more. */
+void upstream_signed_in(struct upstream *upstream);
+
 /* Begin nothing more; idle connections say QUIT. With abort, everything is broken off. */
 void upstream_drain(struct upstream *upstream, bool abort);
 

@@ -78,6 +78,20 @@ def test_a_held_upstream_goes_on_when_somebody_has_signed_in(sim, relay):
         assert first not in text and relay.token_file.read_text() not in text
 
 
+def test_a_new_sign_in_is_used_at_once(sim, relay):
+    """The one before was somebody else's: neither its token nor a session that it has opened is used for one more message."""
+    relay.start()
+    sign_in(sim, relay)
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    sign_in(sim, relay)
+    second = relay.token_file.read_text()
+    relay.send(make_mail())
+    sim.wait_messages(2)
+    assert len(relay.events("token-fetched")) == 2 and sim.stats()["auth_ok"] == 2
+    assert relay.token_file.read_text() != second, "the second sign-in was not used"
+
+
 def test_a_sign_in_before_the_start_is_used_by_it_and_kept_alive_without_mail(sim, relay):
     relay.start()
     relay.stop()
