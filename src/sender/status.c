@@ -168,6 +168,7 @@ static json_t *upstream_json(
 	add_trouble(object, road);
 	return object;
 }
+
 /* Mail goes on, but the next end of a credential has none behind it. */
 static void add_credential_alarm(json_t *alarms, const struct upstream *upstream)
 {
@@ -178,6 +179,17 @@ static void add_credential_alarm(json_t *alarms, const struct upstream *upstream
 		    json_sprintf("upstream %s uses oauth.next, as the first credential is refused: %s %s "
 				 "Then: mfdrelay queue retry all.",
 			upstream_config_of(upstream)->name, why->cause->cause, why->cause->remedy));
+}
+
+/* A token that could not be renewed is still used, or none is wanted yet: what holds mail has an alarm of its own. */
+static void add_token_alarm(json_t *alarms, const struct upstream *upstream)
+{
+	const struct failure *why = upstream_token_trouble(upstream);
+
+	if (why != NULL && why->cause->outcome == OUTCOME_C && upstream_road(upstream)->health == ROAD_OPEN)
+		json_array_append_new(
+		    alarms, json_sprintf("upstream %s gets no token: %s %s",
+				upstream_config_of(upstream)->name, why->cause->cause, why->cause->remedy));
 }
 
 static json_t *texts_json(char *const *texts, size_t n)
@@ -225,6 +237,7 @@ static void add_alarms(json_t *alarms, struct upstream *const *upstreams, size_t
 	for (size_t i = 0; i < count; i++) {
 		const struct lane *lane;
 		add_credential_alarm(alarms, upstreams[i]);
+		add_token_alarm(alarms, upstreams[i]);
 		for (size_t j = 0; (lane = upstream_lane(upstreams[i], j)) != NULL; j++)
 			add_lane_alarm(alarms, lane);
 	}

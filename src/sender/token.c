@@ -124,7 +124,8 @@ static void log_failure(const struct token_source *source, int64_t wait_ms, cons
 
 	log_event(LOG_LEVEL_WARNING, "token-failed", kv_str("upstream", source->upstream_name),
 	    kv_str("reason", why->cause->name), kv_str("class", outcome_name(why->cause->outcome)),
-	    kv_i64("ask_again_ms", wait_ms), kv_str("trace_id", trace->trace_id),
+	    kv_str("cause", why->cause->cause), kv_str("remedy", why->cause->remedy),
+	    kv_str("text", why->text), kv_i64("ask_again_ms", wait_ms), kv_str("trace_id", trace->trace_id),
 	    kv_str("correlation_id", trace->correlation_id));
 }
 
@@ -320,7 +321,7 @@ void token_forget(struct token_source *source)
 
 const struct failure *token_trouble(const struct token_source *source)
 {
-	return source->trouble.cause == NULL || usable(source) ? NULL : &source->trouble;
+	return source->trouble.cause != NULL ? &source->trouble : NULL;
 }
 
 const struct failure *token_first_refused(const struct token_source *source)

@@ -63,7 +63,7 @@ void token_retry_now(struct token_source *source);
  * once. */
 void token_forget(struct token_source *source);
 
-/* For status: NULL when a token is at hand or has not been asked for, else the last failure (borrowed). */
+/* For status: why the last fetch failed, though a token may still be at hand; NULL: it did not, or there was none (borrowed). */
 const struct failure *token_trouble(const struct token_source *source);
 
 /* For status: why the first credential was refused, while the next one (oauth.next) is used in its place; else NULL

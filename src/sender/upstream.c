@@ -489,6 +489,11 @@ void upstream_keep_alive(struct upstream *u)
 		token_keep_alive(u->settings.tokens);
 }
 
+const struct failure *upstream_token_trouble(const struct upstream *u)
+{
+	return u->settings.tokens != NULL ? token_trouble(u->settings.tokens) : NULL;
+}
+
 const struct failure *upstream_first_refused(const struct upstream *u)
 {
 	return u->settings.tokens != NULL ? token_first_refused(u->settings.tokens) : NULL;

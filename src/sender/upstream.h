@@ -64,6 +64,7 @@ const struct road *upstream_road(const struct upstream *upstream);	/* of the lan
 bool upstream_is_full(const struct upstream *upstream);
 
 void upstream_keep_alive(struct upstream *upstream);	/* once a day: token_keep_alive */
+const struct failure *upstream_token_trouble(const struct upstream *upstream);	/* token_trouble */
 const struct failure *upstream_first_refused(const struct upstream *upstream);	/* token_first_refused */
 const struct upstream_config *upstream_config_of(const struct upstream *upstream);
 

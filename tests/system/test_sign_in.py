@@ -92,6 +92,22 @@ def test_a_new_sign_in_is_used_at_once(sim, relay):
     assert relay.token_file.read_text() != second, "the second sign-in was not used"
 
 
+def test_a_sign_in_that_is_lost_is_told_before_there_is_mail(sim, relay):
+    relay.start()
+    sign_in(sim, relay)
+    (sim.dir / "app/refresh-tokens").unlink()
+    for day in range(8):
+        relay.clock.forward(DAY)
+    failed = relay.wait_event("token-failed")[0]
+    assert "AADSTS50173" in failed["text"] and "mfdrelay login" in failed["remedy"]
+    status = relay.cli("status")
+    assert status.returncode == 2 and "ALARM      upstream submission gets no token: " in status.stdout
+    sign_in(sim, relay)
+    relay.send(make_mail())
+    sim.wait_messages(1)
+    assert relay.cli("status").returncode == 0
+
+
 def test_a_sign_in_before_the_start_is_used_by_it_and_kept_alive_without_mail(sim, relay):
     relay.start()
     relay.stop()

@@ -502,7 +502,8 @@ static void a_failed_renewal_leaves_the_good_token(void **state)
 	pass_seconds(3000);
 	assert_string_equal(asked(f, &a), "tok-1");
 	answer(503, "", 0);
-	assert_null(token_trouble(f->source));
+	assert_string_equal(token_trouble(f->source)->cause->name, "login-host-silent");
+	assert_true(log_holds(f, "token-failed") && log_holds(f, "remedy=\"Nothing, it is asked again"));
 	assert_string_equal(asked(f, &a), "tok-1");
 	assert_null(wire.open);
 	pass_seconds(541); /* less than a minute is left */
@@ -511,6 +512,7 @@ static void a_failed_renewal_leaves_the_good_token(void **state)
 	assert_non_null(wire.open);
 	answer_token("tok-2", 3600);
 	assert_string_equal(a.token, "tok-2");
+	assert_null(token_trouble(f->source));
 }
 
 static void nobody_asks_nothing_is_fetched(void **state)
