@@ -103,6 +103,7 @@ enum road_trouble {
 	ROAD_LOGIN_CERTIFICATE,	/* its chain or name not verified: C */
 	ROAD_LOGIN_ANSWER,	/* it answered what is not a token answer */
 	ROAD_SPOOL,		/* the message can't be read from the spool */
+	ROAD_HEADER,		/* its From can't be held to the sender rule; text: repair_plan_left(): P */
 	ROAD_TOO_LARGE,		/* the message is larger than the SIZE the upstream takes: N */
 	ROAD_NO_ROUTE,		/* no route of the config matches the recipient: C */
 	ROAD_EXPIRED,		/* retry.give_up is over: P */

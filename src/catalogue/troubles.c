@@ -235,6 +235,12 @@ const struct trouble_row trouble_rows[] = {
 	{"spool-unreadable", OUTCOME_T, ACTOR_RELAY, BY_RETRY,
 	    "The message could not be read from the spool.",
 	    "Look at the spool's disk, and at the message's file in queue/; it is tried again."}},
+    {AT(ROAD_HEADER), NULL,
+	{"from-unchecked", OUTCOME_P, ACTOR_DEVICE, BY_RETRY,
+	    "Its header is too large, too broken or cut off, so that From cannot be held to the config's "
+	    "sender rule (sender, sender_address): it was not sent.",
+	    "Look at what the device writes into the header, of which the relay reads 256 KiB and 1,000 "
+	    "fields; where the file in the spool is cut off, look at the spool's disk."}},
     {AT(ROAD_TOO_LARGE), NULL,
 	{"message-too-large", OUTCOME_N, ACTOR_DEVICE, BY_RETRY,
 	    "The message is larger than the SIZE that the upstream offers.",

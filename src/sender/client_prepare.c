@@ -23,8 +23,9 @@ static const struct {
     {"message-partial", "the device splits large mail, and hardly any program joins the pieces: switch that "
 			"off at the device"},
     {"cut", "the message ends within its header: look at the spool's disk"},
-    {"header-size",
-	"the header is larger than any mail server takes: look at what the device writes into it"},
+    {"header-size", "the header is more than the relay reads (256 KiB, 1,000 fields): look at what the "
+		    "device writes into "
+		    "it"},
     {"limit", "more is broken than can be repaired: look at what the device sends"},
 };
 
@@ -82,7 +83,10 @@ static void go_on(struct client *c)
 		break;
 	case OUTGOING_READY:
 		log_repairs(c);
-		client_enter(c, ST_ENVELOPE);
+		if (outgoing_refusal(c->outgoing) != NULL)
+			client_refuse(c, ROAD_HEADER, outgoing_refusal(c->outgoing));
+		else
+			client_enter(c, ST_ENVELOPE);
 		break;
 	case OUTGOING_FAILED:
 		client_refuse(c, ROAD_SPOOL, outgoing_trouble(errno));

@@ -158,6 +158,11 @@ const char *outgoing_left(const struct outgoing *o)
 	return repair_plan_left(o->plan);
 }
 
+const char *outgoing_refusal(const struct outgoing *o)
+{
+	return repair_plan_lacks_identity(o->plan) ? outgoing_left(o) : NULL;
+}
+
 ssize_t outgoing_read(struct outgoing *o, char *bytes, size_t n)
 {
 	if (o->reader != NULL)

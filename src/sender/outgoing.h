@@ -34,6 +34,9 @@ uint64_t outgoing_bytes(const struct outgoing *outgoing);
 const char *outgoing_repairs(const struct outgoing *outgoing);
 const char *outgoing_left(const struct outgoing *outgoing);
 
+/* When it is ready: NULL, or why it is not to go out: its From cannot be held to what the config asks for. */
+const char *outgoing_refusal(const struct outgoing *outgoing);
+
 /* The next bytes of the content: up to n, 0 at the end, -1 with errno. And back to its start. */
 ssize_t outgoing_read(struct outgoing *outgoing, char *bytes, size_t n);
 void outgoing_rewind(struct outgoing *outgoing);

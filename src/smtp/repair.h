@@ -1,5 +1,5 @@
 /* What is wrong with old devices' messages, put right as they go out; the stored message stays as it is. Pure: no I/O, no
- * clock, no log; what it allocates is bounded and does not follow the message's size. The same facts and content give
+ * clock, no log; what it allocates is a few MiB at most and does not follow the message's size. The same facts and content give
  * the same bytes at every attempt, and what has been repaired needs no repair.
  *
  * First the stored content is fed to a scan, once, in order, in pieces of any size; that gives a plan: what to put in
@@ -7,7 +7,8 @@
  * is empty means that the content goes out byte for byte.
  *
  * A repair that is wrong is worse than none: what is not clearly one of the things below is left alone. So is a message
- * that is signed (DKIM, S/MIME), whole; and one whose header is over 256 KiB or 1,000 fields. */
+ * that is signed (DKIM, S/MIME), whole; and one whose header is over 256 KiB or 1,000 fields, which is not to go out where an
+ * identity is asked for (repair_plan_lacks_identity). */
 #ifndef MFDRELAY_SMTP_REPAIR_H
 #define MFDRELAY_SMTP_REPAIR_H
 
@@ -34,9 +35,9 @@ struct repair_facts {
 
 	bool repairs;			/* false: only the identity below is applied */
 
-	/* The identity, for every message but signed ones, whatever repairs says. Who From shall name, given the address it
-	 * names now ("": nobody, or several): that very pointer where it stays, "" where there is none to put in. The text
-	 * is borrowed until the scan has ended. NULL: From stays. */
+	/* The identity, whatever repairs says, for every message but signed ones and those of repair_plan_lacks_identity. Who
+	 * From shall name, given the address it names now ("": nobody, or several): that very pointer where it stays, "" where
+	 * there is none to put in. The text is borrowed until the scan has ended. NULL: From stays. */
 	const char *(*from)(void *arg, const char *address);
 	const char *from_name;		/* display name of a From that does not stay, UTF-8; NULL: as it was */
 	bool keep_reply_to;		/* the old From becomes Reply-To where there is none, and an answer can come to it */
@@ -86,6 +87,10 @@ const char *repair_plan_names(const struct repair_plan *plan);
  * (none, and no sender to put in), long-header and long-lines (over 998 octets, and no safe way to break them), limit
  * (more to repair than a plan holds), cut (it ends within a line of a header: a damaged file). */
 const char *repair_plan_left(const struct repair_plan *plan);
+
+/* Whether facts.from was given and From could not be held to it, as the header is too much to read, cut, or more is wrong with it
+ * than a plan holds: the message is not to go out. Never so for a signed one. */
+bool repair_plan_lacks_identity(const struct repair_plan *plan);
 
 void repair_plan_free(struct repair_plan *plan);
 

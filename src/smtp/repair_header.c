@@ -509,7 +509,9 @@ static void end_block(const struct block *block)
 	plan_forget_names(block->plan);
 	if (block->top)
 		add_missing_fields(block, &text);
-	if (block->wants_blank && (block->facts->repairs || text.n > 0)) {
+	/* Where the identity has been put in, what follows must not be taken for more of the header either. */
+	if (block->wants_blank &&
+	    (block->facts->repairs || text.n > 0 || (block->top && block->facts->from != NULL))) {
 		buf_add_text(&text, "\r\n");
 		plan_name(
 		    block->plan, block->top && block->count == block->has_trace ? "no-header" : "blank-line");

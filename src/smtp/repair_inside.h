@@ -20,6 +20,8 @@ struct repair_plan {
 	struct buf text;
 	uint64_t stored;
 	char names[320], left[128];
+	bool is_full;			/* a change has found no room */
+	bool lacks_identity;
 	char noted[320];		/* names of what is to be the next change */
 };
 

@@ -62,6 +62,7 @@ static void add_piece(struct repair_plan *plan, const struct piece *piece, struc
 	if (!plan_has_room(plan, 1, text.n)) {
 		plan_forget_names(plan);
 		plan_leave(plan, "limit");
+		plan->is_full = true;
 		return;
 	}
 	take_names(plan);
@@ -119,6 +120,11 @@ const char *repair_plan_names(const struct repair_plan *plan)
 const char *repair_plan_left(const struct repair_plan *plan)
 {
 	return plan->left;
+}
+
+bool repair_plan_lacks_identity(const struct repair_plan *plan)
+{
+	return plan->lacks_identity;
 }
 
 void repair_plan_free(struct repair_plan *plan)

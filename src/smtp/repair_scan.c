@@ -422,6 +422,13 @@ static void drop_mailbox_line(const struct repair_scan *scan, const struct block
 	    (struct str){"", 0});
 }
 
+/* Nothing more is changed, and so the identity, where one is asked for, is not put in. */
+static void ignore_rest(struct repair_scan *scan)
+{
+	scan->plan->lacks_identity = scan->facts->from != NULL;
+	scan->state = IGNORING;
+}
+
 /* A header has been read: what is wrong with it goes into the plan, and the body may begin. */
 static void take_block(struct repair_scan *scan, const struct block *block)
 {
@@ -434,6 +441,10 @@ static void take_block(struct repair_scan *scan, const struct block *block)
 	}
 	drop_mailbox_line(scan, block);
 	block_repair(block);
+	if (block->top && scan->facts->from != NULL && scan->plan->is_full) {
+		ignore_rest(scan);
+		return;
+	}
 	start_part(scan, block);
 	if (!scan->facts->repairs)
 		scan->state = IGNORING;
@@ -478,7 +489,9 @@ static void give_up_header(struct repair_scan *scan)
 		return;
 	}
 	plan_leave(scan->plan, "header-size");
-	scan->state = top ? IGNORING : IN_BODY;
+	scan->state = IN_BODY;
+	if (top)
+		ignore_rest(scan);
 	scan->doubtful = NOWHERE;
 	start_lines(scan, LINES_OPAQUE);
 	scan->flushed = in_line;
@@ -677,6 +690,8 @@ static void end_in_header(struct repair_scan *scan)
 {
 	if (scan->line < scan->header.n) {
 		plan_leave(scan->plan, "cut");
+		if (scan->state == IN_TOP)
+			ignore_rest(scan);
 		scan->state = IGNORING;
 	} else if (scan->doubtful != NOWHERE) {
 		end_header(scan, scan->doubtful, scan->doubtful, true);

@@ -170,6 +170,17 @@ def test_what_can_not_be_repaired_passes_with_a_warning(pair):
     assert (event["made"], event["left"]) == ("", "message-partial") and "switch that off at the device" in event["remedy"]
 
 
+def test_a_from_that_can_not_be_checked_does_not_go_out(pair):
+    sim, relay = pair
+    count = len(sim.messages())
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=30, source_address=(MAPS, 0)) as client:
+        client.sendmail("floor-2@contoso.com", ["boss@contoso.com"], b"X-a: b\r\n" * 1001 + make_mail(sender="ceo@contoso.com"))
+    report = sim.wait_messages(count + 1)[-1]
+    assert report["rcpt"] == ["floor-2@contoso.com"] and b"sender rule" in report.content.replace(b"\r\n", b" ")
+    assert "header-size" in [e["left"] for e in relay.events("repairs")]
+    relay.wait_empty()
+
+
 @pytest.mark.parametrize("verb", ["BDAT", "DATA"])
 def test_each_attempt_sends_the_same(pair, verb):
     sim, relay = pair

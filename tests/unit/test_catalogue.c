@@ -162,7 +162,7 @@ static void check_trouble_line(const char *head, const char *text, const char *l
 	static const char *const troubles[] = {"dns", "mx-none", "mx-foreign", "proxy", "proxy-login",
 	    "connect", "tls", "certificate", "starttls", "auth", "cut", "timeout", "garbage", "secret",
 	    "identity", "identity-busy", "identity-silent", "identity-answer", "sign-in", "login-host",
-	    "login-certificate", "login-answer", "spool", "too-large", "no-route", "expired"};
+	    "login-certificate", "login-answer", "spool", "header", "too-large", "no-route", "expired"};
 	char trouble[20], class[4], name[60];
 	struct failure failure;
 

@@ -238,7 +238,7 @@ static void raw_headers_are_in_the_devices_charset(void **state)
 	out = go_out("8bit");
 	assert_non_null(strstr(out, "=?utf-8?Q?=E2=82=AC?=")); /* the euro sign */
 	free(out);
-	devices[0].charset = "SJIS"; /* of iconv's */
+	devices[0].charset = "SJIS";			   /* of iconv's */
 	assert_true(charset_is_known(devices[0].charset)); /* as the check of the config asks */
 	out = go_out("8bit");
 	assert_non_null(strstr(out, "=?utf-8?Q?=EF=BD=A4?=")); /* half-width ideographic comma */
@@ -266,6 +266,27 @@ static void a_large_message_is_looked_at_in_bounded_steps(void **state)
 	assert_int_equal(read_bytes, content.n);
 	assert_int_equal(outgoing_bytes(outgoing), content.n);
 	outgoing_free(outgoing);
+}
+
+static void a_from_that_cannot_be_checked_does_not_go_out(void **state)
+{
+	(void)state;
+	store(HEAD);
+	for (int i = 0; i < 1001; i++)
+		store("X-a: b\r\n");
+	store("From: ceo@contoso.com\r\n\r\nx\r\n");
+	for (int forced = 0; forced < 2; forced++) {
+		struct outgoing *outgoing = outgoing_new(&config, &upstream, NULL, NULL);
+		prepare(outgoing);
+		assert_string_equal(outgoing_left(outgoing), "header-size");
+		if (forced)
+			assert_string_equal(outgoing_refusal(outgoing), "header-size");
+		else
+			assert_null(outgoing_refusal(outgoing));
+		outgoing_free(outgoing);
+		upstream.identity =
+		    (struct identity_config){.rule = SENDER_FORCE, .address = "box@contoso.com"};
+	}
 }
 
 /* The header is all that is read where nothing else can matter. */
@@ -323,6 +344,7 @@ int main(void)
 	    cmocka_unit_test_setup(a_blank_subject_is_what_the_device_has_for_it, set_up),
 	    cmocka_unit_test_setup(raw_headers_are_in_the_devices_charset, set_up),
 	    cmocka_unit_test_setup(a_large_message_is_looked_at_in_bounded_steps, set_up),
+	    cmocka_unit_test_setup(a_from_that_cannot_be_checked_does_not_go_out, set_up),
 	    cmocka_unit_test_setup(no_more_is_read_than_what_the_plan_hangs_on, set_up),
 	    cmocka_unit_test_setup(a_file_that_is_too_short_is_an_error, set_up),
 	};

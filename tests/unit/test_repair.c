@@ -325,6 +325,65 @@ static void a_header_too_large_to_read_is_left(void **state)
 	buf_free(&fields);
 }
 
+static bool lacks_identity(const struct repair_facts *facts, const struct buf *in, const char *left)
+{
+	struct repair_plan *plan = scan(facts, buf_str(in), 5000);
+	bool lacks = repair_plan_lacks_identity(plan);
+
+	assert_string_equal(repair_plan_left(plan), left);
+	repair_plan_free(plan);
+	return lacks;
+}
+
+/* Where From cannot be read or written anew, nothing goes out under "force"; without an identity it does. */
+static void what_hides_its_from_lacks_the_identity(void **state)
+{
+	struct example forced = {.from = "scanner@contoso.com"};
+	struct repair_facts facts = plain, bare = plain;
+	struct buf many = {0}, full = {0}, text = {0};
+
+	(void)state;
+	facts.from = from;
+	facts.arg = &forced;
+	bare.repairs = false;
+	bare.from = from;
+	bare.arg = &forced;
+	for (int i = 0; i < 1001; i++) {
+		buf_add_text(&many, "X-a: b\r\n");
+		buf_add_text(&text, "Sensor/a: 20.5\r\n");
+	}
+	buf_add_text(&many, "From: ceo@contoso.com\r\n\r\nbody\r\n");
+	assert_true(lacks_identity(&facts, &many, "header-size"));
+	assert_true(lacks_identity(&bare, &many, "header-size"));
+	assert_false(lacks_identity(&plain, &many, "header-size"));
+
+	/* More text than a plan holds, in front of From: nine octets for each of the euro signs. */
+	buf_add_text(&full, "Content-Type: x/y; name=");
+	for (int i = 0; i < 250000; i++)
+		buf_add_char(&full, '\x80');
+	buf_add_text(&full, "\r\nFrom: ceo@contoso.com\r\n\r\nbody\r\n");
+	assert_true(lacks_identity(&facts, &full, "limit"));
+	assert_false(lacks_identity(&plain, &full, "limit"));
+
+	/* Lines that only look like fields, however many, are text: a header with the identity is put above. */
+	buf_add_text(&text, "\r\n");
+	struct repair_plan *plan = scan(&facts, buf_str(&text), 5000);
+	assert_false(repair_plan_lacks_identity(plan));
+	assert_string_equal(repair_plan_left(plan), "");
+	assert_non_null(strstr(repair_plan_names(plan), "identity,"));
+	repair_plan_free(plan);
+
+	text.n = 0;
+	buf_add_text(&text, "From: ceo@contoso.com");
+	assert_true(lacks_identity(&facts, &text, "cut"));
+	text.n = 0;
+	buf_add_text(&text, "DKIM-Signature: x\r\nFrom: ceo@contoso.com\r\n\r\nbody\r\n");
+	assert_false(lacks_identity(&facts, &text, "signed,identity"));
+	buf_free(&many);
+	buf_free(&full);
+	buf_free(&text);
+}
+
 /* The name of a parameter stands before each piece of what is encoded: 500 pieces of 10,000 octets would fill the plan. */
 static void a_long_parameter_name_is_not_multiplied(void **state)
 {
@@ -640,6 +699,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_example_goes_out_as_its_file_says),
 	    cmocka_unit_test(a_header_too_large_to_read_is_left),
+	    cmocka_unit_test(what_hides_its_from_lacks_the_identity),
 	    cmocka_unit_test(a_long_parameter_name_is_not_multiplied),
 	    cmocka_unit_test(a_hostile_from_takes_time_in_proportion_to_its_size),
 	    cmocka_unit_test(a_plan_that_is_full_says_so),
