@@ -30,10 +30,12 @@ bool session_needs_tls(const struct session *s)
 
 void session_tls_log_unexpected(const struct session *s)
 {
-	const char *remedy = listen_has_tls(s->listen)
-				 ? "the certificate is being made: try again"
-				 : "switch TLS (SSL) off in the device, or set tls = \"offered\"; in listen";
+	const char *remedy = "switch TLS (SSL) off in the device, or set tls = \"offered\"; in listen";
 	uint64_t withheld;
+
+	if (listen_has_tls(s->listen))
+		remedy = config_makes_certificate(s->env->config) ? "the certificate is being made: try again"
+								  : "see tls-unavailable in the log";
 
 	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_WARNING, "tls-unexpected", kv_str("peer", s->peer_text),

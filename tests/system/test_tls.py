@@ -1,5 +1,6 @@
 """TLS on the side of the devices: STARTTLS, TLS from the first octet, old devices, and what is said to those that fail."""
 
+import pathlib
 import random
 import re
 import shutil
@@ -337,6 +338,20 @@ def test_a_client_hello_where_there_is_no_tls_is_told_in_the_log(doors, pairs):
         assert read_all(s) == b""
     said = doors.relay.wait_event("tls-unexpected")[0]
     assert said["peer"] == "127.0.0.1" and "switch TLS (SSL) off in the device" in said["remedy"]
+
+
+def test_a_client_hello_where_the_certificate_cannot_be_loaded_is_told_where_to_look(make_relay, sim, pairs, tmp_path):
+    """It was spoilt after the start, and the listener has died meanwhile."""
+    certificate = pathlib.Path(shutil.copy(pairs / "rsa.crt", tmp_path))
+    relay = make_relay(sim, tls={"certificate": str(certificate), "key": f"{pairs}/rsa.key"})
+    certificate.write_text("spoilt")
+    relay.kill("listener")
+    relay.wait_event("tls-unavailable")
+    hello, *_ = hello_of(trusting(pairs))
+    with raw(relay) as s:
+        s.sendall(hello)
+        assert read_all(s) == b""
+    assert relay.wait_event("tls-unexpected")[0]["remedy"] == "see tls-unavailable in the log"
 
 
 def test_real_clients(doors, sim, pairs, tmp_path):
