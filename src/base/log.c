@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,10 +51,24 @@ struct kv kv_errno(void)
 	return kv_str("error", strerror(errno));
 }
 
+/* JOURNAL_STREAM names the file that the service was given, as "device:inode" in decimal digits (systemd.exec(5)): whoever was started by
+ * one, with stderr led elsewhere, inherits the variable too. */
+static bool is_journal(int fd)
+{
+	const char *named = getenv("JOURNAL_STREAM");
+	char own[64];
+	struct stat st;
+
+	if (named == NULL || fstat(fd, &st) < 0)
+		return false;
+	snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(own, named) == 0;
+}
+
 void log_init(const char *component)
 {
 	settings.component = component;
-	settings.journal = getenv("JOURNAL_STREAM") != NULL;
+	settings.journal = is_journal(STDERR_FILENO);
 }
 
 void log_set_level(enum log_level level)

@@ -1,7 +1,7 @@
-/* The log: one event a line on stderr, `component event key=value ...`. Under systemd (JOURNAL_STREAM is set)
- * each line starts with its priority, "<6>"; elsewhere with the time. Values that hold anything but harmless
- * characters are put in quotes, escaped and cut at LOG_VALUE_MAX bytes, so that nothing from outside can forge
- * a line. There is no way to print a struct secret. */
+/* The log: one event a line on stderr, `component event key=value ...`. Where that is the journal (JOURNAL_STREAM
+ * names it) each line starts with its priority, "<6>"; elsewhere with the time. Values that hold anything but
+ * harmless characters are put in quotes, escaped and cut at LOG_VALUE_MAX bytes, so that nothing from outside can
+ * forge a line. There is no way to print a struct secret. */
 #ifndef MFDRELAY_BASE_LOG_H
 #define MFDRELAY_BASE_LOG_H
 

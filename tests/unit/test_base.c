@@ -332,6 +332,39 @@ static void logs_one_line(void **state)
 	assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
 }
 
+/* Whether a line begins with its priority, where JOURNAL_STREAM is that file's with so much added to its inode. */
+static bool is_for_the_journal(unsigned added)
+{
+	char name[64], line[200] = "";
+	int saved = dup(STDERR_FILENO);
+	FILE *file = tmpfile();
+	struct stat st;
+
+	assert_non_null(file);
+	assert_int_equal(fstat(fileno(file), &st), 0);
+	snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino + added);
+	setenv("JOURNAL_STREAM", name, 1);
+	assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+	log_init("tester");
+	log_event(LOG_LEVEL_INFO, "tried");
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	unsetenv("JOURNAL_STREAM");
+	log_init("tester");
+	rewind(file);
+	assert_non_null(fgets(line, sizeof line, file));
+	assert_non_null(strstr(line, "tester tried\n"));
+	fclose(file);
+	return strncmp(line, "<6>tester", 9) == 0;
+}
+
+static void leaves_the_time_to_the_journal_alone(void **state)
+{
+	(void)state;
+	assert_true(is_for_the_journal(0));
+	assert_false(is_for_the_journal(1));
+}
+
 static void writes_times_in_english(void **state)
 {
 	char text[40];
@@ -674,6 +707,7 @@ int main(void)
 	    cmocka_unit_test(cuts_for_the_log),
 	    cmocka_unit_test(a_request_without_bound_is_a_fault),
 	    cmocka_unit_test(logs_one_line),
+	    cmocka_unit_test(leaves_the_time_to_the_journal_alone),
 	    cmocka_unit_test(writes_times_in_english),
 	    cmocka_unit_test_setup_teardown(reads_secrets, make_folder, remove_folder),
 	    cmocka_unit_test_setup_teardown(refuses_what_is_no_secret, make_folder, remove_folder),
