@@ -118,10 +118,14 @@ fetch_postfix()
 }
 
 command -v dpkg-query >/dev/null 2>&1 || fail "this is not Debian; install by hand what stands for: $wanted"
+release=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME-}") || release=
 
 # shellcheck disable=SC2086 # a list of words
 missing=$(missing_of $wanted)
 if [ -n "$missing" ]; then
+	[ "$release" = bookworm ] ||
+		fail "made for Debian 12 (bookworm), whose packages ${release:-this system} may not have; install by hand what stands
+    for:$missing"
 	install_packages "$missing"
 fi
 if [ "${1-}" != --runtime ] && ! [ -x "$folder/.tools/bin/smtp-sink" ]; then

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import harness
+import needs
 
 MAN = harness.ROOT / "man"
 
@@ -27,6 +28,17 @@ def test_install_and_uninstall(tmp_path):
     assert (tmp_path / "etc/mfdrelay/mfdrelay.conf").read_text() == "the admin's"
     make("uninstall")
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["mfdrelay.conf"]
+
+
+def test_setup_tells_another_release_that_it_is_made_for_debian_12(tmp_path):
+    release, dpkg = tmp_path / "os-release", tmp_path / "dpkg-query"
+    release.write_text('ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n')
+    dpkg.write_text("#!/bin/sh\n")  # nothing is installed
+    dpkg.chmod(0o755)
+    under = needs.mounts_of_its_own('mount --bind "$0" /etc/os-release && exec "$@"', release)
+    done = subprocess.run([*under, "env", f"PATH={tmp_path}:/usr/bin:/bin", "sh", harness.ROOT / "contrib/setup.sh", "--runtime"],
+                          capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and re.search(r"Debian 12.*trixie[^:]*:.* libevent", done.stderr), done
 
 
 def test_the_manual_has_no_fault(tmp_path):
