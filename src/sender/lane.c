@@ -157,11 +157,17 @@ bool lane_has_one_too_many(const struct lane *lane)
 	return lane->window->connections > send_window_connections(lane->window, clock_mono_ms());
 }
 
+static bool takes_one_only(const struct lane *lane)
+{
+	return lane->road.health == ROAD_PROBING ||
+	       (lane->upstream->password != NULL && !lane->has_logged_in);
+}
+
 bool lane_may_open(struct lane *lane)
 {
 	struct send_window *window = lane->window;
 
-	if (lane->road.health == ROAD_PROBING && lane->connections > 0)
+	if (takes_one_only(lane) && lane->connections > 0)
 		return false;
 	bool is_free = window->connections < send_window_connections(window, clock_mono_ms()) &&
 		       lane->connections < lane->upstream->window.connections && !lane_makes_room(lane);

@@ -26,6 +26,7 @@ struct lane {
 	unsigned last_proof;		/* the number of the last attempt that has shown it open, of all of its upstream; 0: none */
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */
+	bool has_logged_in;		/* a connection has, since this sender's start */
 	bool token_retried;		/* a refused token has been replaced, and nothing has shown the lane open since: the next
 					   refusal is the configuration's */
 	bool is_full_for_long;		/* its window had no room for more than ROAD_SLOW_MS, and has none yet */
@@ -69,7 +70,8 @@ bool lane_has_one_too_many(const struct lane *lane);
  * message. */
 bool lane_makes_room(const struct lane *lane);
 
-/* Whether a connection may be opened. Where the mailbox has none left, the next one that ends is for the lane that has none. */
+/* Whether a connection may be opened. Before the first login by password has succeeded there is one at a time, as each that is
+ * refused may bring the account nearer to being locked. Where the mailbox has none left, the next one that ends is for the lane that has none. */
 bool lane_may_open(struct lane *lane);
 void lane_opened(struct lane *lane);
 void lane_closed(struct lane *lane);

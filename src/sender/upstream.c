@@ -278,10 +278,13 @@ static void count_sent(struct upstream *u, const struct connection *connection, 
 static void on_client(void *arg, struct client *client, enum client_event event, struct attempt *attempt)
 {
 	struct upstream *u = arg;
+	struct connection *connection;
 
 	switch (event) {
 	case CLIENT_IDLE:
-		use_connection(u, connection_of(u, client));
+		connection = connection_of(u, client);
+		connection->lane->has_logged_in = true;
+		use_connection(u, connection);
 		break;
 	case CLIENT_DONE:
 		count_sent(u, connection_of(u, client), attempt);

@@ -521,11 +521,13 @@ def test_a_refused_password_is_sent_once_and_the_remedy_speaks_of_it(make_sim, m
     relay.write_secret("wrong", "password")
     relay.settings["upstreams"] = [{"name": "submission", "kind": "hve", "host": "localhost", "port": sim.smtp_port, "ca": sim.ca,
                                     "user": "hve@contoso.com", "password": f"file:{relay.dir}/password"}]
-    sim.faults("auth reply 535 5.7.3 Authentication unsuccessful")
+    sim.faults("auth reply 535 5.7.3 Authentication unsuccessful delay=1000")
     relay.start()
-    relay.send(make_mail())
+    for i in range(3):
+        relay.send(make_mail(subject=f"number {i}"))
     held = relay.wait_event("upstream-held")[0]
     assert held["class"] == "C" and "password" in held["remedy"] and "enterprise" not in held["remedy"].lower()
+    time.sleep(1)  # for a second connection, were there one
     assert sim.stats()["auth_failed"] == 1 and not relay.events("token-refused")
 
 
