@@ -5,7 +5,8 @@
  *   S  slow down: hold the road for a while            N  the next upstream of the route may succeed
  *   A  a new token, once; then C                       P  permanent for this recipient or message
  *
- * A failure is a value: made here, acted on in sender/verdict.c and upstream.c; nobody else looks at a code's digits. */
+ * A failure is a value: made here, acted on in sender/verdict.c and upstream.c. What a code's digits say of a message or a road is
+ * said here alone; sender/client*.c looks at them where the protocol hangs on it (354, 421, a BDAT that is refused as such). */
 #ifndef MFDRELAY_CATALOGUE_H
 #define MFDRELAY_CATALOGUE_H
 

@@ -29,11 +29,6 @@ static const char *const state_names[] = {"RESOLVE", "CONNECT", "PROXY", "TLS", 
     "TLS", "EHLO", "TOKEN", "AUTH", "IDLE", "PREPARE", "ENVELOPE", "CONTENT", "FINAL", "RSET", "QUIT",
     "OVER"};
 
-static const struct upstream_config *upstream_of(const struct client *c)
-{
-	return c->settings->upstream;
-}
-
 void client_conclude(struct client *c)
 {
 	struct attempt *attempt = c->attempt;

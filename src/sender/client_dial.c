@@ -10,11 +10,6 @@
 #include "config/kinds.h"
 #include "sender/client.h"
 
-static const struct upstream_config *upstream_of(const struct client *c)
-{
-	return c->settings->upstream;
-}
-
 /* --- addresses --- */
 
 void client_connect_next(struct client *c)

@@ -10,11 +10,6 @@
 
 #define COMMAND_LINE_MAX 512 /* RFC 5321 section 4.5.3.1.4, with CRLF */
 
-static const struct upstream_config *upstream_of(const struct client *c)
-{
-	return c->settings->upstream;
-}
-
 static void wipe_answers(struct client *c)
 {
 	secret_free(&c->answers[0]);

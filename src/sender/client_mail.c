@@ -20,11 +20,6 @@
 #define OUTPUT_HIGH_WATER 65536
 #define PIECES_MAX	  32 /* in one round of the loop */
 
-static const struct upstream_config *upstream_of(const struct client *c)
-{
-	return c->settings->upstream;
-}
-
 static const struct envelope *envelope_of(const struct client *c)
 {
 	const struct attempt *attempt = c->attempt;

@@ -1,5 +1,6 @@
-/* The inside of a client, shared by client.c (the connection and its states), client_login.c (AUTH), client_prepare.c and client_mail.c (the
- * transaction). */
+/* The inside of a client. client.c has the connection and its states; client_dial.c and client_proxy.c the way to the host,
+ * client_login.c AUTH, client_prepare.c and client_mail.c the transaction; client_steps.c tells who looks on; client_settings.c
+ * makes what connections to one upstream share. */
 #ifndef MFDRELAY_SENDER_CLIENT_PRIVATE_H
 #define MFDRELAY_SENDER_CLIENT_PRIVATE_H
 
@@ -92,6 +93,11 @@ struct client {
 	uint64_t content_left;		/* octets of the content that have not been sent */
 	struct data_stuffer stuffer;
 };
+
+static inline const struct upstream_config *upstream_of(const struct client *c)
+{
+	return c->settings->upstream;
+}
 
 /* client_steps.c: tell who looks on that the present step is proved and which comes next, or that it has failed. */
 void client_proved(struct client *c, enum client_step next);

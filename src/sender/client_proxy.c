@@ -12,11 +12,6 @@ struct proxy_conversation {
 	struct secret password;
 };
 
-static const struct upstream_config *upstream_of(const struct client *c)
-{
-	return c->settings->upstream;
-}
-
 struct resolver_query *client_look_up(struct client *c, const char *host, resolver_fn *fn)
 {
 	const struct upstream_config *upstream = upstream_of(c);
