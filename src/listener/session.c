@@ -193,6 +193,43 @@ static void run(struct session *s)
 	}
 }
 
+/* Unless it is fast enough, or has come to its end. */
+static void look_at_content(struct session *s)
+{
+	static const struct {
+		const char *key, *reply;
+	} faults[] = {
+	    [PACE_IDLE] = {"limits.idle", "421 4.4.2 No more content for too long (limits.idle), closing"},
+	    [PACE_SLOW] = {"limits.min_data_rate",
+		"421 4.4.2 The content comes too slowly (limits.min_data_rate), closing"},
+	    [PACE_LONG] = {"limits.message_time",
+		"421 4.4.2 The content took too long (limits.message_time), closing"},
+	};
+	enum pace_fault fault = transaction_judge_pace(s->mail);
+
+	/* One message a connection: whatever follows was not meant as commands. */
+	if (conn_available(s->conn) == 0 && transaction_ended_silently(s->mail)) {
+		s->closes = true;
+		session_end_message(s);
+		return;
+	}
+	if (fault == PACE_FINE) {
+		session_enter(s, S_DATA);
+		return;
+	}
+	assert(faults[fault].reply != NULL);
+	session_lost(s, faults[fault].key);
+	session_answer(s, faults[fault].reply);
+}
+
+/* Content may pause between any two pieces; a command line has the time of one line. */
+static void go_on(struct session *s)
+{
+	run(s);
+	if (s->state == S_DATA)
+		look_at_content(s);
+}
+
 static void session_free(struct session *s)
 {
 	struct session_env *env = s->env;
@@ -234,7 +271,7 @@ void session_resume(struct session *s, const char *reply)
 		session_answer(s, reply);
 	else
 		session_enter(s, s->state);
-	run(s);
+	go_on(s);
 	settle(s);
 }
 
@@ -294,35 +331,6 @@ static void end_idle(struct session *s)
 	session_answer(s, reply);
 }
 
-/* Unless it is fast enough, or has come to its end. */
-static void look_at_content(struct session *s)
-{
-	static const struct {
-		const char *key, *reply;
-	} faults[] = {
-	    [PACE_IDLE] = {"limits.idle", "421 4.4.2 No more content for too long (limits.idle), closing"},
-	    [PACE_SLOW] = {"limits.min_data_rate",
-		"421 4.4.2 The content comes too slowly (limits.min_data_rate), closing"},
-	    [PACE_LONG] = {"limits.message_time",
-		"421 4.4.2 The content took too long (limits.message_time), closing"},
-	};
-	enum pace_fault fault = transaction_judge_pace(s->mail);
-
-	/* One message a connection: whatever follows was not meant as commands. */
-	if (conn_available(s->conn) == 0 && transaction_ended_silently(s->mail)) {
-		s->closes = true;
-		session_end_message(s);
-		return;
-	}
-	if (fault == PACE_FINE) {
-		session_enter(s, S_DATA);
-		return;
-	}
-	assert(faults[fault].reply != NULL);
-	session_lost(s, faults[fault].key);
-	session_answer(s, faults[fault].reply);
-}
-
 static void on_timeout(struct session *s)
 {
 	if (session_is_leaving(s)) {
@@ -344,21 +352,13 @@ static void on_timeout(struct session *s)
 		end_idle(s);
 }
 
-static void on_data(struct session *s)
-{
-	run(s);
-	/* Content may pause between any two pieces; a command line has the time of one line. */
-	if (s->state == S_DATA)
-		look_at_content(s);
-}
-
 static void on_event(void *arg, enum conn_event event)
 {
 	struct session *s = arg;
 
 	switch (event) {
 	case CONN_DATA:
-		on_data(s);
+		go_on(s);
 		break;
 	case CONN_DRAINED:
 		if (s->state == S_TLS)
@@ -366,7 +366,7 @@ static void on_event(void *arg, enum conn_event event)
 		if (s->choked) {
 			s->choked = false;
 			session_enter(s, s->state);
-			on_data(s);
+			go_on(s);
 		}
 		break;
 	case CONN_TIMEOUT:

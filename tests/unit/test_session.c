@@ -517,7 +517,7 @@ static void apply_option(struct relay *r, struct dialog *d, const char *line, co
 	else if ((value = after(line, "size")) != NULL)
 		r->config.limits.message_size = strtoul(value, NULL, 10);
 	else if (after(line, "quirk eod-lf") != NULL)
-		r->config.devices[0].quirks = 1u << QUIRK_EOD_LF;
+		r->config.devices[0].quirks = r->config.devices[1].quirks = 1u << QUIRK_EOD_LF;
 	else if ((value = after(line, "upstream-size")) != NULL)
 		r->config.upstreams[0].limits.message_size = strtoul(value, NULL, 10);
 	else if (after(line, "bare_newlines reject") != NULL)
