@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "smtp/reply.h"
 
 const struct reply_table *const reply_tables[REPLY_TABLES] = {
     &auth_replies, &limit_replies, &graph_replies, &mail_replies};
@@ -166,20 +167,8 @@ const struct cause *match_login(const char *error, long aadsts, bool *is_known)
 
 size_t enhanced_length(const char *s)
 {
-	size_t n = 1;
+	size_t n = s[0] != '2' ? reply_status_length((struct str){s, strnlen(s, ENHANCED_ROOM)}) : 0;
 
-	if (s[0] != '4' && s[0] != '5')
-		return 0;
-	for (int part = 0; part < 2; part++) {
-		size_t digits = 0;
-		if (s[n++] != '.')
-			return 0;
-		while (ascii_is_digit(s[n + digits]))
-			digits++;
-		if (digits < 1 || digits > 3)
-			return 0;
-		n += digits;
-	}
 	return s[n] == '.' || ascii_is_alnum(s[n]) ? 0 : n;
 }
 

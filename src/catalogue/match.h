@@ -35,7 +35,7 @@ bool match_fragment(const char *patterns, const char *text);
 /* text in lower case on one line, without the "[HOST date id]" that Exchange appends. dst has size bytes. */
 void comparable(char *dst, size_t size, const char *text);
 
-/* The length of the enhanced status code that s begins with ("5.7.139"); 0: none. */
+/* The length of the code of a refusal that s begins with ("5.7.139"), and that no letter, digit or '.' follows; 0: none. */
 size_t enhanced_length(const char *s);
 
 /* The code that counts of a reply with this one of its own ("": none): a 5.7.139 anywhere in the text goes first, because

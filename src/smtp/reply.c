@@ -30,17 +30,21 @@ static size_t dotted_number(struct str s, size_t at)
 	return n > 1 ? n : 0;
 }
 
-/* The length of the enhanced code of this class that s begins with (RFC 3463), or 0. */
-static size_t enhanced_length(struct str s, int class)
+size_t reply_status_length(struct str s)
 {
-	if (s.n == 0 || class == 3 || s.p[0] != '0' + class)
+	if (s.n == 0 || (s.p[0] != '2' && s.p[0] != '4' && s.p[0] != '5'))
 		return 0;
 	size_t subject = dotted_number(s, 1);
 	size_t detail = dotted_number(s, 1 + subject);
-	size_t n = 1 + subject + detail;
-	if (subject == 0 || detail == 0 || (n < s.n && s.p[n] != ' '))
-		return 0;
-	return n;
+	return subject > 0 && detail > 0 ? 1 + subject + detail : 0;
+}
+
+/* The same of a line's text: of this class, and a word by itself. */
+static size_t enhanced_length(struct str s, int class)
+{
+	size_t n = reply_status_length(s);
+
+	return n > 0 && s.p[0] == '0' + class && (n == s.n || s.p[n] == ' ') ? n : 0;
 }
 
 static void put(struct reply *reply, struct str s)

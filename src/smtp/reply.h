@@ -29,6 +29,10 @@ void reply_clear(struct reply *reply);
  * long a line; too many lines; an LF inside the line. */
 enum reply_result reply_feed(struct reply *reply, struct str line);
 
+/* The length of the status code that s begins with, "5.7.139" (RFC 3463 section 2); 0: none. What may stand behind it is the
+ * caller's to say. */
+size_t reply_status_length(struct str s);
+
 /* "535 5.7.3 Authentication unsuccessful [..]" on one line into dst, '\n' shown as a blank, cut to
  * fit; "" while nothing has been read. Returns dst. */
 const char *reply_format(char *dst, size_t size, const struct reply *reply);
