@@ -49,6 +49,11 @@ bool proxy_parse(const char *text, struct proxy_place *out)
 	       read_port(colon + 1, &out->port);
 }
 
+size_t proxy_password_max(enum proxy_kind kind)
+{
+	return kind == PROXY_HTTP ? PROXY_BASIC_MAX : PROXY_LOGIN_MAX;
+}
+
 /* --- what is said --- */
 
 static void add(struct proxy_output *out, const void *bytes, size_t n)
@@ -75,9 +80,10 @@ static void add_counted(struct proxy_output *out, const char *bytes, size_t n)
 
 static void add_basic_login(struct proxy_output *out, const struct proxy_talk *talk)
 {
-	char login[2 * PROXY_LOGIN_MAX + 2];
+	char login[PROXY_LOGIN_MAX + 1 + PROXY_BASIC_MAX + 1];
 	unsigned char encoded[sizeof login / 3 * 4 + 8];
-	int n = snprintf(login, sizeof login, "%.255s:%.255s", talk->user, talk->password->bytes);
+	int n = snprintf(login, sizeof login, "%.*s:%.*s", PROXY_LOGIN_MAX, talk->user, PROXY_BASIC_MAX,
+	    talk->password->bytes);
 
 	n = EVP_EncodeBlock(encoded, (const unsigned char *)login, n);
 	add_text(out, "Proxy-Authorization: Basic ");

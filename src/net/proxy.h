@@ -18,12 +18,16 @@ struct proxy_place {
 /* Read "http://HOST:PORT" or "socks5://HOST:PORT"; an IPv6 address stands in brackets. Returns false on anything else. */
 bool proxy_parse(const char *text, struct proxy_place *out);
 
-#define PROXY_LOGIN_MAX	 255	/* octets of a user's name, and of a password (RFC 1929) */
+#define PROXY_LOGIN_MAX	 255	/* octets of a user's name, and of a password by SOCKS5 (RFC 1929) */
+#define PROXY_BASIC_MAX	 1024	/* octets of a password by HTTP, which has no limit of its own (RFC 7617) */
 #define PROXY_ANSWER_MAX 8192	/* octets of an HTTP proxy's answer before it counts as none */
+
+/* How many octets a password may have for that kind of proxy. */
+size_t proxy_password_max(enum proxy_kind kind);
 
 /* What is to be sent; wiped by whoever sends it, as it may hold the password. */
 struct proxy_output {
-	unsigned char bytes[1536];
+	unsigned char bytes[3072];
 	size_t n;
 };
 
@@ -32,7 +36,7 @@ struct proxy_talk {
 	const char *host;		/* to whom: a name, or an address without brackets. Borrowed, as all below */
 	unsigned short port;
 	const char *user;		/* NULL: no login */
-	const struct secret *password;	/* NULL exactly where user is */
+	const struct secret *password;	/* NULL exactly where user is; of proxy_password_max() at most */
 	int step;			/* from here on its own */
 	unsigned char answer[PROXY_ANSWER_MAX];
 	size_t answer_n;

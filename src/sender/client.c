@@ -143,7 +143,8 @@ void client_fail_trouble(struct client *c, enum road_trouble trouble, const char
 		return;
 	}
 	describe_trouble(c, &why, trouble, text);
-	c->in_step = trouble == ROAD_NO_STARTTLS || trouble == ROAD_NO_AUTH || trouble == ROAD_SECRET;
+	c->in_step = trouble == ROAD_NO_STARTTLS || trouble == ROAD_NO_AUTH ||
+		     (trouble == ROAD_SECRET && c->state != ST_PROXY);
 	client_fail(c, &why);
 }
 

@@ -29,6 +29,19 @@ static void send_out(struct client *c, struct proxy_output *out)
 	explicit_bzero(out, sizeof *out);
 }
 
+static int read_password(struct secret *password, const char *where, enum proxy_kind kind, struct err *err)
+{
+	size_t max = proxy_password_max(kind);
+
+	if (secret_read(password, where, err) < 0)
+		return -1;
+	if (password->n > max)
+		return err_set(err,
+		    "%s: longer than the %zu octets that a password for this kind of proxy can have", where,
+		    max);
+	return 0;
+}
+
 void client_begin_proxy(struct client *c)
 {
 	const struct upstream_config *upstream = upstream_of(c);
@@ -38,12 +51,12 @@ void client_begin_proxy(struct client *c)
 	struct err err;
 
 	c->proxy = proxy;
+	proxy_parse(upstream->proxy, &place);
 	if (upstream->proxy_password != NULL &&
-	    secret_read(&proxy->password, upstream->proxy_password, &err) < 0) {
+	    read_password(&proxy->password, upstream->proxy_password, place.kind, &err) < 0) {
 		client_fail_trouble(c, ROAD_SECRET, err.text);
 		return;
 	}
-	proxy_parse(upstream->proxy, &place);
 	proxy->talk.kind = place.kind;
 	proxy->talk.host = c->host;
 	proxy->talk.port = upstream->port;

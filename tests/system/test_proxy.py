@@ -176,6 +176,22 @@ def test_mail_leaves_by_a_proxy_that_knows_the_server_by_name(sim, make_relay, m
     sim.wait_messages(2)
 
 
+def test_a_long_password_is_told_whole_to_http_and_to_socks_not_at_all(sim, make_relay, make_proxy):
+    """RFC 1929 counts it in one octet. Nothing is said to such a proxy, no QUIT either."""
+    proxy = make_proxy(login="relay:" + 300 * "p")
+    relay = make_relay(sim, start=False)
+    password = relay.write_secret(300 * "p", "proxy-password")
+    wire = harness.Wire(proxy.port)
+    start(relay, relay.upstream(proxy=f"socks5://127.0.0.1:{wire.port}", proxy_user="relay", proxy_password=f"file:{password}"))
+    relay.send(make_mail())
+    held = relay.wait_event("upstream-held")[0]
+    assert f"file:{password}: longer than the 255 octets" in held["text"] and held["class"] == "C"
+    relay.reload(upstreams=[relay.upstream(proxy=f"http://127.0.0.1:{proxy.port}", proxy_user="relay",
+                                           proxy_password=f"file:{password}")])
+    sim.wait_messages(1)
+    assert not any(wire.sent)
+
+
 @pytest.mark.parametrize("scheme, login, refuse, name, words", [
     ("http", "relay:other", None, "proxy-login-refused", "it answers 407"),
     ("http", None, 403, "proxy-refused", "it answers 403 to CONNECT localhost"),

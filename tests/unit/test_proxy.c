@@ -200,21 +200,25 @@ static void an_answer_without_an_end_is_given_up(void **state)
 
 static void the_longest_login_fits(void **state)
 {
-	char user[256], text[256];
-	struct secret password = {text, 255};
+	char user[256], text[PROXY_BASIC_MAX + 1], host[254];
+	struct secret password = {text, PROXY_BASIC_MAX};
 	struct proxy_talk talk = {
-	    .kind = PROXY_HTTP, .host = "a", .port = 1, .user = user, .password = &password};
+	    .kind = PROXY_HTTP, .host = host, .port = 65535, .user = user, .password = &password};
 	struct proxy_output out;
 	size_t used;
 	char why[200];
 
 	(void)state;
 	memset(user, 'u', 255);
-	memset(text, 'p', 255);
-	user[255] = text[255] = '\0';
+	memset(text, 'p', PROXY_BASIC_MAX);
+	memset(host, 'h', 253);
+	user[255] = text[PROXY_BASIC_MAX] = host[253] = '\0';
+	assert_int_equal(proxy_password_max(PROXY_HTTP), PROXY_BASIC_MAX);
 	proxy_begin(&talk, &out);
-	assert_memory_equal(out.bytes + out.n - 4, "\r\n\r\n", 4);
+	/* The end of 1280 octets: "...ppppp". */
+	assert_memory_equal(out.bytes + out.n - 12, "cHBwcHA=\r\n\r\n", 12);
 	talk.kind = PROXY_SOCKS5;
+	password.n = proxy_password_max(PROXY_SOCKS5);
 	proxy_begin(&talk, &out);
 	assert_int_equal(
 	    proxy_feed(&talk, (struct str){"\x05\x02", 2}, &used, &out, why, sizeof why), PROXY_MORE);
