@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/octets.h"
+
 #define HEADER_BYTES  12
 #define TYPE_MX	      15
 #define CLASS_IN      1
@@ -18,11 +20,6 @@ struct answer {
 	const unsigned char *start;
 	size_t n, at;
 };
-
-static unsigned get_16(const unsigned char *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
 
 static bool is_host_name(const char *name)
 {
@@ -77,14 +74,14 @@ static bool read_record(struct answer *answer, struct mx_list *out)
 	if (!read_name(answer, NULL, NULL) || answer->n - answer->at < RECORD_FIXED)
 		return false;
 	const unsigned char *fixed = answer->start + answer->at;
-	unsigned type = get_16(fixed), class = get_16(fixed + 2), length = get_16(fixed + 8);
-	uint32_t ttl_s = (uint32_t)get_16(fixed + 4) << 16 | get_16(fixed + 6);
+	unsigned type = octets_16(fixed), class = octets_16(fixed + 2), length = octets_16(fixed + 8);
+	uint32_t ttl_s = (uint32_t)octets_16(fixed + 4) << 16 | octets_16(fixed + 6);
 	answer->at += RECORD_FIXED;
 	size_t end = answer->at + length;
 	if (end > answer->n)
 		return false;
 	if (type == TYPE_MX && class == CLASS_IN && length > PREFERENCE) {
-		host.preference = (unsigned short)get_16(answer->start + answer->at);
+		host.preference = (unsigned short)octets_16(answer->start + answer->at);
 		answer->at += PREFERENCE;
 		if (!read_name(answer, host.name, &good) || answer->at != end)
 			return false;
@@ -104,7 +101,7 @@ bool mx_parse(const unsigned char *bytes, size_t n, struct mx_list *out)
 	*out = (struct mx_list){.ttl_s = TTL_MAX};
 	if (n < HEADER_BYTES)
 		return false;
-	unsigned questions = get_16(bytes + 4), records = get_16(bytes + 6);
+	unsigned questions = octets_16(bytes + 4), records = octets_16(bytes + 6);
 	for (; questions > 0; questions--) {
 		if (!read_name(&answer, NULL, NULL) || n - answer.at < QUESTION_TAIL)
 			return false;

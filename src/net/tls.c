@@ -14,6 +14,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
+#include "base/octets.h"
 #include "net/key.h"
 
 #define HOST_MAX  253 /* RFC 1035: the longest name */
@@ -247,11 +248,6 @@ static void append(char *dst, size_t size, const char *bytes, size_t n)
 
 static int hello_index = -1;
 
-static unsigned get_16(const unsigned char *bytes)
-{
-	return (unsigned)bytes[0] << 8 | bytes[1];
-}
-
 /* Values that browsers sprinkle in, to keep servers tolerant (RFC 8701). */
 static bool is_grease(unsigned value)
 {
@@ -272,7 +268,7 @@ static void note_version(struct tls_hello *hello, SSL *ssl)
 	if (!has_extension(ssl, TLSEXT_TYPE_supported_versions, &bytes, &n))
 		return;
 	for (size_t i = 1; i + 1 < n; i += 2) {
-		unsigned version = get_16(bytes + i);
+		unsigned version = octets_16(bytes + i);
 		if (!is_grease(version) && version > hello->version)
 			hello->version = (unsigned short)version;
 	}
@@ -320,7 +316,7 @@ static void note_suites(struct tls_hello *hello, SSL *ssl)
 
 	for (size_t i = 0; i + each <= n; i += each) {
 		const unsigned char *id = bytes + i + each - 2;
-		unsigned suite = get_16(id);
+		unsigned suite = octets_16(id);
 		char number[8];
 		if (suite == FALLBACK_SCSV)
 			hello->fallback = true;
