@@ -51,8 +51,8 @@ struct kv kv_errno(void)
 	return kv_str("error", strerror(errno));
 }
 
-/* JOURNAL_STREAM names the file that the service was given, as "device:inode" in decimal digits (systemd.exec(5)): whoever was started by
- * one, with stderr led elsewhere, inherits the variable too. */
+/* JOURNAL_STREAM names the file that the service was given, as "device:inode" in decimal digits (systemd.exec(5)):
+ * whoever was started by one, with stderr led elsewhere, inherits the variable too. */
 static bool is_journal(int fd)
 {
 	const char *named = getenv("JOURNAL_STREAM");

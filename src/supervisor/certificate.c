@@ -300,8 +300,8 @@ static bool lasts(X509 *x509, long seconds, bool clock_settled)
 
 /* --- what is to be done --- */
 
-/* The CA that is there, while it is valid and outlives what it signs; else a new one. Its exports are written each time: they may be
- * those of the one before when a crash came between. */
+/* The CA that is there, while it is valid and outlives what it signs; else a new one. Its exports are written each
+ * time: they may be those of the one before when a crash came between. */
 static int take_ca(struct pair *ca, int dir, const struct names *names, bool clock_settled, struct err *err)
 {
 	*ca = read_pair(dir, CA_PRIVATE);

@@ -26,10 +26,10 @@ char *certificate_path(const char *spool, const char *name);
 /* What certificate_main returns. */
 enum certificate_result { CERTIFICATE_GOOD = 0, CERTIFICATE_FAILED = 1, CERTIFICATE_MADE = 10 };
 
-/* Run in a (forked) process of its own, with the workers' rights: make what config asks for and is not there, is good for less than
- * 30 days, or is for other names than the relay's now. With clock_settled also what is not valid yet, as a clock that ran ahead
- * leaves it; else that is kept: a machine without a battery starts with a late clock, and a new CA must be imported into each device
- * that checks. Returns the exit status. */
+/* Run in a (forked) process of its own, with the workers' rights: make what config asks for and is not there, is good for less
+ * than 30 days, or is for other names than the relay's now. With clock_settled also what is not valid yet, as a clock that ran
+ * ahead leaves it; else that is kept: a machine without a battery starts with a late clock, and a new CA must be imported into
+ * each device that checks. Returns the exit status. */
 int certificate_main(const struct config *config, bool clock_settled);
 
 #endif
