@@ -54,11 +54,16 @@ static void failed(struct session *s, const char *why)
 	s->state = S_PENALTY;
 }
 
+bool auth_dialog_is_over(const struct session *s)
+{
+	return s->failed_logins >= LOGINS_MAX;
+}
+
 const char *auth_dialog_refused(const struct session *s)
 {
-	return s->failed_logins < LOGINS_MAX
-		   ? "535 5.7.8 User or password is wrong"
-		   : "535 5.7.8 User or password is wrong\r\n421 4.7.0 Too many failed logins, closing";
+	return auth_dialog_is_over(s)
+		   ? "535 5.7.8 User or password is wrong\r\n421 4.7.0 Too many failed logins, closing"
+		   : "535 5.7.8 User or password is wrong";
 }
 
 /* RFC 4954 section 6: 454. Nobody has guessed wrong, as far as we know: no failure is counted, and the device tries again. */

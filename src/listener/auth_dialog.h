@@ -2,6 +2,7 @@
 #ifndef MFDRELAY_LISTENER_AUTH_DIALOG_H
 #define MFDRELAY_LISTENER_AUTH_DIALOG_H
 
+#include <stdbool.h>
 #include "base/str.h"
 
 struct session;
@@ -13,7 +14,9 @@ const char *auth_dialog_line(struct session *session, struct str line);
 /* Forget an exchange under way. */
 void auth_dialog_reset(struct session *session);
 
-/* The answer to a wrong password, given when its penalty is over: with a 421 behind it where that was one too many. */
+/* The answer to a wrong password, given when its penalty is over; and whether that was one too many: then the answer has a 421
+ * behind it, and the session ends. */
 const char *auth_dialog_refused(const struct session *session);
+bool auth_dialog_is_over(const struct session *session);
 
 #endif

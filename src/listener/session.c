@@ -279,10 +279,8 @@ void session_resume(struct session *s, const char *reply)
 
 static void end_penalty(struct session *s)
 {
-	const char *reply = auth_dialog_refused(s);
-
-	s->state = strstr(reply, "421") != NULL ? S_ENDED : S_COMMAND;
-	session_resume(s, reply);
+	s->state = auth_dialog_is_over(s) ? S_ENDED : S_COMMAND;
+	session_resume(s, auth_dialog_refused(s));
 }
 
 static void on_pause_over(evutil_socket_t fd, short what, void *cookie)
