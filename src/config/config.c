@@ -23,18 +23,10 @@ const char *const tls_min_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 const char *const device_auth_names[] = {"none", "optional", "required", NULL};
 const char *const quirk_names[] = {"eod-lf", NULL};
 
-static bool matches_any(const char *text, char *const *patterns, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (address_matches(text, patterns[i]))
-			return true;
-	return n == 0;
-}
-
 bool route_is_for(const struct route *route, const char *device)
 {
 	return route->device_count == 0 ||
-	       (device[0] != '\0' && matches_any(device, route->devices, route->device_count));
+	       (device[0] != '\0' && address_matches_any(device, route->devices, route->device_count));
 }
 
 int config_route(const struct config *config, const char *device, const char *recipient)
@@ -42,7 +34,7 @@ int config_route(const struct config *config, const char *device, const char *re
 	for (size_t i = 0; i < config->route_count; i++) {
 		const struct route *route = &config->routes[i];
 		if (route_is_for(route, device) &&
-		    matches_any(recipient, route->recipients, route->recipient_count))
+		    address_matches_any(recipient, route->recipients, route->recipient_count))
 			return (int)i;
 	}
 	return -1;

@@ -99,20 +99,12 @@ struct size_limit policy_size_limit_for(
 	return route < 0 ? limit : route_limit(s, &s->env->config->routes[route], limit);
 }
 
-static bool is_among(const char *text, char *const *patterns, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (address_matches(text, patterns[i]))
-			return true;
-	return n == 0;
-}
-
 const char *policy_refuse_sender(const struct session *s, const struct address *sender)
 {
 	const struct device *device = policy_device(s);
 	const char *text = sender->text[0] != '\0' ? sender->text : "<>";
 
-	if (device == NULL || is_among(text, device->senders, device->sender_count))
+	if (device == NULL || address_matches_any(text, device->senders, device->sender_count))
 		return NULL;
 	return say("550 5.7.1 %s may not send as %s (devices.senders)", device->name, text);
 }
@@ -131,7 +123,8 @@ const char *policy_refuse_recipient(const struct session *s, const struct addres
 {
 	const struct device *device = policy_device(s);
 
-	if (s->login != NULL || is_among(recipient->text, device->recipients, device->recipient_count))
+	if (s->login != NULL ||
+	    address_matches_any(recipient->text, device->recipients, device->recipient_count))
 		return NULL;
 	return say("550 5.7.1 %s may not send to %s without a login (devices.recipients)", device->name,
 	    recipient->text);

@@ -194,3 +194,11 @@ bool address_matches(const char *text, const char *pattern)
 		pattern++;
 	return *pattern == '\0';
 }
+
+bool address_matches_any(const char *text, char *const *patterns, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (address_matches(text, patterns[i]))
+			return true;
+	return n == 0;
+}

@@ -37,4 +37,7 @@ bool address_is_useless(const char *address);
  * linear in the product of both lengths at the worst, never more. */
 bool address_matches(const char *text, const char *pattern);
 
+/* Whether it matches one of n patterns, or there are none: a list that the config does not give lets in all. */
+bool address_matches_any(const char *text, char *const *patterns, size_t n);
+
 #endif
