@@ -3,7 +3,8 @@
  *
  * Only CRLF.CRLF ends it (RFC 5321 section 4.1.1.4; CVE-2023-51764, -51765, -51766). What comes out has CRLF line
  * ends only: a bare LF becomes CRLF, a bare CR a blank, NUL is dropped; all are counted. A dot is unstuffed only
- * after a true CRLF: behind a bare LF it is content, and is stuffed again on the way out. */
+ * after a true CRLF: behind a bare LF it is content, and is stuffed again on the way out. Of a device whose lines end in LF alone
+ * (lf_ends) a dot behind LF is unstuffed as well, and only silence can end what has no CRLF.CRLF: data_may_end. */
 #ifndef MFDRELAY_SMTP_DATA_H
 #define MFDRELAY_SMTP_DATA_H
 
