@@ -47,16 +47,15 @@ struct conn *conn_connect(struct event_base *base, const struct sockaddr *addres
  * it is text from before the handshake (CVE-2011-0411 and its mirror on clients). Where TLS cannot begin nothing
  * has: the caller closes. Input that begins as TLS does is none of that on a server: it goes into the
  * handshake, all of it. Afterwards CONN_TLS_READY or CONN_ERROR comes. The server takes no version before min_version
- * (TLS1_VERSION ...; 0: as ctx says). The client verifies the
- * chain against ctx and the certificate against host (a DNS name, or an address); host is sent as SNI
- * when it is a name. It returns whether TLS has begun. */
+ * (TLS1_VERSION ...; 0: as ctx says). The client verifies the chain against ctx and the certificate against host (a DNS
+ * name, or an address); host is sent as SNI when it is a name. */
 enum conn_tls {
 	CONN_TLS_BEGUN,
 	CONN_TLS_PLAIN_TEXT,	/* there is input from before it */
 	CONN_TLS_GONE,		/* the peer has closed, or the connection failed; or our own mistake: output waits, or TLS is on */
 };
 enum conn_tls conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version);
-bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host);
+enum conn_tls conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host);
 
 /* Queue bytes for sending; they are copied. A short answer on an idle connection goes out at once, in one
  * segment. Returns the number of bytes that wait in user space after it (for back-pressure: stop at some 64 KiB

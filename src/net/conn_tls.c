@@ -70,18 +70,21 @@ enum conn_tls conn_tls_accept(struct conn *conn, SSL_CTX *ctx, int min_version)
 	return CONN_TLS_BEGUN;
 }
 
-bool conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host)
+enum conn_tls conn_tls_connect(struct conn *conn, SSL_CTX *ctx, const char *host)
 {
+	bool may_begin = may_begin_tls(conn);
 	struct err err;
 
-	if (!may_begin_tls(conn) || conn_available(conn) > 0)
-		return false;
+	if (conn->ssl == NULL && conn_available(conn) > 0)
+		return CONN_TLS_PLAIN_TEXT;
+	if (!may_begin)
+		return CONN_TLS_GONE;
 	conn->ssl = tls_client_new(ctx, host, &err);
 	if (conn->ssl == NULL)
 		conn_fail(conn, true, err.text);
 	else
 		begin_tls(conn, BUFFEREVENT_SSL_CONNECTING);
-	return true;
+	return CONN_TLS_BEGUN;
 }
 
 const struct tls_hello *conn_tls_hello(const struct conn *conn)

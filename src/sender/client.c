@@ -170,11 +170,21 @@ void client_send_line(struct client *c, const char *command, const char *argumen
 
 /* --- the states --- */
 
+static void on_lost(struct client *c, enum road_trouble trouble, const char *text);
+
 static void begin_tls(struct client *c)
 {
-	if (!conn_tls_connect(c->conn, c->settings->tls, c->host))
+	switch (conn_tls_connect(c->conn, c->settings->tls, c->host)) {
+	case CONN_TLS_BEGUN:
+		break;
+	case CONN_TLS_PLAIN_TEXT:
 		client_fail_trouble(c, ROAD_GARBAGE,
 		    "text was sent before the TLS handshake (an attack, or a broken server)");
+		break;
+	case CONN_TLS_GONE:
+		on_lost(c, ROAD_TLS, "the connection was closed before the TLS handshake");
+		break;
+	}
 }
 
 /* How long each state waits for what it waits for. ST_RESOLVE has the resolver's own limit, ST_CONNECT one

@@ -134,7 +134,7 @@ static void open_tls(struct side *client, struct side *server)
 {
 	open_sides(client, server);
 	assert_int_equal(conn_tls_accept(server->conn, server_ctx, 0), CONN_TLS_BEGUN);
-	assert_true(conn_tls_connect(client->conn, client_ctx, "relay.test"));
+	assert_int_equal(conn_tls_connect(client->conn, client_ctx, "relay.test"), CONN_TLS_BEGUN);
 	assert_true(run_until(client, 'T', 3000));
 	assert_true(run_until(server, 'T', 3000));
 }
@@ -325,7 +325,7 @@ static void connect_gets_through_or_says_why(void **state)
 	assert_string_equal(conn_error(refused.conn), "connection refused");
 	assert_false(conn_error_is_tls(refused.conn));
 	assert_int_equal(conn_write(refused.conn, "x", 1), 0);
-	assert_false(conn_tls_connect(refused.conn, client_ctx, "relay.test"));
+	assert_int_equal(conn_tls_connect(refused.conn, client_ctx, "relay.test"), CONN_TLS_GONE);
 	drop(&client);
 	drop(&refused);
 }
@@ -514,7 +514,7 @@ static void plain_text_before_tls_is_refused(void **state)
 	struct str line;
 	assert_int_equal(conn_read_line(side.conn, 100, &line), CONN_LINE);
 	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_PLAIN_TEXT);
-	assert_false(conn_tls_connect(side.conn, client_ctx, "relay.test"));
+	assert_int_equal(conn_tls_connect(side.conn, client_ctx, "relay.test"), CONN_TLS_PLAIN_TEXT);
 	conn_consume(side.conn, conn_available(side.conn));
 	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_BEGUN);
 	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_GONE); /* once */
@@ -535,6 +535,7 @@ static void tls_does_not_begin_with_a_peer_that_has_gone(void **state)
 	close(fd);
 	assert_true(run_until(&side, 'E', 1000));
 	assert_int_equal(conn_tls_accept(side.conn, server_ctx, 0), CONN_TLS_GONE);
+	assert_int_equal(conn_tls_connect(side.conn, client_ctx, "relay.test"), CONN_TLS_GONE);
 	drop(&side);
 }
 
@@ -589,7 +590,7 @@ static void the_client_verifies(void **state)
 		struct side client = {.on_event = NULL}, server = {.on_event = NULL};
 		open_sides(&client, &server);
 		conn_tls_accept(server.conn, rows[i].server, 0);
-		assert_true(conn_tls_connect(client.conn, client_ctx, rows[i].host));
+		assert_int_equal(conn_tls_connect(client.conn, client_ctx, rows[i].host), CONN_TLS_BEGUN);
 		run_until(&client, rows[i].want == NULL ? 'T' : 'X', 2000);
 		if (strcmp(client.log, rows[i].want == NULL ? "T" : "X") != 0)
 			fail_msg("%s: %s, %s", rows[i].label, client.log, conn_error(client.conn));
@@ -615,7 +616,7 @@ static void a_client_can_describe_whom_it_has_verified(void **state)
 	open_sides(&client, &server);
 	assert_false(conn_tls_peer(client.conn, &peer));
 	conn_tls_accept(server.conn, server_ctx, 0);
-	assert_true(conn_tls_connect(client.conn, client_ctx, "relay.test"));
+	assert_int_equal(conn_tls_connect(client.conn, client_ctx, "relay.test"), CONN_TLS_BEGUN);
 	assert_false(conn_tls_peer(client.conn, &peer));
 	assert_true(run_until(&client, 'T', 2000));
 	assert_true(conn_tls_peer(client.conn, &peer));
@@ -663,7 +664,7 @@ static void peers_that_do_not_speak_tls(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct side side = {.on_event = NULL};
 		int fd = open_side(&side);
-		assert_true(conn_tls_connect(side.conn, client_ctx, "relay.test"));
+		assert_int_equal(conn_tls_connect(side.conn, client_ctx, "relay.test"), CONN_TLS_BEGUN);
 		char hello[2048];
 		run_for(20);
 		assert_true(recv(fd, hello, sizeof hello, 0) > 0);
@@ -872,7 +873,7 @@ static void random_writes_meet_slow_readers(bool tls)
 	b.conn = conn_accept(base, fds[1], on_event, &b);
 	if (tls) {
 		assert_int_equal(conn_tls_accept(b.conn, server_ctx, 0), CONN_TLS_BEGUN);
-		assert_true(conn_tls_connect(a.conn, client_ctx, "relay.test"));
+		assert_int_equal(conn_tls_connect(a.conn, client_ctx, "relay.test"), CONN_TLS_BEGUN);
 		assert_true(run_until(&a, 'T', 3000) && run_until(&b, 'T', 3000));
 	}
 	a.on_event = b.on_event = write_and_take;
