@@ -9,8 +9,6 @@
 #include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +28,7 @@
 #include "supervisor/handover.h"
 #include "supervisor/process.h"
 #include "supervisor/sockets.h"
+#include "supervisor/spool_watch.h"
 #include "supervisor/worker.h"
 
 #define SIGNAL_COUNT	 4
@@ -74,15 +73,12 @@ struct supervisor {
 	struct slot listener, sender;
 	SLIST_HEAD(, retired) retired;			    /* listeners that drain after a reload */
 	const struct process *counting[COUNTERS_LISTENERS]; /* which listener has which sessions_now */
-	int lock_fd;
+	struct spool_watch spool;			    /* whose uid and gid are the workers' */
 	int wake_fds[2]; /* listener's end, sender's end: kept open here, so that a restart finds them */
-	uid_t uid;
-	gid_t gid;
 	pid_t certificate_pid;	    /* who makes certificates; 0: nobody */
 	int64_t certificate_due_ms; /* monotonic */
 	int64_t started_ms;	    /* likewise */
 	bool stopping, announced, reloading, reload_refused;
-	const char *spool_remedy; /* the spool is gone, and this was said; NULL: it is there */
 	int status;
 };
 
@@ -158,8 +154,8 @@ static void start_slot(struct slot *slot)
 	    .peer_fd = s->wake_fds[is_listener ? 0 : 1],
 	    .listen_fds = fds,
 	    .listen_count = is_listener ? s->sockets.count : 0,
-	    .uid = s->uid,
-	    .gid = s->gid,
+	    .uid = s->spool.uid,
+	    .gid = s->spool.gid,
 	};
 
 	for (size_t i = 0; i < s->sockets.count; i++)
@@ -197,7 +193,7 @@ static void run_certificate(struct supervisor *s)
 	struct err err = {""};
 
 	close_others(s, NULL);
-	if (worker_become("certificate", s->uid, s->gid, &err) < 0 ||
+	if (worker_become("certificate", s->spool.uid, s->spool.gid, &err) < 0 ||
 	    prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) {
 		log_event(LOG_LEVEL_ERR, "certificate-failed", kv_words("why", err.text));
 		exit(CERTIFICATE_FAILED);
@@ -405,6 +401,15 @@ static void stop_retired(struct supervisor *s, unsigned ms)
 		process_stop(retired->process, ms);
 }
 
+static void stop_workers(struct supervisor *s, unsigned ms)
+{
+	if (s->listener.current != NULL)
+		process_stop(s->listener.current, ms);
+	if (s->sender.current != NULL)
+		process_stop(s->sender.current, ms);
+	stop_retired(s, ms);
+}
+
 static void stop_all(struct supervisor *s, unsigned ms)
 {
 	if (!s->stopping)
@@ -412,11 +417,7 @@ static void stop_all(struct supervisor *s, unsigned ms)
 	s->stopping = true;
 	if (s->certificate_pid > 0)
 		kill(s->certificate_pid, SIGTERM);
-	if (s->listener.current != NULL)
-		process_stop(s->listener.current, ms);
-	if (s->sender.current != NULL)
-		process_stop(s->sender.current, ms);
-	stop_retired(s, ms);
+	stop_workers(s, ms);
 	finish_when_all_ended(s);
 }
 
@@ -541,90 +542,19 @@ static void ping(struct slot *slot)
 	process_abort(slot->current);
 }
 
-/* A folder on the file system of the old one: an empty mount point is none. */
-static bool can_replace_spool(const struct supervisor *s)
+/* Workers that know the old folder only end, and the next ones open the new one. */
+static void look_at_spool(struct supervisor *s)
 {
-	struct stat ours, there;
-
-	return fstat(s->lock_fd, &ours) == 0 && stat(s->config->spool, &there) == 0 &&
-	       S_ISDIR(there.st_mode) && ours.st_dev == there.st_dev;
-}
-
-/* Take the folder that stands in the old one's place, as at a start; workers that know the old one only end, and the next
- * ones open it. */
-static int replace_spool(struct supervisor *s, struct err *err)
-{
-	int fd = spool_lock(s->config->spool, 0, err);
-
-	if (fd < 0)
-		return -1;
-	if (spool_prepare(s->config->spool, s->uid, s->gid, err) < 0) {
-		close(fd);
-		return -1;
-	}
-	close(s->lock_fd);
-	s->lock_fd = fd;
-	stop_retired(s, STOP_DEADLINE_MS);
-	if (s->listener.current != NULL)
-		process_stop(s->listener.current, STOP_DEADLINE_MS);
-	if (s->sender.current != NULL)
-		process_stop(s->sender.current, STOP_DEADLINE_MS);
-	return 0;
-}
-
-/* ReadWritePaths= of a unit binds the folder that was there at the start: one made later is, to this process and all that it
- * starts, a part of the read-only rest. */
-static bool is_read_only(const char *path)
-{
-	struct statvfs there;
-
-	return statvfs(path, &there) == 0 && (there.f_flag & ST_RDONLY) != 0;
-}
-
-/* While it is gone the listener refuses: what is written to a folder without a name is lost. */
-static void say_spool_gone(struct supervisor *s, const char *why, const char *remedy)
-{
-	if (s->spool_remedy != remedy)
-		log_event(LOG_LEVEL_ERR, "spool-gone", kv_str("path", s->config->spool), kv_str("why", why),
-		    kv_str("consequence", "new mail is refused"), kv_str("remedy", remedy));
-	s->spool_remedy = remedy;
-}
-
-/* The service manager starts a new daemon, to which the new folder is bound. */
-static void end_for_new_spool(struct supervisor *s)
-{
-	static const char why[] =
-	    "a new folder stands in its place, which is read-only to this process: only the old one was "
-	    "bound by ReadWritePaths= when it started";
-
-	if (getenv("NOTIFY_SOCKET") == NULL) {
-		say_spool_gone(s, why, "restart mfdrelay");
-		return;
-	}
-	log_event(LOG_LEVEL_ERR, "spool-gone", kv_str("path", s->config->spool), kv_str("why", why),
-	    kv_str(
-		"consequence", "the daemon ends with status 1, for the service manager to start it again"));
-	s->status = 1;
-	stop_all(s, STOP_DEADLINE_MS);
-}
-
-static void watch_spool(struct supervisor *s)
-{
-	struct err err = {"the folder was moved or removed"};
-
-	if (spool_is_at(s->config->spool, s->lock_fd)) {
-		if (s->spool_remedy != NULL)
-			log_event(LOG_LEVEL_NOTICE, "spool-back", kv_str("path", s->config->spool));
-		s->spool_remedy = NULL;
-	} else if (!can_replace_spool(s) || replace_spool(s, &err) < 0) {
-		if (can_replace_spool(s) && is_read_only(s->config->spool))
-			end_for_new_spool(s);
-		else
-			say_spool_gone(s, err.text, "put the folder back, or make a new one in its place");
-	} else {
-		log_event(LOG_LEVEL_WARNING, "spool-replaced", kv_str("path", s->config->spool),
-		    kv_str("consequence", "what was in the old folder is not sent, unless it is put back"));
-		s->spool_remedy = NULL;
+	switch (spool_watch_look(&s->spool, s->config->spool)) {
+	case SPOOL_WATCH_SAME:
+		break;
+	case SPOOL_WATCH_REPLACED:
+		stop_workers(s, STOP_DEADLINE_MS);
+		break;
+	case SPOOL_WATCH_RESTART:
+		s->status = 1;
+		stop_all(s, STOP_DEADLINE_MS);
+		break;
 	}
 }
 
@@ -637,7 +567,7 @@ static void on_tick(evutil_socket_t fd, short what, void *cookie)
 	ping(&s->listener);
 	ping(&s->sender);
 	if (!s->stopping)
-		watch_spool(s);
+		look_at_spool(s);
 	look_at_certificates(s);
 	if (!s->announced)
 		return;
@@ -655,8 +585,8 @@ static int choose_user(struct supervisor *s, struct err *err)
 {
 	const char *name = s->config->user;
 
-	s->uid = (uid_t)-1;
-	s->gid = (gid_t)-1;
+	s->spool.uid = (uid_t)-1;
+	s->spool.gid = (gid_t)-1;
 	if (geteuid() != 0) {
 		struct passwd *self = getpwuid(geteuid());
 		if (name == NULL || self == NULL || strcmp(self->pw_name, name) != 0)
@@ -676,8 +606,8 @@ static int choose_user(struct supervisor *s, struct err *err)
 		return err_set(err,
 		    "user = \"%s\": no such user; run: useradd --system --shell /usr/sbin/nologin %s", name,
 		    name);
-	s->uid = entry->pw_uid;
-	s->gid = entry->pw_gid;
+	s->spool.uid = entry->pw_uid;
+	s->spool.gid = entry->pw_gid;
 	return 0;
 }
 
@@ -727,10 +657,7 @@ static int set_up(struct supervisor *s, struct err *err)
 {
 	if (choose_user(s, err) < 0)
 		return -1;
-	s->lock_fd = spool_lock(s->config->spool, LOCK_WAIT_MS, err);
-	if (s->lock_fd < 0)
-		return -1;
-	if (spool_prepare(s->config->spool, s->uid, s->gid, err) < 0)
+	if (spool_watch_begin(&s->spool, s->config->spool, LOCK_WAIT_MS, err) < 0)
 		return -1;
 	if (sockets_open(&s->sockets, s->config, PORT_WAIT_MS, err) < 0)
 		return -1;
@@ -759,15 +686,14 @@ static void tear_down(struct supervisor *s)
 	for (int i = 0; i < 2; i++)
 		if (s->wake_fds[i] >= 0)
 			close(s->wake_fds[i]);
-	if (s->lock_fd >= 0)
-		close(s->lock_fd);
+	spool_watch_end(&s->spool);
 	config_free(s->config);
 }
 
 int supervisor_run(struct config *config)
 {
 	struct supervisor s = {
-	    .config = config, .lock_fd = -1, .wake_fds = {-1, -1}, .started_ms = clock_mono_ms()};
+	    .config = config, .spool = {.lock_fd = -1}, .wake_fds = {-1, -1}, .started_ms = clock_mono_ms()};
 	struct err err = {""};
 
 	SLIST_INIT(&s.retired);
