@@ -21,14 +21,19 @@ static int64_t asked_ms(const struct hold *hold, unsigned again, int64_t max_ms,
 	return wait_s * 1000 - wait_s * 100 * (int64_t)(random % 1000) / 1000;
 }
 
+/* The cause says how long, and not the config's retry. */
+static bool is_paced(const struct failure *why)
+{
+	return why->cause->hold.first_s > 0 && why->cause->hold.first_s < IN_HALVES;
+}
+
+/* Before road knows of why. */
 static int64_t hold_ms(
     const struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms, unsigned random)
 {
-	const struct hold *hold = &why->cause->hold;
-	bool is_paced = hold->first_s > 0 && hold->first_s < IN_HALVES;
-	int64_t wait_ms =
-	    is_paced ? asked_ms(hold, road->again, max_ms, random)
-		     : retry_wait_ms(first_ms, max_ms, road->health == ROAD_OPEN ? 0 : road->wait_ms, random);
+	int64_t before_ms = road->health == ROAD_OPEN || is_paced(&road->why) ? 0 : road->wait_ms;
+	int64_t wait_ms = is_paced(why) ? asked_ms(&why->cause->hold, road->again, max_ms, random)
+					: retry_wait_ms(first_ms, max_ms, before_ms, random);
 
 	return why->retry_after_s * 1000 > wait_ms ? why->retry_after_s * 1000 : wait_ms;
 }
@@ -43,10 +48,10 @@ int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms
 		return road->held_until_ms - now_ms;
 	}
 	road->again = road->health != ROAD_OPEN && road->why.cause == why->cause ? road->again + 1 : 0;
-	road->why = *why;
 	if (road->health == ROAD_OPEN)
 		road->trouble_since_ms = now_ms;
 	road->wait_ms = hold_ms(road, why, first_ms, max_ms, random);
+	road->why = *why;
 	road->health = ROAD_HELD;
 	road->held_until_ms = now_ms + road->wait_ms;
 	return road->wait_ms;

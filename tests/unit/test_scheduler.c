@@ -308,6 +308,21 @@ static void a_hold_grows_as_its_cause_says_while_the_cause_stays(void **state)
 	assert_int_equal(road_hold(&road, &other, 1000, 7200000, now + 60000, 999), 120000 - 11988);
 }
 
+static void a_broken_connection_after_a_long_hold_is_tried_again_soon(void **state)
+{
+	static const struct cause daily = {
+	    .name = "d", .outcome = OUTCOME_S, .hold = {3600, 1, 3600, false}, .cause = "", .remedy = ""};
+	struct road road = {0};
+	struct failure why = {.cause = &daily}, cut = {.cause = &transient};
+
+	(void)state;
+	assert_int_equal(road_hold(&road, &why, 1000, 7200000, 0, 0), 3600000);
+	assert_true(road_usable(&road, 3600000));
+	assert_int_equal(road_hold(&road, &cut, 1000, 7200000, 3600000, 0), 1000);
+	assert_true(road_usable(&road, 3601000));
+	assert_int_equal(road_hold(&road, &cut, 1000, 7200000, 3601000, 0), 2000);
+}
+
 static void a_blocked_mailbox_is_asked_as_seldom_as_its_cause_says(void **state)
 {
 	static const struct cause blocked = {.name = "b",
@@ -399,6 +414,7 @@ int main(void)
 	    cmocka_unit_test(trouble_while_it_is_held_makes_the_hold_no_longer),
 	    cmocka_unit_test(the_cause_asks_for_its_hold_and_the_config_caps_it),
 	    cmocka_unit_test(a_hold_grows_as_its_cause_says_while_the_cause_stays),
+	    cmocka_unit_test(a_broken_connection_after_a_long_hold_is_tried_again_soon),
 	    cmocka_unit_test(a_blocked_mailbox_is_asked_as_seldom_as_its_cause_says),
 	    cmocka_unit_test(configuration_raises_the_alarm_at_once_and_trouble_after_a_while),
 	    cmocka_unit_test(a_success_that_was_under_way_does_not_end_a_hold),
