@@ -642,6 +642,7 @@ def test_a_certificate_of_a_clock_that_ran_ahead_is_made_again_but_not_by_one_th
     relay.reload()
     relay.wait_event("reloaded")
     wait_until(lambda: "certificate" not in relay.pids(), 30, "the look at the certificate")
+    wait_until(lambda: len(relay.events("worker-ended")) >= 5, 10, "the listener of before the reload to end")
     assert kept == ((folder / "ca.pem").read_bytes(), (folder / "server.pem").read_bytes())
     relay.clock.forward(13 * 3600)
     relay.wait_event("certificate-made", 2, timeout=60)
