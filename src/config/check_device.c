@@ -384,6 +384,8 @@ static void check_hashes_hidden(const struct config *config, const struct source
 	const struct source *told = NULL;
 	const struct reader reader = reader_of(config);
 	char number[READER_GROUP_ROOM];
+	/* Without a user in the config nobody knows here whom the service runs as. */
+	const char *group = reader.name != NULL ? reader_group(&reader, number) : "GROUP-OF-THE-SERVICE";
 
 	for (size_t i = 0; i < config->device_count; i++) {
 		size_t place = i;
@@ -395,7 +397,7 @@ static void check_hashes_hidden(const struct config *config, const struct source
 		    "everyone on this machine can read the password hashes in the config; run: chgrp %s %s "
 		    "&& "
 		    "chmod 0640 %s",
-		    reader_group(&reader, number), own->file, own->file);
+		    group, own->file, own->file);
 	}
 }
 

@@ -63,7 +63,7 @@ static int try_enter(const char *path)
 }
 
 /* Only the kernel knows what a user may do (folders on the way, ACLs): ask it, in a child that becomes that
- * user the way a worker does. Returns what try(path) does there; 0 where that cannot be found out. */
+ * user the way a worker does, and waits no longer for its groups or a file system than TRIAL_S. Returns what try(path) does there; 0 where that cannot be found out. */
 static int try_as(const struct reader *reader, int (*try)(const char *path), const char *path)
 {
 	int status;
@@ -72,6 +72,8 @@ static int try_as(const struct reader *reader, int (*try)(const char *path), con
 	if (child < 0)
 		return 0;
 	if (child == 0) {
+		signal(SIGALRM, SIG_DFL);
+		alarm(TRIAL_S);
 		if (privileges_become(reader->uid, reader->gid) < 0)
 			_exit(CANNOT_TRY);
 		_exit(try(path));
@@ -252,10 +254,10 @@ static void run_trial(
 {
 	struct err err = {""};
 
-	if (reader->is_other && privileges_become(reader->uid, reader->gid) < 0)
-		return;
 	signal(SIGALRM, SIG_DFL);
 	alarm(TRIAL_S);
+	if (reader->is_other && privileges_become(reader->uid, reader->gid) < 0)
+		return;
 	trial(certificate, key, &err);
 	if (err.text[0] != '\0' && write(fd, err.text, strlen(err.text)) < 0)
 		return;

@@ -85,25 +85,31 @@ static const char *put_off(struct session *s, int error)
 	       "later";
 }
 
-/* The password was right; that this is not enough, only who knows it hears. */
+/* The password was right; that this is not enough, only who knows it hears. No guess. */
+static const char *refuse_login(
+    const struct session *s, const struct device *device, const char *reply, const char *remedy)
+{
+	log_event(LOG_LEVEL_WARNING, "login-refused", kv_str("peer", s->peer_text),
+	    kv_str("device", device->name), kv_str("reply", reply), kv_str("remedy", remedy));
+	return reply;
+}
+
 static const char *log_in(struct session *s, const struct device *device)
 {
-	const char *reply;
-
-	if (!device->auth_requires_tls || s->secure) {
-		s->login = device;
-		s->login_missed = false;
-		count(&s->env->counters->logins, 1);
-		log_event(
-		    LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
-		return "235 2.7.0 Authentication successful";
-	}
-	reply = say("538 5.7.11 %s is needed for a login (devices.auth_requires_tls)", policy_tls_needed(s));
-	log_event(LOG_LEVEL_WARNING, "login-refused", kv_str("peer", s->peer_text),
-	    kv_str("device", device->name), kv_str("reply", reply),
-	    kv_str("remedy",
-		"let the device use what the reply names, and change its password: others could read it"));
-	return reply;
+	if (!config_may_log_in_as(s->place, device, &s->peer))
+		return refuse_login(s, device,
+		    say("535 5.7.8 From here the login is that of %s (devices.auth)", s->place->user),
+		    "let the device log in as that user, or take user and password out of that entry");
+	if (device->auth_requires_tls && !s->secure)
+		return refuse_login(s, device,
+		    say("538 5.7.11 %s is needed for a login (devices.auth_requires_tls)",
+			policy_tls_needed(s)),
+		    "let the device use what the reply names, and change its password: others could read it");
+	s->login = device;
+	s->login_missed = false;
+	count(&s->env->counters->logins, 1);
+	log_event(LOG_LEVEL_DEBUG, "login", kv_str("peer", s->peer_text), kv_str("user", s->sasl->user));
+	return "235 2.7.0 Authentication successful";
 }
 
 static void on_checked(void *arg, const struct device *device, int error)
@@ -117,11 +123,6 @@ static void on_checked(void *arg, const struct device *device, int error)
 		reply = put_off(s, error);
 	else if (device == NULL)
 		failed(s, "no device has that user and password, from that address");
-	else if (!config_may_log_in_as(s->place, device, &s->peer))
-		failed(s, say("the entry of that address (%s) asks for its own user (devices.auth): let the "
-			      "device log in "
-			      "as %s, or take user and password out of that entry",
-			      s->place->name, s->place->user));
 	else
 		reply = log_in(s, device);
 	auth_dialog_reset(s);

@@ -34,8 +34,7 @@ void session_tls_log_unexpected(const struct session *s)
 	uint64_t withheld;
 
 	if (listen_has_tls(s->listen))
-		remedy = config_makes_certificate(s->env->config) ? "the certificate is being made: try again"
-								  : "see tls-unavailable in the log";
+		remedy = "the certificate is being made: try again; or see tls-unavailable in the log";
 
 	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_WARNING, "tls-unexpected", kv_str("peer", s->peer_text),

@@ -549,6 +549,7 @@ static void look_at_spool(struct supervisor *s)
 	case SPOOL_WATCH_SAME:
 		break;
 	case SPOOL_WATCH_REPLACED:
+		s->certificate_due_ms = 0; /* its certificates went with the old one */
 		stop_workers(s, STOP_DEADLINE_MS);
 		break;
 	case SPOOL_WATCH_RESTART:

@@ -451,6 +451,18 @@ def test_a_new_folder_in_the_spools_place_is_taken(moved, sim, ready_relay):
     assert (relay.spool / "lock").exists() and not relay.events("worker-died")
 
 
+def test_a_new_folder_in_the_spools_place_has_its_certificates_at_once(watchful, sim, make_relay):
+    relay = make_relay(sim, start=False)
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.start()
+    relay.wait_event("certificate-made")
+    relay.wait_event("sandbox", 3)  # both workers, and the listener that knows the certificate
+    relay.spool.rename(relay.spool.with_name("away"))
+    relay.spool.mkdir(mode=0o700)
+    relay.wait_event("spool-replaced")
+    relay.wait_event("certificate-made", 2)
+
+
 # As ProtectSystem=strict and ReadWritePaths= of the unit have it.
 ONLY_THE_SPOOL = 'mount --bind "$0" "$0" && mount --bind "$0/spool" "$0/spool" && mount -o remount,bind,ro "$0" && exec "$@"'
 

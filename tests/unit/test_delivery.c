@@ -454,7 +454,7 @@ static void a_report_waits_until_the_disk_knows_that_it_was_made(void **unused)
 	delivery_judge(delivery, take_after(0));
 	assert_int_equal(saved, 3);
 	state.recipients[0].status = RECIPIENT_PENDING; /* the report's own, in this spool of one message */
-	scheduler_advance(scheduler, now_ms + 1000);
+	scheduler_advance(scheduler, now_ms + 2000);
 	queue_revisit(queue);
 	assert_true(queue_read_one(queue));
 	assert_int_equal(scheduler_ready(scheduler, 0), 1);
