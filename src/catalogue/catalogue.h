@@ -121,9 +121,6 @@ const struct cause *cause_of_all(const struct cause *cause);
 /* The one of these with that name, or NULL. */
 const struct cause *cause_of_all_named(const char *name);
 
-/* The cause of a reply of an upstream's that has this name, or NULL. */
-const struct cause *cause_of_reply_named(const char *name);
-
 /* "T".. "P". */
 const char *outcome_name(enum outcome outcome);
 

@@ -102,15 +102,6 @@ const struct reply_row *match_reply(const struct said *said)
 	return NULL;
 }
 
-const struct cause *cause_of_reply_named(const char *name)
-{
-	for (size_t t = 0; t < REPLY_TABLES; t++)
-		for (size_t i = 0; i < reply_tables[t]->count; i++)
-			if (strcmp(reply_tables[t]->rows[i].cause.name, name) == 0)
-				return &reply_tables[t]->rows[i].cause;
-	return NULL;
-}
-
 bool match_is_unlisted(const struct reply_row *row)
 {
 	return row->matches[0].enhanced == NULL && row->matches[0].fragment == NULL &&

@@ -75,12 +75,6 @@ int64_t lane_hold(struct lane *lane, const struct failure *why)
 	return ms;
 }
 
-void lane_resume(struct lane *lane, const struct failure *why, unsigned again, int64_t left_ms)
-{
-	road_resume(&lane->road, why, again, left_ms, clock_mono_ms());
-	timer_set(lane->hold_end, left_ms);
-}
-
 bool lane_proved(struct lane *lane)
 {
 	if (!road_proved(&lane->road))

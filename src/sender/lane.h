@@ -50,9 +50,6 @@ void lane_init(struct lane *lane, struct event_base *base, const struct config *
 /* Hold it because of why. Returns for how long, in ms. */
 int64_t lane_hold(struct lane *lane, const struct failure *why);
 
-/* Go on with a hold of another sender's (road_resume). */
-void lane_resume(struct lane *lane, const struct failure *why, unsigned again, int64_t left_ms);
-
 /* A message has gone through. Returns whether that ended a trouble. */
 bool lane_proved(struct lane *lane);
 

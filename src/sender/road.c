@@ -57,17 +57,6 @@ int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms
 	return road->wait_ms;
 }
 
-void road_resume(
-    struct road *road, const struct failure *why, unsigned again, int64_t left_ms, int64_t now_ms)
-{
-	*road = (struct road){.health = ROAD_HELD,
-	    .held_until_ms = now_ms + left_ms,
-	    .wait_ms = left_ms,
-	    .again = again,
-	    .trouble_since_ms = now_ms,
-	    .why = *why};
-}
-
 bool road_proved(struct road *road)
 {
 	bool was_in_trouble = road->health != ROAD_OPEN;

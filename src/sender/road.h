@@ -24,9 +24,6 @@ struct road {
 int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms, int64_t now_ms,
     unsigned random);
 
-/* Go on where another sender has left off: held because of why for so many ms more, for the again-th time anew. */
-void road_resume(struct road *road, const struct failure *why, unsigned again, int64_t left_ms, int64_t now_ms);
-
 /* A message has gone through: unless the road is held just now (then it was under way before), all is well. Returns whether
  * that ended a trouble. */
 bool road_proved(struct road *road);

@@ -25,7 +25,6 @@
 #include "sender/failover.h"
 #include "sender/expiries.h"
 #include "sender/follow.h"
-#include "sender/holds.h"
 #include "sender/queue.h"
 #include "sender/scheduler.h"
 #include "sender/sizes.h"
@@ -63,7 +62,6 @@ struct sender {
 	struct failover *failover;
 	struct sizes *sizes;
 	struct streaks *streaks;
-	struct holds *holds;
 	struct unknown *unknown;
 	struct follow *follow;
 	struct resolver *resolver;
@@ -151,7 +149,6 @@ static void on_upstream_changed(void *arg)
 	struct sender *s = arg;
 
 	failover_note(s->failover);
-	holds_changed(s->holds);
 	pump_soon(s);
 }
 
@@ -459,8 +456,6 @@ static int start_parts(struct sender *s, struct err *err)
 	s->queue = queue_new(s->config, s->spool, s->scheduler);
 	s->turns = turns_new(s->config->upstream_count);
 	s->failover = failover_new(s->config, s->queue, s->upstreams);
-	s->holds = holds_new(base, s->spool, s->upstreams, s->config->upstream_count);
-	failover_note(s->failover);
 	s->delivery = delivery_new(base, s->config, s->spool, s->queue, s->counters, on_delivery_changed, s);
 	s->follow = follow_new();
 	delivery_set_follow(s->delivery, s->follow);
@@ -543,9 +538,7 @@ static void free_upstreams(struct sender *s)
 		if (s->upstreams[i] != NULL)
 			upstream_drain(s->upstreams[i], true);
 	streaks_free(s->streaks);
-	holds_free(s->holds);
 	s->streaks = NULL;
-	s->holds = NULL;
 	for (size_t i = 0; i < count; i++)
 		upstream_free(s->upstreams[i]);
 	free(s->upstreams);

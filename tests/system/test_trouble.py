@@ -531,52 +531,6 @@ def test_a_refused_password_is_sent_once_and_the_remedy_speaks_of_it(make_sim, m
     assert sim.stats()["auth_failed"] == 1 and not relay.events("token-refused")
 
 
-@pytest.mark.parametrize("anew", ["reload", "crash"])
-def test_a_mailbox_that_microsoft_has_blocked_is_asked_no_more_by_a_new_sender(sim, make_relay, anew):
-    relay = make_relay(sim)
-    sim.faults(rule := "mail reply 554 5.2.252 SendAsDenied; sender throttled")
-    relay.send(make_mail())
-    assert relay.wait_event("upstream-held")[0]["reason"] == "throttled-send-as"
-    known = relay.spool / "var" / "holds"
-    wait_until(lambda: known.exists() and "throttled-send-as" in known.read_text(), 10, "the file that says so")
-    if anew == "reload":
-        relay.reload(report_to="boss@contoso.com")
-    else:
-        relay.kill("sender")
-    assert relay.wait_event("upstream-still-held")[0]["reason"] == "throttled-send-as"
-    upstream = relay.status()["upstreams"][0]
-    assert upstream["health"] == "held" and 3000 < upstream["next_try_s"] <= 3600 and upstream["reason"] == "throttled-send-as"
-    time.sleep(0.5)
-    assert sim.used(rule) == 1
-    relay.cli("queue", "retry", "all", check=True)
-    relay.wait_event("upstream-held", 2)
-    assert sim.used(rule) == 2 and relay.status()["upstreams"][0]["next_try_s"] > 3600, "it grows on"
-    sim.clear()
-    relay.cli("queue", "retry", "all", check=True)
-    sim.wait_messages(1)
-    wait_until(lambda: "throttled-send-as" not in known.read_text(), 10, "the file that no longer says so")
-
-
-def test_a_refused_password_is_tried_by_a_new_sender_only_when_its_file_is_new(make_sim, make_relay):
-    sim = make_sim(basic_user="hve@contoso.com", basic_password="old-way")
-    relay = make_relay(sim, start=False, retry={"first": "1m", "max": "1h"})
-    relay.write_secret("wrong", "password")
-    relay.settings["upstreams"] = [{"name": "submission", "kind": "hve", "host": "localhost", "port": sim.smtp_port, "ca": sim.ca,
-                                    "user": "hve@contoso.com", "password": f"file:{relay.dir}/password"}]
-    relay.start()
-    relay.send(make_mail())
-    relay.wait_event("upstream-held")
-    wait_until(lambda: "submission" in harness.read_text(relay.spool / "var" / "holds"), 10, "the file that says so")
-    refused = sim.stats()["auth_failed"]
-    relay.reload(report_to="boss@contoso.com")
-    relay.wait_event("upstream-still-held")
-    time.sleep(0.5)
-    assert sim.stats()["auth_failed"] == refused and relay.status()["alarms"]
-    relay.write_secret("old-way", "password")
-    relay.reload(report_to="it@contoso.com")
-    sim.wait_messages(1)
-
-
 def test_a_disk_that_takes_no_state_costs_a_bounded_number_of_descriptors(sim, relay):
     sim.faults("rcpt=boss@* reply 451 4.3.2 Temporary server error. Please try again later")
     relay.wait_event("ready")  # the sender has opened the folder
