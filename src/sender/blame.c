@@ -57,30 +57,42 @@ static bool is_messages_again(
 
 /* Whether the lane was held for it before, for a message of the same device with the same sender, and those of others have gone
  * through since: a device that is set up wrongly would else hold them up with each message. */
-static bool is_origins_again(struct lane *lane, const struct attempt *attempt, const struct failure *why)
+static bool is_origins_again(
+    struct lane *lane, const struct attempt *attempt, const struct failure *why, int64_t now_ms)
 {
-	struct blame *blame = &lane->blame;
+	struct blames *blames = &lane->blames;
 	char origin[STREAK_ORIGIN_MAX];
+	size_t at = BLAMES_MAX;
 
 	if (why->cause->outcome != OUTCOME_C)
 		return false;
 	origin_of(origin, attempt);
-	if (blame->cause != why->cause || strcmp(blame->origin, origin) != 0) {
-		*blame = (struct blame){.cause = why->cause};
-		memcpy(blame->origin, origin, sizeof origin);
+	for (size_t i = 0; i < BLAMES_MAX; i++)
+		if (blames->items[i].cause == why->cause && strcmp(blames->items[i].origin, origin) == 0)
+			at = i;
+	if (at < BLAMES_MAX && blames->items[at].others_passed_ms != 0 &&
+	    now_ms - blames->items[at].others_passed_ms < BLAME_OTHERS_MS)
+		return true;
+	/* What one more meets may be everybody's. */
+	for (size_t i = 0; i < BLAMES_MAX; i++)
+		blames->items[i].others_passed_ms = 0;
+	if (at == BLAMES_MAX) {
+		at = blames->next++ % BLAMES_MAX;
+		blames->items[at].cause = why->cause;
+		memcpy(blames->items[at].origin, origin, sizeof origin);
 	}
-	return blame->others_pass;
+	return false;
 }
 
 /* What one message meets where others go through, or others of its recipients in the same transaction, is its own (a sender domain
  * that is not registered, a recipient outside): it must not hold the road for them. A rate is nobody's own. */
-static bool is_messages_own(
-    struct lane *lane, const struct attempt *attempt, const struct failure *why, unsigned proofs)
+static bool is_messages_own(struct lane *lane, const struct attempt *attempt, const struct failure *why,
+    unsigned proofs, int64_t now_ms)
 {
 	if (why->cause->outcome == OUTCOME_S && why->cause->hold.first_s <= RATE_HOLD_S)
 		return false;
 	bool met_before = is_messages_again(lane, attempt, why, proofs);
-	bool of_origin = is_origins_again(lane, attempt, why);
+	bool of_origin = is_origins_again(lane, attempt, why, now_ms);
 	bool shows_road_open = why->cause->outcome == OUTCOME_C && attempt_delivered(attempt);
 	return met_before || of_origin || shows_road_open;
 }
@@ -92,15 +104,17 @@ const struct failure *blame_road(struct lane *lane, struct attempt *attempt, uns
 
 	if (why == NULL)
 		return NULL;
-	attempt->own_trouble = !of_all && is_messages_own(lane, attempt, why, proofs);
+	attempt->own_trouble = !of_all && is_messages_own(lane, attempt, why, proofs, now_ms);
 	return attempt->own_trouble ? NULL : why;
 }
 
-void blame_proved(struct lane *lane, const struct attempt *attempt)
+void blame_proved(struct lane *lane, const struct attempt *attempt, int64_t now_ms)
 {
+	struct blames *blames = &lane->blames;
 	char origin[STREAK_ORIGIN_MAX];
 
 	origin_of(origin, attempt);
-	if (strcmp(lane->blame.origin, origin) != 0)
-		lane->blame.others_pass = true;
+	for (size_t i = 0; i < BLAMES_MAX; i++)
+		if (strcmp(blames->items[i].origin, origin) != 0)
+			blames->items[i].others_passed_ms = now_ms;
 }

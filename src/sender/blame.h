@@ -4,7 +4,6 @@
 #ifndef MFDRELAY_SENDER_BLAME_H
 #define MFDRELAY_SENDER_BLAME_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include "sender/streak.h"
 
@@ -13,11 +12,17 @@ struct cause;
 struct failure;
 struct lane;
 
-/* Whose message a lane was last held for, by class C: zeroed, nobody's. */
-struct blame {
-	const struct cause *cause;	/* NULL: none */
-	char origin[STREAK_ORIGIN_MAX];
-	bool others_pass;		/* messages of other origins have gone through since */
+#define BLAMES_MAX 8			/* devices of a lane that are set up wrongly at a time; beyond, the oldest is forgotten */
+#define BLAME_OTHERS_MS 3600000		/* for so long does a message of others that has passed speak against one of them */
+
+/* Whose messages a lane was held for, by class C: zeroed, nobody's. */
+struct blames {
+	struct {
+		const struct cause *cause;	/* NULL: free */
+		char origin[STREAK_ORIGIN_MAX];
+		int64_t others_passed_ms;	/* when one of another origin last went through, since the hold; 0: none has */
+	} items[BLAMES_MAX];
+	unsigned next;
 };
 
 /* An attempt has come back by lane, whose upstream has had so many proofs. Returns why the lane is to be held (borrowed of the
@@ -26,6 +31,6 @@ struct blame {
 const struct failure *blame_road(struct lane *lane, struct attempt *attempt, unsigned proofs, int64_t now_ms);
 
 /* It has shown the lane open, and no hold began while it was under way. */
-void blame_proved(struct lane *lane, const struct attempt *attempt);
+void blame_proved(struct lane *lane, const struct attempt *attempt, int64_t now_ms);
 
 #endif

@@ -442,9 +442,12 @@ static void on_input(struct client *c)
 		client_fail_trouble(c, ROAD_GARBAGE, "a reply line without an end");
 }
 
-/* A certificate that is not the host's is no fault to be passed by. */
-static bool is_before_greeting(const struct client *c, enum road_trouble trouble)
+/* A certificate that is not the host's is no fault to be passed by; and each silence costs a minute, in which nobody hears of it
+ * and no other upstream is tried: once is enough. */
+static bool may_pass_by(const struct client *c, enum road_trouble trouble)
 {
+	if (trouble == ROAD_TIMEOUT && c->has_passed_by)
+		return false;
 	return c->state == ST_BANNER || (c->state == ST_TLS_IMPLICIT && trouble != ROAD_CERTIFICATE);
 }
 
@@ -453,7 +456,7 @@ static void on_lost(struct client *c, enum road_trouble trouble, const char *tex
 	struct failure why;
 
 	describe_trouble(c, &why, trouble, text);
-	if (c->state == ST_CONNECT ? client_dial_on(c) : is_before_greeting(c, trouble) && pass_by(c, &why))
+	if (c->state == ST_CONNECT ? client_dial_on(c) : may_pass_by(c, trouble) && pass_by(c, &why))
 		return;
 	client_fail_trouble(c, trouble, text);
 }

@@ -22,7 +22,7 @@ struct lane {
 	const char *mailbox;		/* one of the upstream's mailboxes; NULL: it has no list of them */
 	struct road road;
 	struct streak streak;
-	struct blame blame;
+	struct blames blames;
 	unsigned last_proof;		/* the number of the last attempt that has shown it open, of all of its upstream; 0: none */
 	struct send_window *window;
 	size_t connections, busy;	/* open; of them at work */

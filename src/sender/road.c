@@ -38,12 +38,17 @@ static int64_t hold_ms(
 	return why->retry_after_s * 1000 > wait_ms ? why->retry_after_s * 1000 : wait_ms;
 }
 
+/* A broken connection must not hide what only a person can mend, nor for how long the other side has asked. */
+static bool outweighs(const struct failure *now, const struct failure *before)
+{
+	return !needs_a_person(before) && (needs_a_person(now) || !is_paced(before));
+}
+
 int64_t road_hold(struct road *road, const struct failure *why, int64_t first_ms, int64_t max_ms,
     int64_t now_ms, unsigned random)
 {
 	if (road->health == ROAD_HELD) {
-		/* A broken connection must not hide what only a person can mend. */
-		if (!needs_a_person(&road->why))
+		if (outweighs(why, &road->why))
 			road->why = *why;
 		return road->held_until_ms - now_ms;
 	}

@@ -103,7 +103,7 @@ static void finish_if_done(struct sender *s)
 
 /* --- the upstreams' side --- */
 
-/* Nothing, while more of what is delivered than one file stays in the spool. */
+/* Nothing, while too much of what is delivered stays in the spool. */
 static size_t ready_on(void *arg, unsigned road)
 {
 	const struct sender *s = arg;

@@ -103,7 +103,7 @@ static void prove(struct upstream *u, struct lane *lane, const struct attempt *a
 	if (lane->road.health != ROAD_HELD) {
 		lane->last_proof = ++u->proofs;
 		lane->token_retried = false;
-		blame_proved(lane, attempt);
+		blame_proved(lane, attempt, clock_mono_ms());
 	}
 	if (lane_proved(lane))
 		u->owner->changed(u->owner->arg);

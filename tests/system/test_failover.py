@@ -39,7 +39,6 @@ class Lane(SharedLane):
             self.relay.wait_empty()
         if any(u["health"] != "up" for u in self.relay.status()["upstreams"]):
             self.relay.stop()
-            (self.relay.spool / "var/holds").unlink(missing_ok=True)
             self.relay.start()
         self.clock.forward(3600)
         self.wait_idle()

@@ -102,6 +102,7 @@ def test_a_server_that_never_greets_is_passed_by(lane):
     with first_host(lane, SILENCE) as met:
         lane.relay.send(make_mail())
         assert met.wait(15)
+        lane.relay.let_due_timers_run()  # the sender knows that it is connected, too
         lane.clock.forward(61)
         lane.sim.wait_messages(before + 1)
     lane.relay.wait_empty()

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "catalogue/catalogue.h"
@@ -29,12 +30,14 @@ const struct envelope *spool_envelope(const struct spool_message *message)
 
 static struct lane lane;
 static unsigned proofs;
+static int64_t now_ms;
 
 static int set_up(void **state)
 {
 	(void)state;
 	lane = (struct lane){.last_proof = 0};
 	proofs = 0;
+	now_ms = 1000;
 	return 0;
 }
 
@@ -51,11 +54,11 @@ static void fail_one(struct recipient_result *recipient, const char *line)
 /* As upstream.c does with it: whether the lane is held. */
 static bool holds(struct attempt *attempt)
 {
-	bool is_held = blame_road(&lane, attempt, proofs, 0) != NULL;
+	bool is_held = blame_road(&lane, attempt, proofs, now_ms) != NULL;
 
 	if (!is_held && attempt_proves_road(attempt)) {
 		lane.last_proof = ++proofs;
-		blame_proved(&lane, attempt);
+		blame_proved(&lane, attempt, now_ms);
 	}
 	return is_held;
 }
@@ -103,6 +106,44 @@ static void what_another_device_meets_too_holds_it_again(void **state)
 	assert_false(holds_for("wrong", UNREGISTERED));
 	assert_true(holds_for("right", UNREGISTERED));
 	assert_true(holds_for("wrong", UNREGISTERED));
+}
+
+static void two_devices_that_are_refused_each_time_hold_the_lane_once_each(void **state)
+{
+	(void)state;
+	assert_true(holds_for("wrong", UNREGISTERED));
+	assert_false(holds_for("right", NULL));
+	assert_true(holds_for("wrong too", UNREGISTERED));
+	assert_false(holds_for("right", NULL));
+	for (int i = 0; i < 20; i++) {
+		assert_false(holds_for("wrong", UNREGISTERED));
+		assert_false(holds_for("wrong too", UNREGISTERED));
+	}
+}
+
+/* A mailbox that is full again weeks later, at night, when only one device sends. */
+static void what_others_have_sent_long_ago_does_not_speak_against_it(void **state)
+{
+	(void)state;
+	assert_true(holds_for("nightly", UNREGISTERED));
+	assert_false(holds_for("right", NULL));
+	assert_false(holds_for("nightly", NULL));
+	now_ms += BLAME_OTHERS_MS;
+	assert_true(holds_for("nightly", UNREGISTERED));
+}
+
+static void more_devices_than_it_remembers_hold_it_again(void **state)
+{
+	char device[32];
+
+	(void)state;
+	for (int i = 0; i < BLAMES_MAX + 1; i++) {
+		snprintf(device, sizeof device, "wrong %d", i);
+		assert_true(holds_for(device, UNREGISTERED));
+	}
+	assert_false(holds_for("right", NULL));
+	assert_false(holds_for(device, UNREGISTERED));
+	assert_true(holds_for("wrong 0", UNREGISTERED));
 }
 
 static void another_cause_holds_it_again(void **state)
@@ -178,6 +219,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(a_device_that_is_refused_each_time_holds_the_lane_once, set_up),
 	    cmocka_unit_test_setup(what_another_device_meets_too_holds_it_again, set_up),
+	    cmocka_unit_test_setup(two_devices_that_are_refused_each_time_hold_the_lane_once_each, set_up),
+	    cmocka_unit_test_setup(what_others_have_sent_long_ago_does_not_speak_against_it, set_up),
+	    cmocka_unit_test_setup(more_devices_than_it_remembers_hold_it_again, set_up),
 	    cmocka_unit_test_setup(another_cause_holds_it_again, set_up),
 	    cmocka_unit_test_setup(what_a_device_has_sent_itself_does_not_speak_against_it, set_up),
 	    cmocka_unit_test_setup(a_limit_of_the_mailbox_is_no_devices_own, set_up),

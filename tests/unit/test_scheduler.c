@@ -323,13 +323,14 @@ static void a_broken_connection_after_a_long_hold_is_tried_again_soon(void **sta
 	assert_int_equal(road_hold(&road, &cut, 1000, 7200000, 3601000, 0), 2000);
 }
 
+static const struct cause blocked = {.name = "b",
+    .outcome = OUTCOME_S,
+    .hold = {3600, 2, 21600, false, true},
+    .cause = "",
+    .remedy = ""};
+
 static void a_blocked_mailbox_is_asked_as_seldom_as_its_cause_says(void **state)
 {
-	static const struct cause blocked = {.name = "b",
-	    .outcome = OUTCOME_S,
-	    .hold = {3600, 2, 21600, false, true},
-	    .cause = "",
-	    .remedy = ""};
 	static const int64_t want_h[] = {1, 2, 4, 6, 6};
 	struct road road = {0};
 	struct failure why = {.cause = &blocked};
@@ -382,6 +383,19 @@ static void a_broken_connection_does_not_hide_a_wrong_configuration(void **state
 	assert_true(road_alarm(&road, 6));
 }
 
+static void a_broken_connection_does_not_hide_what_the_other_side_has_asked_for(void **state)
+{
+	struct road road = {0};
+	struct failure why = {.cause = &blocked}, cut = {.cause = &transient};
+
+	(void)state;
+	road_hold(&road, &why, 1000, 3600000, 0, 0);
+	road_hold(&road, &cut, 1000, 3600000, 5, 0);
+	assert_ptr_equal(road.why.cause, &blocked);
+	assert_true(road_usable(&road, 3600000));
+	assert_int_equal(road_hold(&road, &why, 1000, 3600000, 3600000, 0), 7200000);
+}
+
 static void a_person_can_end_a_hold(void **state)
 {
 	struct road road = {0};
@@ -419,6 +433,7 @@ int main(void)
 	    cmocka_unit_test(configuration_raises_the_alarm_at_once_and_trouble_after_a_while),
 	    cmocka_unit_test(a_success_that_was_under_way_does_not_end_a_hold),
 	    cmocka_unit_test(a_broken_connection_does_not_hide_a_wrong_configuration),
+	    cmocka_unit_test(a_broken_connection_does_not_hide_what_the_other_side_has_asked_for),
 	    cmocka_unit_test(a_person_can_end_a_hold),
 	};
 
