@@ -28,13 +28,21 @@ bool session_needs_tls(const struct session *s)
 	return !s->tls && s->listen->tls == LISTEN_TLS_REQUIRED;
 }
 
+/* The relay makes the certificate of this peer itself, as always for old TLS. */
+static bool made_by_relay(const struct session *s)
+{
+	return config_makes_certificate(s->env->config) || s->tls_min < TLS_MIN_1_2;
+}
+
 void session_tls_log_unexpected(const struct session *s)
 {
 	const char *remedy = "switch TLS (SSL) off in the device, or set tls = \"offered\"; in listen";
 	uint64_t withheld;
 
 	if (listen_has_tls(s->listen))
-		remedy = "the certificate is being made: try again; or see tls-unavailable in the log";
+		remedy = made_by_relay(s)
+			     ? "the certificate is being made: try again; or see tls-unavailable in the log"
+			     : "see tls-unavailable in the log";
 
 	if (quiet_lets(&session_quiet(s)->handshakes, &withheld, clock_mono_ms()))
 		log_event(LOG_LEVEL_WARNING, "tls-unexpected", kv_str("peer", s->peer_text),
