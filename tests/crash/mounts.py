@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from harness import wait_until
+
 EXT4_IOC_SHUTDOWN = 0x8004587d  # _IOR('X', 125, __u32), as of linux/fs/ext4
 NO_LOG_FLUSH = 2
 
@@ -16,6 +18,12 @@ NO_LOG_FLUSH = 2
 def run(*command):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=60)
     return done.stderr.strip() or f"{command[0]} ended with {done.returncode}" if done.returncode != 0 else None
+
+
+def is_let_go(what):
+    """Whether no loop device has the file. A daemon with mounts of its own has taken those of all tests with it: a file system
+    that it still has is not really unmounted, and comes back as it was."""
+    return not subprocess.run(["losetup", "-j", what], capture_output=True, text=True).stdout.strip()
 
 
 @contextlib.contextmanager
@@ -29,6 +37,7 @@ def mounted(folder, kind, what="none", options="defaults"):
         yield folder
         problem = run("umount", folder)
         assert problem is None, problem
+        wait_until(lambda: is_let_go(what), 60, f"another test's mount namespace to let go of {what}")
     except BaseException:
         run("umount", "-l", folder)
         raise
