@@ -98,6 +98,7 @@ def test_a_size_stands_by_the_day_in_its_line(make_sim, make_relay, day, stands)
     relay = make_relay(taking(make_sim, 100000))
     relay.send(make_mail())
     wait_written(relay)
+    relay.wait_empty()  # or it is said again after the start
     relay.stop()
     file = relay.spool / "var/upstream-sizes"
     heading, line = file.read_text().splitlines()
