@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS   += -j$(shell nproc)
 endif
 # Tests at a time: most of them wait most of the time.
-PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
+PYTEST_JOBS ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 
 VERSION     := 0.1.0
 PACKAGES    := openssl libevent libevent_openssl libcurl libconfig jansson libcares libcrypt libsystemd libseccomp
