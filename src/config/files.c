@@ -62,8 +62,26 @@ static int try_enter(const char *path)
 	return chdir(path) == 0 ? 0 : errno;
 }
 
-/* Only the kernel knows what a user may do (folders on the way, ACLs): ask it, in a child that becomes that
- * user the way a worker does, and waits no longer for its groups or a file system than TRIAL_S. Returns what try(path) does there; 0 where that cannot be found out. */
+static void give_up_becoming(int number)
+{
+	(void)number;
+	_exit(CANNOT_TRY);
+}
+
+/* For a child: become the reader, the way a worker does; where that cannot be, or takes longer than TRIAL_S (the groups may come
+ * from a directory that is away), it ends with CANNOT_TRY. From then on it has TRIAL_S for what it is to try. */
+static void become_reader(const struct reader *reader)
+{
+	signal(SIGALRM, give_up_becoming);
+	alarm(TRIAL_S);
+	if (reader->is_other && privileges_become(reader->uid, reader->gid) < 0)
+		_exit(CANNOT_TRY);
+	signal(SIGALRM, SIG_DFL);
+	alarm(TRIAL_S);
+}
+
+/* Only the kernel knows what a user may do (folders on the way, ACLs): ask it, in a child that becomes that user. Returns what
+ * try(path) does there; 0 where that cannot be found out. */
 static int try_as(const struct reader *reader, int (*try)(const char *path), const char *path)
 {
 	int status;
@@ -72,10 +90,7 @@ static int try_as(const struct reader *reader, int (*try)(const char *path), con
 	if (child < 0)
 		return 0;
 	if (child == 0) {
-		signal(SIGALRM, SIG_DFL);
-		alarm(TRIAL_S);
-		if (privileges_become(reader->uid, reader->gid) < 0)
-			_exit(CANNOT_TRY);
+		become_reader(reader);
 		_exit(try(path));
 	}
 	while (waitpid(child, &status, 0) < 0)
@@ -254,10 +269,7 @@ static void run_trial(
 {
 	struct err err = {""};
 
-	signal(SIGALRM, SIG_DFL);
-	alarm(TRIAL_S);
-	if (reader->is_other && privileges_become(reader->uid, reader->gid) < 0)
-		return;
+	become_reader(reader);
 	trial(certificate, key, &err);
 	if (err.text[0] != '\0' && write(fd, err.text, strlen(err.text)) < 0)
 		return;

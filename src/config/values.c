@@ -102,13 +102,6 @@ const char *value_duration_text(char *dst, size_t size, uint64_t ms)
 	return text_with_unit(dst, size, ms, duration_units + 1, COUNT(duration_units) - 1);
 }
 
-bool value_is_address(const char *text)
-{
-	struct in6_addr room;
-
-	return inet_pton(AF_INET, text, &room) == 1 || inet_pton(AF_INET6, text, &room) == 1;
-}
-
 static bool parse_address(const char *text, struct in6_addr *out, bool *is_ipv4)
 {
 	struct in_addr ipv4;
@@ -119,6 +112,14 @@ static bool parse_address(const char *text, struct in6_addr *out, bool *is_ipv4)
 	*out = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
 	memcpy(&out->s6_addr[12], &ipv4, sizeof ipv4);
 	return true;
+}
+
+bool value_is_address(const char *text)
+{
+	struct in6_addr address;
+	bool is_ipv4;
+
+	return parse_address(text, &address, &is_ipv4);
 }
 
 bool value_prefix(const char *text, struct prefix *out)
@@ -190,10 +191,7 @@ static bool is_host_name(const char *text)
 
 bool value_is_host(const char *text)
 {
-	struct in6_addr address;
-	bool is_ipv4;
-
-	return parse_address(text, &address, &is_ipv4) || is_host_name(text);
+	return value_is_address(text) || is_host_name(text);
 }
 
 static bool is_label(struct str label)
