@@ -13,6 +13,7 @@
 #include "cli/become.h"
 #include "cli/findings_print.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "config/config.h"
 #include "net/conn.h"
 #include "net/http.h"
@@ -103,8 +104,7 @@ static int try_all(const struct client_means *means, const struct options *optio
 		json_t *all = json_pack("{s:b, s:s, s:s, s:o}", "ok", trial.all_good, "version",
 		    MFDRELAY_VERSION, "checked", clock_rfc3339(now, sizeof now, clock_wall_ms()), "upstreams",
 		    trial.objects);
-		json_dumpf(all, stdout, JSON_INDENT(2));
-		putchar('\n');
+		terminal_json(all);
 		json_decref(all);
 	}
 	return trial.all_good ? 0 : 1;

@@ -11,6 +11,7 @@
 #include "catalogue/explain.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "config/values.h"
 
 static const char usage[] =
@@ -168,8 +169,7 @@ static void add_json(json_t *array, const struct explanation *explanation)
 
 static void print_json(json_t *json)
 {
-	json_dumpf(json, stdout, JSON_INDENT(2));
-	putchar('\n');
+	terminal_json(json);
 	json_decref(json);
 }
 

@@ -181,8 +181,7 @@ static int list(const struct config *config, struct spool *spool, bool as_json)
 		}
 	}
 	if (as_json) {
-		json_dumpf(listing.array, stdout, JSON_INDENT(2));
-		putchar('\n');
+		terminal_json(listing.array);
 		json_decref(listing.array);
 	} else {
 		printf("%zu message%s\n", listing.count, listing.count == 1 ? "" : "s");
@@ -243,8 +242,7 @@ static void print_json(const struct envelope *e, const struct state *state, enum
 {
 	json_t *message = message_json(e, state, folder);
 
-	json_dumpf(message, stdout, JSON_INDENT(2));
-	putchar('\n');
+	terminal_json(message);
 	json_decref(message);
 }
 

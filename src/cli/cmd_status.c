@@ -286,8 +286,7 @@ static int show(const struct config *config, bool as_json)
 	if (status == NULL)
 		return report_down(config, err.text, as_json);
 	if (as_json) {
-		json_dumpf(status, stdout, JSON_INDENT(2));
-		putchar('\n');
+		terminal_json(status);
 	} else {
 		print_status(status);
 	}

@@ -15,6 +15,7 @@
 #include "cli/journey.h"
 #include "cli/open.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "cli/test_message.h"
 #include "config/config.h"
 #include "spool/spool.h"
@@ -128,8 +129,7 @@ static int test(const struct config *config, const struct options *options)
 	if (json_object_get(report, "outcome") == NULL)
 		json_object_update_new(
 		    report, json_pack("{s:s, s:s}", "outcome", "not-queued", "error", err.text));
-	json_dumpf(report, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-	putchar('\n');
+	terminal_json(report);
 	json_decref(report);
 	return status;
 }

@@ -101,12 +101,6 @@ static void print_table(const json_t *peers)
 	printf("\nto let one in: mfdrelay allow ADDRESS --name NAME\n");
 }
 
-static void print_json(const json_t *peers)
-{
-	json_dumpf(peers, stdout, JSON_INDENT(2));
-	putchar('\n');
-}
-
 static int show(const struct config *config, bool as_json)
 {
 	struct err err = {""};
@@ -116,7 +110,7 @@ static int show(const struct config *config, bool as_json)
 		return ask_failed(&err);
 	json_t *peers = without_listed(config, all);
 	if (as_json)
-		print_json(peers);
+		terminal_json(peers);
 	else
 		print_table(peers);
 	json_decref(all);

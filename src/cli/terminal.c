@@ -43,3 +43,9 @@ const char *terminal_duration(char *dst, size_t size, int64_t ms)
 		snprintf(dst, size, "%lld d", s / 86400);
 	return dst;
 }
+
+void terminal_json(const json_t *json)
+{
+	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	putchar('\n');
+}
