@@ -55,6 +55,14 @@ static bool is_messages_again(
 	return false;
 }
 
+static struct blame *find_blame(struct blames *blames, const struct cause *cause, const char *origin)
+{
+	for (size_t i = 0; i < BLAMES_MAX; i++)
+		if (blames->items[i].cause == cause && strcmp(blames->items[i].origin, origin) == 0)
+			return &blames->items[i];
+	return NULL;
+}
+
 /* Whether the lane was held for it before, for a message of the same device with the same sender, and those of others have gone
  * through since: a device that is set up wrongly would else hold them up with each message. */
 static bool is_origins_again(
@@ -62,25 +70,22 @@ static bool is_origins_again(
 {
 	struct blames *blames = &lane->blames;
 	char origin[STREAK_ORIGIN_MAX];
-	size_t at = BLAMES_MAX;
 
 	if (why->cause->outcome != OUTCOME_C)
 		return false;
 	origin_of(origin, attempt);
-	for (size_t i = 0; i < BLAMES_MAX; i++)
-		if (blames->items[i].cause == why->cause && strcmp(blames->items[i].origin, origin) == 0)
-			at = i;
-	if (at < BLAMES_MAX && blames->items[at].others_passed_ms != 0 &&
-	    now_ms - blames->items[at].others_passed_ms < BLAME_OTHERS_MS)
+	struct blame *blame = find_blame(blames, why->cause, origin);
+	if (blame != NULL && blame->others_passed_ms != 0 &&
+	    now_ms - blame->others_passed_ms < BLAME_OTHERS_MS)
 		return true;
+	if (blame == NULL) {
+		blame = &blames->items[blames->next++ % BLAMES_MAX];
+		blame->cause = why->cause;
+		memcpy(blame->origin, origin, sizeof origin);
+	}
 	/* What one more meets may be everybody's. */
 	for (size_t i = 0; i < BLAMES_MAX; i++)
 		blames->items[i].others_passed_ms = 0;
-	if (at == BLAMES_MAX) {
-		at = blames->next++ % BLAMES_MAX;
-		blames->items[at].cause = why->cause;
-		memcpy(blames->items[at].origin, origin, sizeof origin);
-	}
 	return false;
 }
 

@@ -16,12 +16,14 @@ struct lane;
 #define BLAME_OTHERS_MS 3600000		/* for so long does a message of others that has passed speak against one of them */
 
 /* Whose messages a lane was held for, by class C: zeroed, nobody's. */
+struct blame {
+	const struct cause *cause;	/* NULL: free */
+	char origin[STREAK_ORIGIN_MAX];
+	int64_t others_passed_ms;	/* when one of another origin last went through, since the hold; 0: none has */
+};
+
 struct blames {
-	struct {
-		const struct cause *cause;	/* NULL: free */
-		char origin[STREAK_ORIGIN_MAX];
-		int64_t others_passed_ms;	/* when one of another origin last went through, since the hold; 0: none has */
-	} items[BLAMES_MAX];
+	struct blame items[BLAMES_MAX];
 	unsigned next;
 };
 

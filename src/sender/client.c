@@ -325,7 +325,7 @@ static void on_refusing_banner(struct client *c)
 
 	client_judge(c, &why, PHASE_BANNER);
 	if (c->reply.code != 421 || why.cause->outcome != OUTCOME_T || !pass_by(c, &why))
-		client_fail_reply(c, PHASE_BANNER);
+		client_refused(c, &why);
 }
 
 static void on_banner(struct client *c)
@@ -444,21 +444,21 @@ static void on_input(struct client *c)
 
 /* A certificate that is not the host's is no fault to be passed by; and each silence costs a minute, in which nobody hears of it
  * and no other upstream is tried: once is enough. */
-static bool may_pass_by(const struct client *c, enum road_trouble trouble)
+static bool pass_by_lost(struct client *c, enum road_trouble trouble, const char *text)
 {
-	if (trouble == ROAD_TIMEOUT && c->has_passed_by)
+	struct failure why;
+
+	if ((c->state != ST_BANNER && (c->state != ST_TLS_IMPLICIT || trouble == ROAD_CERTIFICATE)) ||
+	    (trouble == ROAD_TIMEOUT && c->has_passed_by))
 		return false;
-	return c->state == ST_BANNER || (c->state == ST_TLS_IMPLICIT && trouble != ROAD_CERTIFICATE);
+	describe_trouble(c, &why, trouble, text);
+	return pass_by(c, &why);
 }
 
 static void on_lost(struct client *c, enum road_trouble trouble, const char *text)
 {
-	struct failure why;
-
-	describe_trouble(c, &why, trouble, text);
-	if (c->state == ST_CONNECT ? client_dial_on(c) : may_pass_by(c, trouble) && pass_by(c, &why))
-		return;
-	client_fail_trouble(c, trouble, text);
+	if (c->state == ST_CONNECT ? !client_dial_on(c) : !pass_by_lost(c, trouble, text))
+		client_fail_trouble(c, trouble, text);
 }
 
 static enum road_trouble trouble_of(const struct client *c)
