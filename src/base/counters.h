@@ -1,6 +1,6 @@
 /* Counters on one page that supervisor and workers share (anonymous mapping, made before fork). Relaxed atomics: they
- * are for people, and nothing is decided by them but how large a message may be, which is put aside, and who is not greeted first. They
- * outlive a worker's restart, not the daemon's. */
+ * are for people, and nothing is decided by them but how large a message may be, which is put aside, and who is not
+ * greeted first. They outlive a worker's restart, not the daemon's. */
 #ifndef MFDRELAY_BASE_COUNTERS_H
 #define MFDRELAY_BASE_COUNTERS_H
 

@@ -22,7 +22,6 @@
 #include "smtp/reply.h"
 
 #define ADDRESSES_SHOWN 3
-#define DAY_MS		INT64_C(86400000)
 
 static void fact(struct step *step, const char *key, const char *value)
 {

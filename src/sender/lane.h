@@ -71,7 +71,8 @@ bool lane_has_one_too_many(const struct lane *lane);
 bool lane_makes_room(const struct lane *lane);
 
 /* Whether a connection may be opened. Before the first login by password has succeeded there is one at a time, as each that is
- * refused may bring the account nearer to being locked. Where the mailbox has none left, the next one that ends is for the lane that has none. */
+ * refused may bring the account nearer to being locked. Where the mailbox has none left, the next one that ends is for the
+ * lane that has none. */
 bool lane_may_open(struct lane *lane);
 void lane_opened(struct lane *lane);
 void lane_closed(struct lane *lane);

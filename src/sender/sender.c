@@ -40,9 +40,8 @@
 #include "supervisor/sandbox.h"
 #include "supervisor/worker.h"
 
-#define RESCAN_S       30 /* a wake-up that was lost costs no more than this */
-#define READ_PER_ROUND 64 /* messages read from the disk before the loop looks at its connections again */
-#define DAY_MS	       86400000
+#define RESCAN_S       30   /* a wake-up that was lost costs no more than this */
+#define READ_PER_ROUND 64   /* messages read from the disk before the loop looks at its connections again */
 #define STUCK_LOOK_MS  1000 /* between two looks whether the spool lets go of what is delivered */
 
 union packet {

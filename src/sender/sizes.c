@@ -21,7 +21,6 @@
 #define HEADING	  "mfdrelay-upstream-sizes 1\n"
 #define FILE_MAX  (128 * 1024)
 #define ENTRY_MAX 1200 /* a name has 1,024 octets at most */
-#define DAY_MS	  86400000
 
 struct sizes {
 	const struct config *config;
@@ -34,7 +33,7 @@ struct sizes {
 
 static uint64_t today(void)
 {
-	return (uint64_t)clock_wall_ms() / DAY_MS;
+	return (uint64_t)(clock_wall_ms() / DAY_MS);
 }
 
 /* --- the file --- */

@@ -21,8 +21,8 @@ struct sizes *sizes_new(
  * once a day. */
 void sizes_learn(struct sizes *sizes, unsigned upstream, uint64_t bytes);
 
-/* At start and once a day: what an upstream has said neither today nor yesterday is forgotten. Else a size too small for any message would
- * stand for ever: none is taken for the upstream, so none goes there to hear of a larger one. */
+/* At start and once a day: what an upstream has said neither today nor yesterday is forgotten. Else a size too small for any
+ * message would stand for ever: none is taken for the upstream, so none goes there to hear of a larger one. */
 void sizes_forget_old(struct sizes *sizes);
 
 void sizes_free(struct sizes *sizes);	/* finishes what it writes. NULL is fine */

@@ -10,7 +10,6 @@
 
 #define SUBJECT_MAX	255 /* characters; Exchange Online takes no more */
 #define ORIGINAL_MAX	200 /* characters of a value that is kept as X-Original-... */
-#define DAY_MS		INT64_C(86400000)
 #define DATE_PAST_MS	(7 * DAY_MS)
 #define DATE_FUTURE_MS	DAY_MS
 #define MESSAGE_ID_SIZE 400

@@ -36,8 +36,8 @@ pid_t spool_locked_by(const char *path);
 bool spool_is_at(const char *path, int lock_fd);
 
 /* Under the lock: make missing sub-folders (0700, owned by uid and gid when run as root; (uid_t)-1: leave), make this
- * spool's two random bytes (var/spool-id), see that its file system has the locks that messages are taken by, remove what a crash can leave (temporary files, states without a message).
- * Foreign names are left alone. Returns 0, or -1 with err. */
+ * spool's two random bytes (var/spool-id), see that its file system has the locks that messages are taken by, remove
+ * what a crash can leave (temporary files, states without a message). Foreign names are left alone. Returns 0, or -1 with err. */
 int spool_prepare(const char *path, uid_t uid, gid_t gid, struct err *err);
 
 /* --- both workers, and the CLI --- */

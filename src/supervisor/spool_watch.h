@@ -13,7 +13,7 @@ struct spool_watch {
 };
 
 enum spool_watch_result {
-	SPOOL_WATCH_SAME,	/* nothing is to be done: it stands where it stood, or it is gone and no other is there, which was said */
+	SPOOL_WATCH_SAME,	/* it stands where it stood; or it is gone and no other is there, which was said */
 	SPOOL_WATCH_REPLACED,	/* another stands there now, and is locked and prepared: who knows the old one is to end */
 	SPOOL_WATCH_RESTART,	/* another stands there that this process cannot use, and the service manager's next one can */
 };
