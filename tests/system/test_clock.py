@@ -122,6 +122,7 @@ def test_days_of_held_road_and_leaps_expire_nothing(sim, make_relay):
         relay.wait_event("upstream-held", holds)
     assert relay.queue_ids() == [queue_id] and not relay.events("failed")
     sim.faults(NOT_NOW + " times=1")
+    harness.wait_open(sim.smtp_port)
     relay.clock.forward(3600)
     wait_deferred(relay, 2)
     relay.clock.forward(61)
