@@ -45,9 +45,9 @@ static struct {
 	struct event_base *base;
 	struct spool *spool;
 	struct err err;
-	/* hooks */
-	bool fail_file_sync, fail_folder_sync;
-	void (*at_folder_sync)(void);
+	/* hooks; the syncer's thread reads the first three while a test sets them */
+	_Atomic bool fail_file_sync, fail_folder_sync;
+	void (*_Atomic at_folder_sync)(void);
 	void (*before_lock)(void);
 	_Atomic unsigned file_syncs, folder_syncs;
 	/* the last callback */
@@ -67,13 +67,14 @@ static bool is_folder(int fd)
 static int hooked_sync(int fd)
 {
 	bool folder = is_folder(fd);
+	void (*at_folder_sync)(void) = t.at_folder_sync;
 
 	if (folder)
 		t.folder_syncs++;
 	else
 		t.file_syncs++;
-	if (folder && t.at_folder_sync != NULL)
-		t.at_folder_sync();
+	if (folder && at_folder_sync != NULL)
+		at_folder_sync();
 	errno = EIO;
 	if (folder ? t.fail_folder_sync : t.fail_file_sync)
 		return -1;
