@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "base/mem.h"
 #include "cli/commands.h"
 #include "config/values.h"
 
@@ -58,6 +59,7 @@ static int flushed(int status)
 
 int main(int argc, char **argv)
 {
+	mem_serve_libraries();
 	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
 		puts("mfdrelay " MFDRELAY_VERSION);
 		return 0;

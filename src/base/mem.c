@@ -24,13 +24,18 @@ static void check_bound(size_t size)
 }
 
 /* write(2) and _exit only: the log allocates, and exit handlers might. */
-static _Noreturn void out_of_memory(void)
+void mem_exhausted(void)
 {
 	static const char line[] = "mfdrelay: out of memory: this process ends and is started again\n";
 
 	if (write(STDERR_FILENO, line, sizeof line - 1) < 0)
 		_exit(71);
 	_exit(70);
+}
+
+void *xmalloc(size_t size)
+{
+	return xrealloc(NULL, size);
 }
 
 void *xcalloc(size_t count, size_t size)
@@ -41,7 +46,7 @@ void *xcalloc(size_t count, size_t size)
 	void *p = calloc(count, size);
 
 	if (p == NULL && count > 0 && size > 0)
-		out_of_memory();
+		mem_exhausted();
 	return p;
 }
 
@@ -51,7 +56,7 @@ void *xrealloc(void *old, size_t size)
 	void *p = realloc(old, size);
 
 	if (p == NULL && size > 0)
-		out_of_memory();
+		mem_exhausted();
 	return p;
 }
 
@@ -65,7 +70,7 @@ char *xstrndup(const char *s, size_t n)
 	char *p = strndup(s, n);
 
 	if (p == NULL)
-		out_of_memory();
+		mem_exhausted();
 	return p;
 }
 
@@ -78,7 +83,7 @@ char *xasprintf(const char *format, ...)
 	int n = vasprintf(&p, format, args);
 	va_end(args);
 	if (n < 0)
-		out_of_memory();
+		mem_exhausted();
 	return p;
 }
 

@@ -64,9 +64,8 @@ static struct peer *add(struct peers *peers, const struct in6_addr *counted)
 	struct peer *peer = xcalloc(1, sizeof *peer);
 
 	peer->counted = *counted;
-	/* NULL is tsearch's out of memory. */
 	if (tsearch(peer, &peers->tree, compare) == NULL)
-		abort();
+		mem_exhausted();
 	peers->count++;
 	return peer;
 }

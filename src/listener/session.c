@@ -61,8 +61,6 @@ static void begin_pause(struct session *s, int64_t ms)
 {
 	if (s->pause == NULL)
 		s->pause = evtimer_new(s->env->base, on_pause_over, s);
-	if (s->pause == NULL)
-		abort();
 	if (!evtimer_pending(s->pause, NULL))
 		timer_set(s->pause, ms > 0 ? ms : 0);
 }

@@ -49,8 +49,6 @@ struct strangers *strangers_new(struct event_base *base, int fd)
 
 	strangers->fd = fd;
 	strangers->timer = evtimer_new(base, on_time, strangers);
-	if (strangers->timer == NULL)
-		abort();
 	return strangers;
 }
 

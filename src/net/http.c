@@ -318,7 +318,8 @@ struct http *http_new(struct event_base *base, struct resolver *resolver, struct
 	http->base = base;
 	http->resolver = resolver;
 	LIST_INIT(&http->requests);
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, xmalloc, free, xrealloc, xstrdup, xcalloc) !=
+	    CURLE_OK) {
 		err_set(err, "libcurl can't be used here");
 		free(http);
 		return NULL;

@@ -341,7 +341,7 @@ struct resolver *resolver_new(struct event_base *base, struct err *err)
 {
 	struct resolver *resolver = xcalloc(1, sizeof *resolver);
 	ares_channel channel = NULL;
-	int status = ares_library_init(ARES_LIB_INIT_ALL);
+	int status = ares_library_init_mem(ARES_LIB_INIT_ALL, xmalloc, free, xrealloc);
 
 	resolver->base = base;
 	resolver->limit_ms = LIMIT_MS;

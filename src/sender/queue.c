@@ -52,11 +52,8 @@ void queue_learn(struct queue *queue, const char *id)
 	struct message *message = xcalloc(1, sizeof *message);
 	str_copy(message->id, sizeof message->id, str_of(id));
 	SLIST_INIT(&message->parts);
-	if (tsearch(message, &queue->by_id, compare) == NULL) {
-		/* The tree has no memory left; the next scan finds the message again. */
-		free(message);
-		return;
-	}
+	if (tsearch(message, &queue->by_id, compare) == NULL)
+		mem_exhausted();
 	queue->count++;
 	queue_make_unread(queue, message);
 }

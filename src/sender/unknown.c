@@ -139,8 +139,6 @@ struct unknown *unknown_new(struct event_base *base, const struct spool *spool)
 	load(unknown, spool);
 	unknown->file = kept_file_new(base, spool, NAME, format, unknown);
 	unknown->timer = evtimer_new(base, on_time, unknown);
-	if (unknown->timer == NULL)
-		abort();
 	return unknown;
 }
 

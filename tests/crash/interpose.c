@@ -1,9 +1,10 @@
-/* Test only, by LD_PRELOAD: counts the calls by which one process changes the spool, and at the Nth kills the
- * process or fails the call, and if so told each later one. It writes nothing but its control file, CRASH_CONTROL: a struct control, mapped
- * and shared by all that the daemon forks, so that a count goes on over a restart and each strike comes once.
- * The test arms it while the daemon runs (test_crash.py holds the same layout). Only what is below
- * CRASH_SPOOL counts, and only in the process whose first thread has the name control->comm; its threads
- * share the count. With CRASH_NAMED in its environment it finds no file system that has O_TMPFILE. */
+/* Test only, by LD_PRELOAD: counts the calls by which one process changes the spool, or those for memory, and at
+ * the Nth kills the process or fails the call, and if so told each later one. It writes nothing but its control
+ * file, CRASH_CONTROL: a struct control, mapped and shared by all that the daemon forks, so that a count goes on
+ * over a restart and each strike comes once. The test arms it while the daemon runs (interposed.py holds the same
+ * layout). Of calls on files only those below CRASH_SPOOL count, and all only in the process whose first thread
+ * has the name control->comm; its threads share the count. With CRASH_NAMED in its environment it finds no file
+ * system that has O_TMPFILE. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -34,6 +35,7 @@ enum call {
 	PREAD,
 	SYNCFS,
 	FLOCK,
+	MALLOC,
 	CALLS
 };
 enum action {
@@ -46,7 +48,8 @@ enum action {
 	FAIL_EDQUOT,
 	FAIL_EROFS,
 	FAULT,
-	FAIL_EBADF
+	FAIL_EBADF,
+	FAIL_ENOMEM
 };
 
 struct control {
@@ -62,13 +65,17 @@ struct control {
 };
 
 static const char *const call_names[CALLS] = {"write", "pwrite", "fsync", "linkat", "renameat", "renameat2",
-    "unlinkat", "openat", "read", "pread", "syncfs", "flock"};
+    "unlinkat", "openat", "read", "pread", "syncfs", "flock", "malloc"};
 
 static struct control *control;
 static const char *spool;
 
 int __openat_2(int dir, const char *path, int flags);
 int __openat64_2(int dir, const char *path, int flags);
+/* glibc's own, for those who put others in their place. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
 
 __attribute__((constructor)) static void set_up(void)
 {
@@ -139,28 +146,40 @@ static void die(int number)
 		pause();
 }
 
-/* What is to happen at this call: COUNT for nothing. Does not return when it kills. */
-static enum action strike(enum call call, int dir, const char *name)
+/* Whether calls of that kind are counted now. */
+static int is_armed(enum call call)
 {
-	char path[NAME_SIZE - 12];
-	enum action action = control == NULL ? OFF : (enum action)atomic_load(&control->action);
-	int saved_errno = errno;
+	return control != NULL && atomic_load(&control->action) != OFF &&
+	       (control->calls & (1u << call)) != 0;
+}
 
-	if (action == OFF || (control->calls & (1u << call)) == 0 ||
-	    !below_spool(dir, name, path, sizeof path) || !is_watched_process()) {
-		errno = saved_errno;
-		return COUNT;
-	}
+/* Counts one. Returns what is to happen at it: COUNT for nothing. Does not return when it kills. */
+static enum action count_one(enum call call, const char *what)
+{
+	enum action action = (enum action)atomic_load(&control->action);
 	uint32_t n = atomic_fetch_add(&control->count, 1) + 1;
+
 	if (n <= NAMES)
-		snprintf(control->names[n - 1], NAME_SIZE, "%s %s", call_names[call], path);
-	errno = saved_errno;
+		snprintf(control->names[n - 1], NAME_SIZE, "%s %s", call_names[call], what);
 	if (n < control->at || (n > control->at && !control->lasting) || action == COUNT)
 		return COUNT;
 	if (action != KILL_AFTER)
 		note_time();
 	if (action == KILL || action == FAULT)
 		die(action == KILL ? SIGKILL : SIGABRT);
+	return action;
+}
+
+/* What is to happen at this call on dir/name. */
+static enum action strike(enum call call, int dir, const char *name)
+{
+	char path[NAME_SIZE - 12];
+	int saved_errno = errno;
+	enum action action = COUNT;
+
+	if (is_armed(call) && below_spool(dir, name, path, sizeof path) && is_watched_process())
+		action = count_one(call, path);
+	errno = saved_errno;
 	return action;
 }
 
@@ -319,4 +338,32 @@ int __openat_2(int dir, const char *path, int flags)
 int __openat64_2(int dir, const char *path, int flags)
 {
 	return open_call(dir, path, flags, 0);
+}
+
+static int is_refused(size_t size)
+{
+	char what[24];
+	int saved_errno = errno, refused = 0;
+
+	if (is_armed(MALLOC) && is_watched_process()) {
+		snprintf(what, sizeof what, "%zu", size);
+		refused = count_one(MALLOC, what) == FAIL_ENOMEM;
+	}
+	errno = refused ? ENOMEM : saved_errno;
+	return refused;
+}
+
+void *malloc(size_t size)
+{
+	return is_refused(size) ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	return is_refused(count * size) ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+	return size > 0 && is_refused(size) ? NULL : __libc_realloc(old, size);
 }

@@ -7,9 +7,9 @@ import threading
 
 import harness
 
-ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5, "edquot": 6, "erofs": 7, "fault": 8, "ebadf": 9}
+ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5, "edquot": 6, "erofs": 7, "fault": 8, "ebadf": 9, "enomem": 10}
 CHANGES = ["write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat"]
-CALLS = CHANGES + ["read", "pread", "syncfs", "flock"]
+CALLS = CHANGES + ["read", "pread", "syncfs", "flock", "malloc"]
 
 
 class Control:
@@ -49,7 +49,7 @@ class Control:
         return [self.page[s:s + self.NAME_SIZE].split(b"\0")[0].decode(errors="replace") for s in starts]
 
     def struck_call(self):
-        return self.names()[self.at - 1]
+        return self.names()[self.at - 1] if self.at <= self.NAMES else "a call whose name is not kept"
 
 
 _environment = threading.Lock()

@@ -9,7 +9,6 @@ import re
 import resource
 import select
 import socket
-import ssl
 import subprocess
 import threading
 import time
@@ -17,7 +16,7 @@ import time
 import pytest
 
 import harness
-from harness import has_read, make_mail, raw, raw_begin_data, talk, wait_until
+from harness import blind, has_read, make_mail, raw, raw_begin_data, talk, wait_until
 
 
 TORTURE = bool(os.environ.get("TORTURE"))
@@ -190,14 +189,6 @@ def pair(tmp_path_factory):
 def tls_relay(sim, make_relay, pair):
     """With 8 handshakes a second for strangers, and 2 for one address; 127.0.0.1 is listed."""
     return make_relay(sim, tls=pair, devices=PRINTER, limits={"handshakes_per_second": 8})
-
-
-def blind():
-    """A client that checks no certificate, as most devices."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def begin_tls(s):
