@@ -362,7 +362,8 @@ void client_on_final_reply(struct client *c)
 		client_judge(c, &why, PHASE_CONTENT);
 		attempt_fail(c->attempt, &why, true);
 	}
-	finish_attempt(c, ST_IDLE);
+	/* The dot ends a transaction whatever the answer is; of a refused BDAT that is not said (RFC 3030 section 2). */
+	finish_attempt(c, c->bdat && c->reply.code / 100 != 2 ? ST_RSET : ST_IDLE);
 }
 
 /* A verdict before the content has gone out: whatever it is, the dialogue cannot be brought in step again. */

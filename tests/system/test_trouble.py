@@ -392,6 +392,16 @@ def test_bdat_refused_falls_back_to_data(sim, relay):
     assert relay.events("bdat-refused")
 
 
+def test_a_refused_bdat_leaves_no_transaction_open(sim, relay):
+    sim.faults("data reply 451 4.3.2 Temporary server error times=1")
+    relay.send(make_mail(subject="first"))
+    relay.wait_event("deferred")
+    relay.send(make_mail(subject="second"))
+    sim.wait_messages(2)
+    relay.wait_empty()
+    assert not relay.events("upstream-held") and sim.log().count(" < RSET") == 1
+
+
 def test_a_message_that_is_refused_alone_holds_the_road_for_nobody(sim, make_relay):
     relay = make_relay(sim, retry={"first": "1s", "max": "1s", "give_up": "2s"})
     sim.faults("mail=scan@oldname.example reply 550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains")
