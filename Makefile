@@ -121,6 +121,12 @@ torture: export TORTURE := 1
 torture: crash
 	$(call run_pytest,tests/system/test_abuse.py tests/system/test_content.py)
 
+# An hour of a mixed load and of faults at random: what is lost, and how memory grows.
+soak: export SOAK_MINUTES ?= 60
+soak: PYTEST_JOBS := 0
+soak: all $(BUILD)/m365sim
+	$(call run_pytest,tests/system/test_soak.py)
+
 # One suite after the other: they share the processors already.
 check:
 	$(Q)$(MAKE) --no-print-directory unit
@@ -180,5 +186,5 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all demo unit system crash torture check fuzz lint tsan bench asan install uninstall clean
+.PHONY: all demo unit system crash torture soak check fuzz lint tsan bench asan install uninstall clean
 .SECONDARY:
