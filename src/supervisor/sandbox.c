@@ -108,17 +108,20 @@ static int restrict_files(const struct sandbox *sandbox, long version)
 	return result;
 }
 
+static const char landlock_is_missing[] = "the kernel has none: 5.19 or later, with landlock among its lsm=";
+static const char landlock_is_filtered[] =
+    "a filter of system calls, the service's or a container's, does not let us: let it have "
+    "landlock_create_ruleset landlock_add_rule landlock_restrict_self (SystemCallFilter=, systemd-nspawn "
+    "--system-call-filter=)";
+
 /* Returns the version in force; 0 with *why. */
 static long enter_landlock(const struct sandbox *sandbox, const char **why)
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION);
 
 	if (version < 2)
-		*why =
-		    version < 0 && errno != ENOSYS && errno != EOPNOTSUPP
-			? "the service's filter of system calls does not let us: add landlock_create_ruleset "
-			  "landlock_add_rule landlock_restrict_self to SystemCallFilter="
-			: "the kernel has none: 5.19 or later, with landlock among its lsm=";
+		*why = version < 0 && errno != ENOSYS && errno != EOPNOTSUPP ? landlock_is_filtered
+									     : landlock_is_missing;
 	else if (restrict_files(sandbox, version) < 0)
 		*why = "the kernel refused the rules";
 	else
@@ -228,8 +231,8 @@ static const char *enter_seccomp(const struct sandbox *sandbox)
 	seccomp_release(filter);
 	return result == 0
 		   ? NULL
-		   : "the kernel has none, or the service's filter of system calls does not let us (add "
-		     "seccomp to SystemCallFilter=)";
+		   : "the kernel has none, or a filter of system calls, the service's or a container's, does "
+		     "not let us (add seccomp to SystemCallFilter=, or to --system-call-filter=)";
 }
 
 /* --- all of it --- */
