@@ -156,7 +156,7 @@ static int make_ca(const char *dir)
 	read_ca(cert_path, key_path);
 	if (!ca) {
 		EVP_PKEY_free(ca_key);
-		ca_key = EVP_RSA_gen(2048);
+		ca_key = EVP_EC_gen("P-256");
 		ca = ca_key ? make_certificate(&authority, ca_key, NULL, ca_key) : NULL;
 		if (ca)
 			write_ca(cert_path, key_path);
