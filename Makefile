@@ -26,7 +26,7 @@ WARNINGS    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-We
 # glibc refuses _FORTIFY_SOURCE without optimisation, and the sanitizers replace it.
 FORTIFY     := $(if $(or $(SANITIZE),$(filter -O0,$(CFLAGS))),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 HARDEN      := $(FORTIFY) -fstack-protector-strong -fPIE -fno-strict-aliasing
-own_cflags   = -std=c11 -D_GNU_SOURCE -DMFDRELAY_VERSION='"$(VERSION)"' -Isrc $(WARNINGS) $(HARDEN) $(SANITIZE) -pthread
+own_cflags   = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMFDRELAY_VERSION='"$(VERSION)"' -Isrc $(WARNINGS) $(HARDEN) $(SANITIZE) -pthread
 own_ldflags  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 pkg_cflags  := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 pkg_libs    := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)

@@ -27,5 +27,5 @@ int64_t clock_wall_us(void)
 
 void clock_rest_us(unsigned us)
 {
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = us * 1000L}, NULL);
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = (long)us * 1000}, NULL);
 }

@@ -1,7 +1,7 @@
 /* Times in text. Apart from the clocks, so that tests can bring clocks of their own. */
 #include <string.h>
-#include <time.h>
 
+#include "base/civil.h"
 #include "base/clock.h"
 #include "base/str.h"
 
@@ -23,10 +23,9 @@ static void put_time(char *out, const struct tm *tm)
 /* "YYYY-MM-DDTHH:MM:SS" */
 static void put_rfc3339(char *out, int64_t wall_ms)
 {
-	time_t seconds = (time_t)(wall_ms / 1000);
 	struct tm tm;
 
-	gmtime_r(&seconds, &tm);
+	civil_parts(wall_ms / 1000, &tm);
 	put_digits(out, tm.tm_year + 1900, 4);
 	put_digits(out + 5, tm.tm_mon + 1, 2);
 	put_digits(out + 8, tm.tm_mday, 2);
@@ -40,10 +39,9 @@ const char *clock_rfc5322(char *dst, size_t size, int64_t wall_ms)
 	static const char months[12][4] = {
 	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	char text[] = "Day, 00 Mon 0000 00:00:00 +0000";
-	time_t seconds = (time_t)(wall_ms / 1000);
 	struct tm tm;
 
-	gmtime_r(&seconds, &tm);
+	civil_parts(wall_ms / 1000, &tm);
 	memcpy(text, days[tm.tm_wday], 3);
 	put_digits(text + 5, tm.tm_mday, 2);
 	memcpy(text + 8, months[tm.tm_mon], 3);

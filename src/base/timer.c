@@ -2,11 +2,16 @@
 
 #include <event2/event.h>
 
+struct timeval timer_interval(int64_t ms)
+{
+	if (ms < 0)
+		ms = 0;
+	return (struct timeval){.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+}
+
 void timer_set(struct event *timer, int64_t ms)
 {
-	struct timeval time = {0};
+	struct timeval interval = timer_interval(ms);
 
-	if (ms > 0)
-		time = (struct timeval){.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
-	evtimer_add(timer, &time);
+	evtimer_add(timer, &interval);
 }

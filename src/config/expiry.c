@@ -9,6 +9,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "base/civil.h"
 #include "config/config.h"
 
 #define DAY_S 86400
@@ -25,7 +26,7 @@ static int64_t not_after_s(const char *path)
 	int64_t at_s = 0;
 
 	if (x509 != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(x509), &tm) == 1)
-		at_s = timegm(&tm);
+		at_s = civil_seconds(&tm);
 	ERR_clear_error();
 	X509_free(x509);
 	if (file != NULL)
@@ -89,11 +90,10 @@ enum nearness expiry_nearness(const struct expiry *expiry, int64_t now_s)
 const char *expiry_text(char *dst, size_t size, const struct expiry *expiry, int64_t now_s)
 {
 	int64_t left_s = expiry->at_s - now_s;
-	time_t at = (time_t)expiry->at_s;
 	char when[40], date[16];
 	struct tm tm;
 
-	gmtime_r(&at, &tm);
+	civil_parts(expiry->at_s, &tm);
 	strftime(date, sizeof date, "%Y-%m-%d", &tm);
 	if (left_s <= 0)
 		snprintf(when, sizeof when, "is over since");

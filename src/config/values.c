@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/ascii.h"
+#include "base/civil.h"
 #include "base/str.h"
 #include "config/config.h"
 #include "smtp/address.h"
@@ -72,9 +73,10 @@ bool value_date(const char *text, int64_t *out_s)
 	    !str_u64((struct str){text, 4}, 9999, &year) || !str_u64((struct str){text + 5, 2}, 12, &month) ||
 	    !str_u64((struct str){text + 8, 2}, 31, &day))
 		return false;
-	struct tm tm = {.tm_year = (int)year - 1900, .tm_mon = (int)month - 1, .tm_mday = (int)day};
-	int64_t at_s = timegm(&tm);
-	/* timegm takes the 31st of June for the 1st of July. */
+	int64_t at_s = civil_days((int64_t)year, (int)month, (int)day) * 86400;
+	struct tm tm;
+	civil_parts(at_s, &tm);
+	/* The 31st of June is the 1st of July. */
 	if (tm.tm_mon != (int)month - 1 || tm.tm_mday != (int)day)
 		return false;
 	*out_s = at_s;

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/timer.h"
 #include "net/mx.h"
 
 #define LIMIT_MS	20000 /* for all of a look-up */
@@ -208,13 +209,10 @@ static void on_txt(void *cookie, int status, int timeouts, unsigned char *answer
 static void set_timer(struct resolver_query *query)
 {
 	int64_t left_ms = query->deadline_ms - clock_mono_ms();
-	struct timeval limit, next, *first;
+	struct timeval limit = timer_interval(left_ms), next, *first;
 
 	if (query->done)
 		return;
-	if (left_ms < 0)
-		left_ms = 0;
-	limit = (struct timeval){left_ms / 1000, (left_ms % 1000) * 1000};
 	first = ares_timeout(query->channel, &limit, &next);
 	event_add(query->timer, first != NULL ? first : &limit);
 }

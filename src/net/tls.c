@@ -13,6 +13,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "base/civil.h"
 #include "base/mem.h"
 #include "base/octets.h"
 #include "net/key.h"
@@ -522,7 +523,7 @@ static int64_t time_ms(const ASN1_TIME *time)
 {
 	struct tm parts;
 
-	return ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) * 1000 : 0;
+	return ASN1_TIME_to_tm(time, &parts) == 1 ? civil_seconds(&parts) * 1000 : 0;
 }
 
 bool tls_describe_peer(const SSL *ssl, struct tls_peer *out)

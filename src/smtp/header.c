@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "base/civil.h"
 
 #define FOLD_AT 78
 
@@ -385,17 +386,6 @@ static bool take_zone(struct str *s, int *minutes)
 	return false;
 }
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar; month 1 to 12. */
-static int64_t days_of(int64_t year, int month, int day)
-{
-	year -= month <= 2;
-	int64_t era = (year >= 0 ? year : year - 399) / 400;
-	int64_t in_era = year - era * 400;
-	int64_t of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-
-	return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + of_year - 719468;
-}
-
 bool header_date(struct str value, int64_t *wall_ms)
 {
 	struct str s = str_trim(value);
@@ -406,6 +396,6 @@ bool header_date(struct str value, int64_t *wall_ms)
 	s = str_trim(s);
 	if (s.n > 0 && (s.p[0] != '(' || s.p[s.n - 1] != ')'))
 		return false;
-	*wall_ms = ((days_of(year, month + 1, day) * 1440 - zone) * 60 + seconds) * 1000;
+	*wall_ms = ((civil_days(year, month + 1, day) * 1440 - zone) * 60 + seconds) * 1000;
 	return true;
 }

@@ -62,6 +62,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/timer.h"
 #include "spool/spool_private.h"
 #include "spool/whole_sync.h"
 
@@ -101,14 +102,13 @@ static void start_tidy(struct spool *spool)
 static void schedule_tidy(struct spool *spool)
 {
 	int64_t wait_ms = spool->tidy_started_ms + TIDY_MS - clock_mono_ms();
-	struct timeval wait = {0, wait_ms > 0 ? (suseconds_t)wait_ms * 1000 : 0};
 
 	if (spool->tidy_folders == 0 || spool->tidy_running)
 		return;
 	if (spool->closing)
 		start_tidy(spool);
 	else if (!evtimer_pending(spool->tidy_timer, NULL))
-		evtimer_add(spool->tidy_timer, &wait);
+		timer_set(spool->tidy_timer, wait_ms);
 }
 
 static void on_tidy_timer(evutil_socket_t fd, short what, void *cookie)

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/timer.h"
 #include "certs.h"
 #include "net/conn.h"
 #include "net/listen.h"
@@ -78,7 +79,7 @@ static void on_alarm(evutil_socket_t fd, short what, void *cookie)
 /* Run the loop until side has seen letter. false: not within ms. */
 static bool run_until(const struct side *side, char letter, unsigned ms)
 {
-	struct timeval after = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+	struct timeval after = timer_interval(ms);
 	bool over = false;
 	struct event *alarm_event = event_new(base, -1, 0, on_alarm, &over);
 
