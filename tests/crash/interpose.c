@@ -217,7 +217,7 @@ static int error_of(enum action action)
 		return (int)result_;                                                                         \
 	} while (0)
 
-static int data_call(enum call call, int fd, long number, uintptr_t bytes, size_t n, off_t offset)
+static int data_call(enum call call, int fd, long number, uintptr_t bytes, size_t n, off64_t offset)
 {
 	STRIKE_AROUND(call, fd, "", syscall(number, fd, bytes, n, offset));
 }

@@ -167,7 +167,7 @@ ssize_t write(int fd, const void *bytes, size_t n)
 
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset)
 {
-	ssize_t written = syscall(SYS_pwrite64, fd, bytes, n, offset);
+	ssize_t written = syscall(SYS_pwrite64, fd, bytes, n, (off64_t)offset);
 
 	if (written > 0)
 		record_file(fd, WRITE, (uint64_t)offset, bytes, (size_t)written);
