@@ -188,6 +188,11 @@ int ftruncate(int fd, off_t size)
 	return result;
 }
 
+int ftruncate64(int fd, off64_t size)
+{
+	return ftruncate(fd, (off_t)size);
+}
+
 static int sync_call(int fd, long number)
 {
 	record_file(fd, SYNC_BEGIN, 0, NULL, 0);
