@@ -1,6 +1,7 @@
 #include "base/civil.h"
 
-#define DAY_S	     86400
+#include "base/clock.h"
+
 #define ERA_DAYS     146097 /* of 400 years, after which the calendar repeats itself */
 #define MARCH_0_DAYS 719468 /* from 0000-03-01 to 1970-01-01 */
 

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DAY_MS INT64_C(86400000)
+#define DAY_S  86400
+#define DAY_MS (INT64_C(1000) * DAY_S)
 
 int64_t clock_mono_ms(void);	/* CLOCK_MONOTONIC, milliseconds */
 int64_t clock_wall_ms(void);	/* since 1970-01-01 UTC, milliseconds */

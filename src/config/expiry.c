@@ -10,9 +10,8 @@
 #include <openssl/x509.h>
 
 #include "base/civil.h"
+#include "base/clock.h"
 #include "config/config.h"
-
-#define DAY_S 86400
 
 static const char client_secret[] = "client secret", certificate[] = "certificate";
 static const char shown[] = "tls.certificate", shown_ecdsa[] = "tls.ecdsa_certificate";

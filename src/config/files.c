@@ -18,6 +18,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "base/clock.h"
 #include "base/privileges.h"
 #include "base/secret.h"
 #include "config/config.h"
@@ -30,7 +31,7 @@
 #define TRIAL_S	      5
 #define CANNOT_TRY    255 /* no errno has this number */
 #define PEM_FILE_MAX  (8 * 1024 * 1024)
-#define EXPIRY_WARN_S (14 * 86400)
+#define EXPIRY_WARN_S (14 * DAY_S)
 
 struct reader reader_of(const struct config *config)
 {
@@ -327,7 +328,7 @@ static void check_dates(
 		source_warn(source, at, "%s: %s has expired; renew it, then reload", name, path);
 	else if (certificate != NULL && X509_cmp_time(X509_get0_notAfter(certificate), &soon) < 0)
 		source_warn(source, at, "%s: %s expires within %d days; renew it, then reload", name, path,
-		    EXPIRY_WARN_S / 86400);
+		    EXPIRY_WARN_S / DAY_S);
 	ERR_clear_error();
 	X509_free(certificate);
 }

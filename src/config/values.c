@@ -8,6 +8,7 @@
 
 #include "base/ascii.h"
 #include "base/civil.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "config/config.h"
 #include "smtp/address.h"
@@ -73,7 +74,7 @@ bool value_date(const char *text, int64_t *out_s)
 	    !str_u64((struct str){text, 4}, 9999, &year) || !str_u64((struct str){text + 5, 2}, 12, &month) ||
 	    !str_u64((struct str){text + 8, 2}, 31, &day))
 		return false;
-	int64_t at_s = civil_days((int64_t)year, (int)month, (int)day) * 86400;
+	int64_t at_s = civil_days((int64_t)year, (int)month, (int)day) * DAY_S;
 	struct tm tm;
 	civil_parts(at_s, &tm);
 	/* The 31st of June is the 1st of July. */

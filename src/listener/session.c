@@ -62,7 +62,7 @@ static void begin_pause(struct session *s, int64_t ms)
 	if (s->pause == NULL)
 		s->pause = evtimer_new(s->env->base, on_pause_over, s);
 	if (!evtimer_pending(s->pause, NULL))
-		timer_set(s->pause, ms > 0 ? ms : 0);
+		timer_set(s->pause, ms);
 }
 
 /* S_TLS when it is this session's turn, S_TURN until then. */

@@ -9,6 +9,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/timer.h"
 #include "sender/attempt.h"
 #include "sender/queue.h"
 #include "sender/report.h"
@@ -73,15 +74,13 @@ static void on_stuck_time(evutil_socket_t fd, short what, void *cookie)
  * is sent twice. */
 static void get_stuck(struct settling *s, const char *what, const char *why)
 {
-	struct timeval time = {.tv_sec = STUCK_RETRY_S};
-
 	log_event(LOG_LEVEL_ERR, "spool-trouble", kv_str("id", s->message->id), kv_str("doing", what),
 	    kv_str("why", why), kv_u64("retry_s", STUCK_RETRY_S));
 	if (s->retry == NULL)
 		s->retry = evtimer_new(s->delivery->base, on_stuck_time, s);
 	s->message->in_trouble = true;
 	s->delivery->stuck_count++;
-	evtimer_add(s->retry, &time);
+	timer_set(s->retry, STUCK_RETRY_S * 1000);
 	s->delivery->changed(s->delivery->arg);
 }
 

@@ -6,7 +6,6 @@
 #include "config/expiry.h"
 
 #define TEXT_SIZE 400
-#define DAY_S	  86400
 
 struct visit {
 	const char *upstream; /* its name; NULL: what devices are shown is no upstream's */

@@ -12,6 +12,7 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/timer.h"
 
 #define STUCK_RETRY_S 10
 
@@ -152,10 +153,8 @@ static int remove_files(const struct spool_message *message)
 
 static void stuck_later(struct spool *spool)
 {
-	const struct timeval wait = {STUCK_RETRY_S, 0};
-
 	if (!STAILQ_EMPTY(&spool->stuck) && !spool->closing)
-		evtimer_add(spool->stuck_timer, &wait);
+		timer_set(spool->stuck_timer, STUCK_RETRY_S * 1000);
 }
 
 static void get_stuck(struct spool_message *message)

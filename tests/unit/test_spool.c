@@ -22,6 +22,7 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/timer.h"
 #include "spool/quota.h"
 
 /* The syncer's syncs can be counted, watched and failed. */
@@ -260,7 +261,7 @@ static void wait_for(unsigned calls)
 
 static void run_loop_ms(int ms)
 {
-	const struct timeval wait = {ms / 1000, ms % 1000 * 1000};
+	const struct timeval wait = timer_interval(ms);
 
 	event_base_loopexit(t.base, &wait);
 	event_base_dispatch(t.base);
