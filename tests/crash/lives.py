@@ -61,10 +61,10 @@ class Lane:
     def forget(self):
         self.seen = len(self.sim.messages())
 
-    def send(self, content, recipient):
+    def send(self, content, recipient, login=None):
         """(id, None), or (None, the refusal: a reply's code, or "cut")."""
         try:
-            return self.relay.send(content, recipients=[recipient]), None
+            return self.relay.send(content, recipients=[recipient], login=login), None
         except harness.HarnessError as refusal:
             match = re.match(r"expected \d+, got (-?\d+)", str(refusal))
             return None, int(match[1]) if match else "cut"

@@ -8,7 +8,6 @@ import collections
 import os
 import random
 import re
-import threading
 import time
 
 import pytest
@@ -211,14 +210,13 @@ def test_the_senders_disk_fails(tmp_path, flow):
 
 # --- at random, under load ---------------------------------------------------------------------------------------------
 
-class Load:
+class Load(harness.Together):
     """Devices that send without a pause, and what was acknowledged to them."""
 
     def __init__(self, relay, devices=4):
+        super().__init__([lambda n=n: self.device(n) for n in range(devices)])
         self.relay = relay
         self.acknowledged = []
-        self.stop = threading.Event()
-        self.threads = [threading.Thread(target=self.device, args=(n,)) for n in range(devices)]
 
     def device(self, n):
         i = 0
@@ -230,16 +228,6 @@ class Load:
             except REFUSED:
                 pass
             time.sleep(0.03)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
 
 
 STRIKES = ["listener", "sender", "supervisor", "all", "stop", "reload"]

@@ -4,51 +4,38 @@ and the next message passes.
 
 The short form takes some of the requests of a TLS session, of which there are thousands; TORTURE=1 takes eight times as many."""
 
-import re
-
 import pytest
 
 import harness
 import lives
-from certificates import make_pair
-from harness import blind, make_mail, wait_until
+from certificates import make_tls
+from harness import make_mail, wait_until
 
 pytestmark = pytest.mark.interposed
 
-PASSWORD = "correct horse 7"
+LOGIN = "mfd", "correct horse 7"
 DEVICES = [{"name": "lan", "address": ["127.0.0.0/8"]},
-           {"name": "mfd", "user": "mfd", "password": harness.password_hash(PASSWORD)}]
+           {"name": "mfd", "user": LOGIN[0], "password": harness.password_hash(LOGIN[1])}]
 
 
 class Plain(lives.AtOnce):
     """A device that sends as the others do."""
 
+    login = None
 
-class Sealed(lives.AtOnce):
+
+class Sealed(Plain):
     """A device that sends by TLS, with a password."""
 
+    login = LOGIN
 
-class Warm(lives.AtOnce):
+
+class Warm(Plain):
     """The sender has a token and a connection."""
 
 
-class Cold(lives.AtOnce):
+class Cold(Plain):
     """The sender has just been started."""
-
-
-def send_sealed(relay, content):
-    """(id, None), or (None, why not)."""
-    try:
-        with relay.smtp() as client:
-            client.starttls(context=blind())
-            client.login("mfd", PASSWORD)
-            client.mail("printer@contoso.com")
-            client.rcpt(lives.AtOnce.recipient)
-            code, text = client.data(content)
-    except lives.REFUSED as refusal:
-        return None, repr(refusal)
-    assert code == 250, (code, text)
-    return re.search(r"\b[0-9a-z]{17}\b", text.decode())[0], None
 
 
 def get_ready(lane, flow):
@@ -70,7 +57,7 @@ def starve_once(stride):
         get_ready(lane, flow)
         deaths, control_at = len(relay.events("worker-died")), 1 + (n - 1) * stride
         control.arm(role, control_at, action, ["malloc"])
-        queue_id, refusal = send_sealed(relay, content) if isinstance(flow, Sealed) else lane.send(content, flow.recipient)
+        queue_id, refusal = lane.send(content, flow.recipient, flow.login)
         struck = lives.settle(lane, queue_id)
         what = f"{subject}: request {control_at}, {control.struck_call() if struck else 'no strike'}, refused with {refusal}"
         assert queue_id is not None or (struck and role == "listener"), what
@@ -93,9 +80,7 @@ def starve_once(stride):
     ("listener", Plain(), 1, 20), ("listener", Sealed(), 160, 8), ("sender", Warm(), 4, 10), ("sender", Cold(), 640, 8)],
     ids=["listener-plain", "listener-tls", "sender-warm", "sender-cold"])
 def test_a_request_for_memory_is_refused(tmp_path, role, flow, stride, least):
-    certificate, key = make_pair(tmp_path)
-    tls = {"certificate": str(certificate), "key": str(key)}
     if lives.TORTURE:
         stride = max(1, stride // 8)
-    struck = lives.step_through(tmp_path, starve_once(stride), flow, role, ["enomem"], devices=DEVICES, tls=tls, may_die=True)
+    struck = lives.step_through(tmp_path, starve_once(stride), flow, role, ["enomem"], may_die=True, devices=DEVICES, tls=make_tls(tmp_path))
     assert len(struck) >= least, struck

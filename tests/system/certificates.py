@@ -15,6 +15,12 @@ def make_pair(folder, name="app", days=365, *, bits=2048):
     return crt, key
 
 
+def make_tls(folder, **options):
+    """The config's tls with a pair that make_pair makes."""
+    crt, key = make_pair(folder, **options)
+    return {"certificate": str(crt), "key": str(key)}
+
+
 def make_chain(folder):
     """A pair of relay.contoso.com by a CA between: the paths of the public CA ("ca"), of the whole chain ("chain"), of the
     certificate without it ("bare"), and of the key."""

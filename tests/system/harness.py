@@ -706,10 +706,15 @@ class Relay:
         """A connected smtplib.SMTP, without EHLO."""
         return smtplib.SMTP("127.0.0.1", self.port, timeout=timeout, local_hostname="printer.test")
 
-    def send(self, content, sender="printer@contoso.com", recipients=("boss@contoso.com",)):
-        """Send as a device does (HELO, no TLS); the queue id of the 250. Content goes out as given, dots stuffed."""
+    def send(self, content, sender="printer@contoso.com", recipients=("boss@contoso.com",), login=None):
+        """Send as a device does (HELO, no TLS; with login, a user and its password, by STARTTLS); the queue id of the 250. Content
+        goes out as given, dots stuffed."""
         with self.smtp() as client:
-            client.helo("printer")
+            if login is None:
+                client.helo("printer")
+            else:
+                client.starttls(context=blind())
+                client.login(*login)
             expect(client.mail(sender), 250)
             for recipient in [recipients] if isinstance(recipients, str) else recipients:
                 expect(client.rcpt(recipient), 250)
@@ -726,6 +731,34 @@ def blind():
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+class Together:
+    """Jobs on threads of their own, as long as a context lasts. At its end, and where one of them has a problem, `stop` tells all of
+    them to end; the problem is then raised."""
+
+    def __init__(self, jobs):
+        self.stop, self.problems = threading.Event(), []
+        self.threads = [threading.Thread(target=self._watch, args=(job,)) for job in jobs]
+
+    def _watch(self, job):
+        try:
+            job()
+        except BaseException as problem:
+            self.problems.append(problem)
+            self.stop.set()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        if self.problems:
+            raise self.problems[0]
 
 
 # a peer that is no SMTP library

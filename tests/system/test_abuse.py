@@ -16,6 +16,7 @@ import time
 import pytest
 
 import harness
+from certificates import make_tls
 from harness import blind, has_read, make_mail, raw, raw_begin_data, talk, wait_until
 
 
@@ -177,12 +178,7 @@ def test_where_strangers_have_taken_most_of_their_places_the_idle_ones_make_room
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """A certificate for relay.test and its key."""
-    folder = tmp_path_factory.mktemp("pair")
-    subprocess.run(["openssl", "req", "-x509", "-nodes", "-days", "90", "-newkey", "rsa:2048", "-subj", "/CN=relay.test",
-                    "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True)
-    (folder / "key").chmod(0o600)
-    return {"certificate": str(folder / "crt"), "key": str(folder / "key")}
+    return make_tls(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 import needs
-from certificates import make_pair, openssl
+from certificates import make_pair, make_tls, openssl
 from harness import CLIENT_ID, DAY, free_port, is_sanitized, let_others_enter, make_mail, wait_until
 
 
@@ -332,8 +332,7 @@ def test_a_handle_that_the_tpm_does_not_have_is_found_by_check(sim, make_relay, 
 
 
 def test_the_end_of_what_devices_are_shown_is_said_too(sim, make_relay, tmp_path):
-    crt, key = make_pair(tmp_path, days=20)
-    relay = make_relay(sim, clock=True, tls={"certificate": str(crt), "key": str(key)})
+    relay = make_relay(sim, clock=True, tls=make_tls(tmp_path, days=20))
     assert relay.cli("status").returncode == 0 and "expires" not in relay.cli("status").stdout
     relay.clock.forward(14 * DAY)
     event = relay.wait_event("credential-expires")[0]
