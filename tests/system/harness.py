@@ -377,6 +377,12 @@ def hang_up(s):
         pass
 
 
+def has_connection_to(port):
+    """Whether somebody on this machine has a connection to that port, or begins one."""
+    lines = (read_text("/proc/net/tcp") + read_text("/proc/net/tcp6")).splitlines()
+    return any(re.search(rf":{port:04X} 0[12] ", line) for line in lines)
+
+
 def before_tls(sent):
     """What was sent before the first record of TLS; HarnessError when anything but records follows it."""
     found = sent.find(b"\x16\x03")
@@ -540,14 +546,18 @@ class Relay:
         return self.config
 
     def start(self, wait=True, timeout=30):
-        """Start; with wait, return when the banner answers."""
+        """Start; with wait, return when the banner answers, and where the clock can leap also the sender is ready: a worker that took
+        an hour to start is one that hangs."""
         self.write_config()
+        before = len(self.log())
         self._log = open(self.log_file, "ab")
         self.process = subprocess.Popen([*self.under, binary("mfdrelay"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
                                         stdout=self._log, stderr=self._log, env=environment(self.clock), cwd=self.dir)
         self._log.close()
         if wait:
             self.wait_banner(timeout)
+            if self.clock:
+                wait_until(lambda: self.events("ready", since=before), timeout, lambda: f"the sender to be ready:\n{self.log()[-4000:]}")
         return self
 
     def wait_banner(self, timeout=30):

@@ -32,6 +32,10 @@ class SharedLane:
         """The end of this case's."""
         return self.relay.log()[self.log_before:][-4000:]
 
+    def wait_renewed(self, *login_ports):
+        """A token can be renewed behind a delivery: a leap of the clock would end that request as one without an answer."""
+        wait_until(lambda: not any(map(harness.has_connection_to, login_ports)), 20, "a token that is renewed")
+
     def wait_idle(self, port="smtp"):
         """At once where the clock has leapt over their 20 s; where it did a moment before they were idle, they end by themselves."""
         wait_until(lambda: all(sim.stats()["connections"][port]["now"] == 0 for sim in self.sims.values()), 40,

@@ -40,6 +40,7 @@ class Lane(SharedLane):
         if any(u["health"] != "up" for u in self.relay.status()["upstreams"]):
             self.relay.stop()
             self.relay.start()
+        self.wait_renewed(*(sim.login_port for sim in self.sims.values()))
         self.clock.forward(3600)
         self.wait_idle()
         self.before = {name: len(sim.messages()) for name, sim in self.sims.items()}

@@ -55,6 +55,7 @@ class Lane(SharedLane):
             for path in [*self.relay.spool.glob("queue/*"), *self.relay.spool.glob("state/*"), *self.relay.spool.glob("failed/*")]:
                 path.unlink()
             self.relay.start()
+        self.wait_renewed(self.login.port)
         self.clock.forward(25)
         self.wait_idle()
         self.before = self.sim.stats()
