@@ -9,7 +9,7 @@ import harness
 
 ACTIONS = {"count": 0, "kill": 1, "kill-after": 2, "eio": 3, "enospc": 4, "off": 5, "edquot": 6, "erofs": 7, "fault": 8, "ebadf": 9, "enomem": 10}
 CHANGES = ["write", "pwrite", "fsync", "linkat", "renameat", "renameat2", "unlinkat", "openat"]
-CALLS = CHANGES + ["read", "pread", "syncfs", "flock", "malloc"]
+CALLS = CHANGES + ["read", "pread", "syncfs", "flock", "malloc", "close"]
 
 
 class Control:

@@ -80,14 +80,39 @@ def fail_once(lane, flow, role, n, action, run):
     else:
         wait_until(lambda: not lane.relay.queue_ids(), 45, lambda: f"an empty queue after {what}\n{lane.relay.log()[-2000:]}")
         check_end(lane, flow, subject, content, queue_id, lambda found: False, what)
-    control.off()
+    check_service(lane, workers, what)
+    return struck
+
+
+def check_service(lane, workers, what):
+    """The next message goes as if nothing had been, through the same workers."""
+    lane.relay.control.off()
     lane.sim.clear()
     lane.forget()
-    next_id, refusal = lane.send(make_mail(subject="next " + subject), "boss@contoso.com")
-    assert next_id is not None, f"after {what}: the next one was refused with {refusal}"
-    wait_until(lambda: of_subject(lane.arrived(), "next " + subject), 30, f"the next message after {what}")
+    subject = f"next {what.split(':')[0]}"
+    queue_id, refusal = lane.send(make_mail(subject=subject), "boss@contoso.com")
+    assert queue_id is not None, f"after {what}: the next one was refused with {refusal}"
+    wait_until(lambda: of_subject(lane.arrived(), subject), 30, f"the next message after {what}")
     wait_until(lambda: not lane.relay.queue_ids(), 10, "an empty queue")
     assert lane.relay.pids() == workers, f"{what}: a worker died of it"
+
+
+def close_once(lane, flow, role, n, action, run):
+    """One message's life with an error of the nth close: what it could tell of has been synced before, so nobody is told."""
+    subject = f"{type(flow).__name__}-{role}-close-{n}-{run}"
+    content = make_mail(subject=subject, body=flow.body)
+    lane.sim.faults(*flow.rules)
+    lane.forget()
+    control = lane.relay.control
+    workers = lane.relay.pids()
+    control.arm(role, n, action, ["close"])
+    queue_id, refusal = lane.send(content, flow.recipient)
+    struck = settle(lane, queue_id)
+    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    assert queue_id is not None, f"{what}: refused with {refusal}"
+    wait_until(lambda: not lane.relay.queue_ids(), 45, lambda: f"an empty queue after {what}\n{lane.relay.log()[-2000:]}")
+    check_end(lane, flow, subject, content, queue_id, lambda found: False, what)
+    check_service(lane, workers, what)
     return struck
 
 
@@ -206,6 +231,13 @@ def test_the_listener_where_each_draft_has_a_name(tmp_path, monkeypatch, flow, o
 def test_the_senders_disk_fails(tmp_path, flow):
     """The short form leaves out what is tried again after 30 s (a file that cannot be opened, a move to failed/)."""
     check_struck(step_through(tmp_path, fail_once, flow, "sender", ["eio", "enospc"] if TORTURE else ["eio"]), flow)
+
+
+@pytest.mark.parametrize("role", ["listener", "sender"])
+@pytest.mark.parametrize("flow", ENDS, ids=name_of)
+def test_a_close_that_fails_costs_nothing(tmp_path, flow, role):
+    struck = step_through(tmp_path, close_once, flow, role, ["eio"])
+    assert "close queue" in struck, f"only {sorted(set(struck))}"
 
 
 # --- at random, under load ---------------------------------------------------------------------------------------------
