@@ -141,7 +141,7 @@ fuzz:
 lint:
 	$(Q)command -v clang-tidy >/dev/null || { echo "clang-tidy is missing; run: sh contrib/setup.sh --fuzz" >&2; exit 1; }
 	$(Q)printf '%s\n' src/main.c $(SOURCES) | xargs -P "$$(nproc)" -n 8 sh -c \
-		'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -DMFDRELAY_VERSION=\"$(VERSION)\" -Isrc 2>/dev/null' clang-tidy
+		'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMFDRELAY_VERSION=\"$(VERSION)\" -Isrc 2>/dev/null' clang-tidy
 
 # The unit tests under ThreadSanitizer: the syncer, the password checks, and what hands work to them. Two are left out that
 # compute for minutes there, in one thread, with no other to race.

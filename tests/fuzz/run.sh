@@ -79,7 +79,7 @@ libraries=$(pkg-config --libs openssl libevent libevent_openssl libcurl libconfi
 build()
 {
 	# shellcheck disable=SC2086 # a list of words
-	"$clang" -std=c11 -D_GNU_SOURCE -Isrc -Itests/fuzz -Wall -Wextra -Wshadow -Wconversion -O1 -g \
+	"$clang" -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -Itests/fuzz -Wall -Wextra -Wshadow -Wconversion -O1 -g \
 		-fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -pthread \
 		-o "$out/bin/fuzz_$1" "tests/fuzz/fuzz_$1.c" "$out/objects/libmfdrelay.a" $libraries >"$out/$1.log" 2>&1 &&
 		return 0
