@@ -546,8 +546,8 @@ class Relay:
         return self.config
 
     def start(self, wait=True, timeout=30):
-        """Start; with wait, return when the banner answers, and where the clock can leap also the sender is ready: a worker that took
-        an hour to start is one that hangs."""
+        """Start; with wait, return when the banner answers and the sender is ready: where the clock leaps, one that took an hour to
+        start is one that hangs."""
         self.write_config()
         before = len(self.log())
         self._log = open(self.log_file, "ab")
@@ -556,8 +556,7 @@ class Relay:
         self._log.close()
         if wait:
             self.wait_banner(timeout)
-            if self.clock:
-                wait_until(lambda: self.events("ready", since=before), timeout, lambda: f"the sender to be ready:\n{self.log()[-4000:]}")
+            wait_until(lambda: self.events("ready", since=before), timeout, lambda: f"the sender to be ready:\n{self.log()[-4000:]}")
         return self
 
     def wait_banner(self, timeout=30):
