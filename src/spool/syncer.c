@@ -64,22 +64,15 @@ static void sync_each(struct work_job *const *jobs, size_t n)
 			fail_job(of(jobs[i]), "syncing the file to disk");
 }
 
-static size_t count_unsynced(struct work_job *const *jobs, size_t n)
+/* When the sync of all fails, those of each say whose failure it is. */
+static void sync_files(struct whole_sync *whole, struct work_job *const *jobs, size_t n)
 {
 	size_t files = 0;
 
+	start_writeback(jobs, n);
 	for (size_t i = 0; i < n; i++)
 		files += needs_sync(of(jobs[i]));
-	return files;
-}
-
-/* A sync of all begins the writing by itself, for less than one call a file takes; it is begun here where it may be our own data
- * that is too much for it. When it fails, the syncs of each say whose failure it is. */
-static void sync_files(struct whole_sync *whole, struct work_job *const *jobs, size_t n)
-{
-	if (!whole_sync_pays(whole, count_unsynced(jobs, n)))
-		start_writeback(jobs, n);
-	if (!whole_sync_pays(whole, count_unsynced(jobs, n)) || whole_sync_run(whole) < 0)
+	if (!whole_sync_pays(whole, files) || whole_sync_run(whole) < 0)
 		sync_each(jobs, n);
 }
 

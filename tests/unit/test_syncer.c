@@ -51,7 +51,7 @@ static struct {
 	int fail_sync_fd, fail_folder_fd;
 	int fail_writeback_fd, writeback_errno;
 	size_t pays_from; /* files; 0: never */
-	bool fail_whole, pays_once_begun;
+	bool fail_whole;
 	void (*at_folder_sync)(void);
 	struct probe gate_probe;
 	sem_t gate, at_gate;
@@ -96,8 +96,7 @@ static int record_writeback(int fd)
 static bool record_pays(const struct whole_sync *whole, size_t files)
 {
 	(void)whole;
-	return t.pays_from != 0 && files >= t.pays_from &&
-	       (!t.pays_once_begun || strchr(t.steps, 'b') != NULL);
+	return t.pays_from != 0 && files >= t.pays_from;
 }
 
 static int record_whole(struct whole_sync *whole)
@@ -241,21 +240,9 @@ static void test_one_sync_serves_all_files_where_it_pays(void **state)
 	for (unsigned i = 1; i <= 3; i++)
 		submit(i, BIT(FOLDER_A));
 	submit_batch(3);
-	assert_string_equal(t.steps, "w1 w2 w3 W0 n1 n2 n3 f0 ");
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 W0 n1 n2 n3 f0 ");
 	for (unsigned i = 1; i <= 3; i++)
 		assert_int_equal(t.probes[i].job.error, 0);
-}
-
-/* Their own data is too much for it, until it is on its way to the disk. */
-static void test_one_sync_serves_all_files_that_are_begun(void **state)
-{
-	(void)state;
-	t.pays_from = 3;
-	t.pays_once_begun = true;
-	for (unsigned i = 1; i <= 3; i++)
-		submit(i, BIT(FOLDER_A));
-	submit_batch(3);
-	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 W0 n1 n2 n3 f0 ");
 }
 
 /* The fourth failed, and needs none. */
@@ -279,7 +266,7 @@ static void test_when_it_fails_each_has_its_own(void **state)
 		submit(i, BIT(FOLDER_A));
 	t.fail_sync_fd = t.probes[2].job.fd;
 	submit_batch(3);
-	assert_string_equal(t.steps, "w1 w2 w3 W0 s1 s2 u2 s3 n1 n3 f0 ");
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 b3 W0 s1 s2 u2 s3 n1 n3 f0 ");
 	assert_int_equal(t.probes[2].job.error, EIO);
 	assert_int_equal(t.probes[1].job.error + t.probes[3].job.error, 0);
 }
@@ -495,7 +482,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_steps_go_over_the_whole_batch),
 	    TEST(test_one_sync_serves_all_files_where_it_pays),
-	    TEST(test_one_sync_serves_all_files_that_are_begun),
 	    TEST(test_whether_it_pays_is_said_of_those_that_need_it),
 	    TEST(test_when_it_fails_each_has_its_own),
 	    TEST(test_an_error_at_the_start_of_the_writing_fails_one),
