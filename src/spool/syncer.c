@@ -47,8 +47,9 @@ static bool needs_sync(const struct sync_job *job)
 	return job->error == 0 && !job->is_synced && job->fd >= 0;
 }
 
-/* All of them at once, where there are several. What this call is told of an error no later sync is told again; that the kernel
- * does not have it, or not for us, is none. */
+/* All of them at once, where there are several, and before a sync of the whole too: that what was written can be given no place on
+ * the disk is told to this call or to the file's own sync, and to no other. That the kernel does not have it, or not for us, is no
+ * error. */
 static void start_writeback(struct work_job *const *jobs, size_t n)
 {
 	for (size_t i = 0; i < n && n > 1; i++)

@@ -290,6 +290,24 @@ static void test_an_error_at_the_start_of_the_writing_fails_one(void **state)
 	assert_int_equal(t.probes[1].job.error + t.probes[3].job.error, 0);
 }
 
+/* A sync of the whole would be silent about it as well. */
+static void test_such_an_error_is_told_before_a_sync_of_the_whole(void **state)
+{
+	(void)state;
+	t.pays_from = 2;
+	fail_writeback_of_the_second(EIO);
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 u2 b3 W0 n1 n3 f0 ");
+	assert_int_equal(t.probes[2].job.error, EIO);
+}
+
+static void test_too_few_are_left_for_a_sync_of_the_whole(void **state)
+{
+	(void)state;
+	t.pays_from = 3;
+	fail_writeback_of_the_second(EIO);
+	assert_string_equal(t.steps, "w1 w2 w3 b1 b2 u2 b3 s1 s3 n1 n3 f0 ");
+}
+
 static void test_a_kernel_without_an_early_start_is_no_error(void **state)
 {
 	(void)state;
@@ -485,6 +503,8 @@ int main(void)
 	    TEST(test_whether_it_pays_is_said_of_those_that_need_it),
 	    TEST(test_when_it_fails_each_has_its_own),
 	    TEST(test_an_error_at_the_start_of_the_writing_fails_one),
+	    TEST(test_such_an_error_is_told_before_a_sync_of_the_whole),
+	    TEST(test_too_few_are_left_for_a_sync_of_the_whole),
 	    TEST(test_a_kernel_without_an_early_start_is_no_error),
 	    TEST(test_one_alone_needs_no_early_writeback),
 	    TEST(test_failed_write_fails_one),
