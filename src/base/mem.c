@@ -26,8 +26,8 @@ static void check_bound(size_t size)
 /* write(2) and _exit only: the log allocates, and exit handlers might. */
 void mem_exhausted(void)
 {
-	static const char line[] = "mfdrelay: out of memory: this process ends, a worker is started again; "
-				   "give the machine more, or the unit where MemoryMax= is set\n";
+	static const char line[] = "mfdrelay: out of memory: this process ends (a worker is started again); "
+				   "give the machine more memory, or the unit where MemoryMax= is set\n";
 
 	if (write(STDERR_FILENO, line, sizeof line - 1) < 0)
 		_exit(71);
