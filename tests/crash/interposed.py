@@ -69,6 +69,7 @@ class CrashRelay(harness.Relay):
                 "CRASH_SPOOL": str(self.spool)}
 
     def start(self, wait=True, timeout=30):
+        before = len(self.log())
         with _environment:
             os.environ.update(self.preload())
             try:
@@ -77,7 +78,7 @@ class CrashRelay(harness.Relay):
                 for name in self.preload():
                     del os.environ[name]
         if wait:
-            self.wait_banner(timeout)
+            self.wait_started(before, timeout)
         return self
 
     def leftovers(self):

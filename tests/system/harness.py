@@ -378,9 +378,9 @@ def hang_up(s):
 
 
 def has_connection_to(port):
-    """Whether somebody on this machine has a connection to that port, or begins one."""
+    """Whether somebody on this machine has a connection to that port, begins one, or has not read yet that it has ended."""
     lines = (read_text("/proc/net/tcp") + read_text("/proc/net/tcp6")).splitlines()
-    return any(re.search(rf":{port:04X} 0[12] ", line) for line in lines)
+    return any(re.search(rf":{port:04X} 0[128] ", line) for line in lines)
 
 
 def before_tls(sent):
@@ -555,9 +555,13 @@ class Relay:
                                         stdout=self._log, stderr=self._log, env=environment(self.clock), cwd=self.dir)
         self._log.close()
         if wait:
-            self.wait_banner(timeout)
-            wait_until(lambda: self.events("ready", since=before), timeout, lambda: f"the sender to be ready:\n{self.log()[-4000:]}")
+            self.wait_started(before, timeout)
         return self
+
+    def wait_started(self, since, timeout=30):
+        """The banner, and the sender; since: the log's length at the start."""
+        self.wait_banner(timeout)
+        wait_until(lambda: self.events("ready", since=since), timeout, lambda: f"the sender to be ready:\n{self.log()[-4000:]}")
 
     def wait_banner(self, timeout=30):
         def banner():
