@@ -103,6 +103,7 @@ def close_once(lane, flow, role, n, action, run):
     content = make_mail(subject=subject, body=flow.body)
     lane.sim.faults(*flow.rules)
     lane.forget()
+    time.sleep(0.5)  # those that follow the message before are not of this one's life
     control = lane.relay.control
     workers = lane.relay.pids()
     control.arm(role, n, action, ["close"])
@@ -237,7 +238,8 @@ def test_the_senders_disk_fails(tmp_path, flow):
 @pytest.mark.parametrize("flow", ENDS, ids=name_of)
 def test_a_close_that_fails_costs_nothing(tmp_path, flow, role):
     struck = step_through(tmp_path, close_once, flow, role, ["eio"])
-    assert "close queue" in struck, f"only {sorted(set(struck))}"
+    want = {"close queue", "close state"} if role == "sender" and isinstance(flow, Deferred) else {"close queue"}
+    assert want <= set(struck), f"only {sorted(set(struck))}"
 
 
 # --- at random, under load ---------------------------------------------------------------------------------------------
