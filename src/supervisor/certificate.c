@@ -21,6 +21,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
+#include "base/clock.h"
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -29,7 +30,6 @@
 
 #define FOLDER	    "var/tls"
 #define CA_PRIVATE  "ca-private.pem"
-#define DAY_S	    86400L
 #define CA_S	    (3653 * DAY_S)
 #define SERVER_S    (825 * DAY_S) /* longer ones are refused by some who check */
 #define RENEW_S	    (30 * DAY_S)
