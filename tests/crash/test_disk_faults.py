@@ -84,7 +84,6 @@ def running(relay):
     """relay, from when both its workers are ready to its end."""
     relay.start()
     try:
-        wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
         yield relay
     finally:
         relay.control.off()
@@ -378,7 +377,6 @@ def test_a_frozen_disk_ends_no_worker(tmp_path, sim, make_relay):
         for path in (tmp_path / "disk", relay.dir, *relay.dir.iterdir()):
             os.chown(path, NOBODY, NOBODY)
         relay.start()
-        relay.wait_event("ready")
         pids = relay.pids()
         sim.faults("connect delay 60000")
         relay.send(make_mail())
@@ -404,7 +402,6 @@ def watchful(monkeypatch):
 
 @pytest.fixture
 def ready_relay(watchful, relay):
-    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
     return relay
 
 

@@ -67,9 +67,7 @@ def check_end(relay, sim, acknowledged, timeout=45):
 
 @pytest.fixture
 def relay(make_relay, sim):
-    one = make_relay(sim)
-    wait_until(lambda: one.events("ready"), 15, "both workers to be ready")
-    return one
+    return make_relay(sim)
 
 
 # --- descriptors --------------------------------------------------------------------------------------------------------
@@ -107,7 +105,6 @@ def test_without_descriptors_sessions_are_told_and_new_ones_wait(sim, relay):
 @needs.root("counting the descriptors of a worker, which nobody may look into,")
 def test_a_sender_without_descriptors_keeps_its_mail_and_sends_it_later(sim, make_relay):
     relay = make_relay(sim, clock=True)
-    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
     acknowledged, sender = [], relay.pid("sender")
     with limited(sender, resource.RLIMIT_NOFILE, files_of(sender)) as lift:
         for i in range(5):
@@ -136,7 +133,6 @@ def test_a_supervisor_without_descriptors_starts_its_worker_when_it_has_some(sim
 @pytest.mark.parametrize("role", ["listener", "sender"])
 def test_a_worker_out_of_memory_is_started_again(role, sim, make_relay):
     relay = make_relay(sim, limits={"sessions": 400, "sessions_per_address": 400, "recipients": 2000}, retry={"first": "1s", "max": "1s"})
-    wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
     acknowledged, pid = [], relay.pid(role)
     assert send(relay, acknowledged, "before.") == 250
     relay.wait_empty()
@@ -205,7 +201,6 @@ def nobodys_relay(under=(), **settings):
                 os.chown(path, NOBODY, NOBODY)
         try:
             relay.start()
-            wait_until(lambda: relay.events("ready"), 15, "both workers to be ready")
             yield relay
         finally:
             harness.stop_all(relay, sim)

@@ -214,7 +214,6 @@ def test_a_message_that_nobody_told_of_is_found_within_30_seconds(sim, make_rela
     relay = make_relay(sim, start=False, clock=True)
     put(relay.spool, {})
     relay.start()
-    relay.wait_event("ready")
     relay.status()  # its answer comes when the first look is over
     (relay.dir / ID).write_bytes(WHOLE)
     (relay.dir / ID).rename(relay.spool / "queue" / ID)

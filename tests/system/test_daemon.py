@@ -78,7 +78,6 @@ def test_a_reload_changes_who_may_send_and_breaks_no_session(sim, relay):
         begin_data(slow)
         slow.send(scan[:1_000_000])
         relay.reload(devices=[{"name": "other", "address": ["10.0.0.1"]}])
-        relay.wait_event("ready")
         relay.wait_event("reloading")
 
         def refused():
@@ -185,7 +184,6 @@ def test_a_sender_that_a_reload_waits_for_is_no_secret(sim, make_relay):
 
 
 def test_a_sender_that_hangs_is_told_from_a_daemon_that_does_not_run(sim, relay):
-    relay.wait_event("ready")
     sender = relay.pid("sender")
     kill(sender, signal.SIGSTOP)
     try:
@@ -377,7 +375,6 @@ def test_a_hanging_worker_does_not_stop_a_clean_stop(sim, relay):
 def test_a_worker_that_hangs_is_replaced(sim, make_relay, role):
     """It is asked every ten seconds, and has a minute to answer. One that is stopped takes no SIGABRT."""
     relay = make_relay(sim, clock=True)
-    relay.wait_event("ready")
     pids = relay.pids()
     kill(pids[role], signal.SIGSTOP)
     wait_until(lambda: relay.pids().get(role) not in (None, pids[role]) or relay.clock.forward(11), 30, f"a new {role}", step=0.3)

@@ -30,7 +30,6 @@ def probed(sim, make_relay, monkeypatch):
     monkeypatch.setenv("PROBE_FOLDER", str(relay.dir))
     relay.start()
     monkeypatch.delenv("LD_PRELOAD")
-    wait_until(lambda: len(relay.events("ready")) == 1, 10, "both workers")
     return relay, wait_until(lambda: all_attempts(relay), 10, "the last of the attempts")
 
 

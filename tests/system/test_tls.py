@@ -638,7 +638,6 @@ def test_a_certificate_of_a_clock_that_ran_ahead_is_made_again_but_not_by_one_th
     kept = (folder / "ca.pem").read_bytes(), (folder / "server.pem").read_bytes()
     relay.clock.set_wall(-400 * harness.DAY)
     relay.start()
-    relay.wait_event("ready", 2)
     relay.reload()
     relay.wait_event("reloaded")
     wait_until(lambda: "certificate" not in relay.pids(), 30, "the look at the certificate")

@@ -543,7 +543,6 @@ def test_a_refused_password_is_sent_once_and_the_remedy_speaks_of_it(make_sim, m
 
 def test_a_disk_that_takes_no_state_costs_a_bounded_number_of_descriptors(sim, relay):
     sim.faults("rcpt=boss@* reply 451 4.3.2 Temporary server error. Please try again later")
-    relay.wait_event("ready")  # the sender has opened the folder
     (relay.spool / "state").rmdir()
     (relay.spool / "state").write_text("in the way")
     before = len(os.listdir(f"/proc/{relay.pid('sender')}/fd"))
@@ -704,7 +703,6 @@ def test_a_reload_cuts_no_transaction(sim, relay):
 
 def test_a_disk_that_refuses_failed_reports_once_and_moves_later(sim, relay):
     sim.faults(f"rcpt=nobody@* reply {NOT_FOUND}")
-    relay.wait_event("ready")  # the sender has opened the folder
     (relay.spool / "failed").rmdir()
     (relay.spool / "failed").write_text("in the way")
     queue_id = relay.send(make_mail(), recipients=["nobody@contoso.com"])
