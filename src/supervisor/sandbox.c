@@ -135,28 +135,28 @@ static long enter_landlock(const struct sandbox *sandbox, const char **why)
 static const int common_calls[] = {SCMP_SYS(accept4), SCMP_SYS(brk), SCMP_SYS(clock_getres),
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(close), SCMP_SYS(close_range),
     SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2),
-    SCMP_SYS(epoll_wait), SCMP_SYS(eventfd2), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(fcntl),
-    SCMP_SYS(fdatasync), SCMP_SYS(flock), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(fsync),
-    SCMP_SYS(ftruncate), SCMP_SYS(futex), SCMP_SYS(getdents64), SCMP_SYS(getegid), SCMP_SYS(geteuid),
-    SCMP_SYS(getgid), SCMP_SYS(getpeername), SCMP_SYS(getpid), SCMP_SYS(getrandom), SCMP_SYS(getrlimit),
-    SCMP_SYS(getrusage), SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(gettid),
-    SCMP_SYS(gettimeofday), SCMP_SYS(getuid), SCMP_SYS(linkat), SCMP_SYS(lseek), SCMP_SYS(madvise),
-    SCMP_SYS(membarrier), SCMP_SYS(mremap), SCMP_SYS(munmap), SCMP_SYS(nanosleep), SCMP_SYS(newfstatat),
-    SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(read), SCMP_SYS(readv),
-    SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(restart_syscall),
-    SCMP_SYS(rseq), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_yield), SCMP_SYS(sendmsg), SCMP_SYS(sendto),
-    SCMP_SYS(set_robust_list), SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(sigaltstack),
-    SCMP_SYS(statfs), SCMP_SYS(statx), SCMP_SYS(sync_file_range), SCMP_SYS(syncfs), SCMP_SYS(sysinfo),
-    SCMP_SYS(time), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(uname), SCMP_SYS(unlinkat),
-    SCMP_SYS(write), SCMP_SYS(writev)};
+    SCMP_SYS(epoll_wait), SCMP_SYS(eventfd2), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(fdatasync),
+    SCMP_SYS(flock), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(fsync), SCMP_SYS(ftruncate),
+    SCMP_SYS(futex), SCMP_SYS(getdents64), SCMP_SYS(getegid), SCMP_SYS(geteuid), SCMP_SYS(getgid),
+    SCMP_SYS(getpeername), SCMP_SYS(getpid), SCMP_SYS(getrandom), SCMP_SYS(getrlimit), SCMP_SYS(getrusage),
+    SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(gettid), SCMP_SYS(gettimeofday), SCMP_SYS(getuid),
+    SCMP_SYS(linkat), SCMP_SYS(lseek), SCMP_SYS(madvise), SCMP_SYS(membarrier), SCMP_SYS(mremap),
+    SCMP_SYS(munmap), SCMP_SYS(nanosleep), SCMP_SYS(newfstatat), SCMP_SYS(poll), SCMP_SYS(ppoll),
+    SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(recvfrom),
+    SCMP_SYS(recvmsg), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(restart_syscall), SCMP_SYS(rseq),
+    SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(sched_yield), SCMP_SYS(set_robust_list), SCMP_SYS(setsockopt), SCMP_SYS(shutdown),
+    SCMP_SYS(sigaltstack), SCMP_SYS(statfs), SCMP_SYS(statx), SCMP_SYS(sync_file_range), SCMP_SYS(syncfs),
+    SCMP_SYS(sysinfo), SCMP_SYS(time), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(uname),
+    SCMP_SYS(unlinkat), SCMP_SYS(write), SCMP_SYS(writev)};
 
 static const int reading_calls[] = {SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
     SCMP_SYS(getcwd), SCMP_SYS(lstat), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink),
     SCMP_SYS(readlinkat), SCMP_SYS(stat), SCMP_SYS(unlink)};
 
 /* No bind and no listen: what it listens on it has already. */
-static const int connecting_calls[] = {SCMP_SYS(connect), SCMP_SYS(pipe2), SCMP_SYS(sendmmsg)};
+static const int connecting_calls[] = {
+    SCMP_SYS(connect), SCMP_SYS(pipe2), SCMP_SYS(sendmmsg), SCMP_SYS(sendmsg), SCMP_SYS(sendto)};
 
 static int allow_all(scmp_filter_ctx filter, const int *calls, size_t n)
 {
@@ -172,11 +172,22 @@ static int allow_where(scmp_filter_ctx filter, int call, struct scmp_arg_cmp con
 	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &condition);
 }
 
+/* What a descriptor is. Not F_SETOWN and F_SETSIG: by those the kernel sends signals to any process of the user. */
+static int allow_descriptor_flags(scmp_filter_ctx filter)
+{
+	static const int commands[] = {F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL};
+	int result = 0;
+
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		result |= allow_where(filter, SCMP_SYS(fcntl), SCMP_A1(SCMP_CMP_EQ, (uint64_t)commands[i]));
+	return result;
+}
+
 /* Memory that is not executable, threads but no processes, signals to itself (abort), its own thread's name. */
 static int allow_bounded(scmp_filter_ctx filter)
 {
 	const uint64_t thread = CLONE_THREAD, exec = PROT_EXEC;
-	int result = 0;
+	int result = allow_descriptor_flags(filter);
 
 	result |= allow_where(filter, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
 	result |= allow_where(filter, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
@@ -196,18 +207,23 @@ static int allow_bounded(scmp_filter_ctx filter)
 
 static int allow_files(scmp_filter_ctx filter, const struct sandbox *sandbox)
 {
-	const uint64_t create = O_CREAT, unnamed = O_TMPFILE;
+	const uint64_t create = O_CREAT, unnamed = O_TMPFILE, only_write = O_WRONLY, access = O_ACCMODE;
 
 	if (sandbox->reads)
 		return allow_all(filter, reading_calls, sizeof reading_calls / sizeof reading_calls[0]);
-	return allow_where(filter, SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, create, create)) |
-	       allow_where(filter, SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, unnamed, unnamed));
+	return allow_where(filter, SCMP_SYS(openat),
+		   SCMP_A2(SCMP_CMP_MASKED_EQ, create | access, create | only_write)) |
+	       allow_where(filter, SCMP_SYS(openat),
+		   SCMP_A2(SCMP_CMP_MASKED_EQ, unnamed | access, unnamed | only_write));
 }
 
 static int allow_network(scmp_filter_ctx filter, const struct sandbox *sandbox)
 {
+	const uint64_t fast_open = MSG_FASTOPEN; /* connects by sending, which nothing else here would see */
+
 	if (!sandbox->connects)
-		return 0;
+		return allow_where(filter, SCMP_SYS(sendto), SCMP_A3(SCMP_CMP_MASKED_EQ, fast_open, 0)) |
+		       allow_where(filter, SCMP_SYS(sendmsg), SCMP_A2(SCMP_CMP_MASKED_EQ, fast_open, 0));
 	return allow_where(filter, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET)) |
 	       allow_where(filter, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET6)) |
 	       allow_where(filter, SCMP_SYS(socketpair), SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) |

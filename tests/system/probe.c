@@ -1,6 +1,7 @@
 /* Loaded into the daemon by a test (LD_PRELOAD): each worker, once it is set up and before its first event, tries what it
  * must and must not be able to do, and writes "probe WORKER ATTEMPT RESULT" lines to stderr. RESULT is "done", or the name of
- * the error. PROBE_FOLDER is a folder of the test with the files `secret` and `spool/`. */
+ * the error. PROBE_FOLDER is a folder of the test with the files `secret` and `spool/`. PROBE_LACKS names what this kernel is
+ * to be without: "landlock" or "seccomp". */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -89,7 +90,14 @@ static long become_root(void)
 	return syscall(SYS_setuid, 0);
 }
 
-static void try_all(void)
+static bool lacks(const char *what)
+{
+	const char *named = getenv("PROBE_LACKS");
+
+	return named != NULL && strcmp(named, what) == 0;
+}
+
+static void try_files(void)
 {
 	tell("read-secret", open_below("secret", O_RDONLY));
 	tell("read-spool-id", open_below("spool/var/spool-id", O_RDONLY));
@@ -98,10 +106,18 @@ static void try_all(void)
 	tell("write-secret", open_below("secret", O_WRONLY | O_CREAT));
 	tell("write-queue", open_below("spool/queue/probe", O_WRONLY | O_CREAT));
 	tell("write-state", open_below("spool/state/probe", O_WRONLY | O_CREAT));
+}
+
+static void try_calls(void)
+{
+	const struct msghdr nothing_to_send = {0};
+
 	tell("socket-inet", socket(AF_INET, SOCK_STREAM, 0));
 	tell("socket-unix", socket(AF_UNIX, SOCK_STREAM, 0));
 	tell("socket-packet", socket(AF_PACKET, SOCK_RAW, 0));
 	tell("connect", connect(-1, NULL, 0));
+	tell("connect-by-sendto", sendto(-1, "", 0, MSG_FASTOPEN, NULL, 0));
+	tell("connect-by-sendmsg", sendmsg(-1, &nothing_to_send, MSG_FASTOPEN));
 	tell("bind", bind(-1, NULL, 0));
 	tell("listen", listen(-1, 1));
 	tell("thread", start_thread());
@@ -109,10 +125,45 @@ static void try_all(void)
 	tell("exec", run_program());
 	tell("ptrace", ptrace(PTRACE_ATTACH, getppid(), NULL, NULL));
 	tell("read-process", read_other_process());
+	tell("signals-by-descriptor", fcntl(-1, F_SETOWN, getppid()));
 	tell("kill-supervisor", syscall(SYS_kill, getppid(), 0));
 	tell("executable-memory", make_executable_memory());
 	tell("setuid-0", become_root());
+}
+
+/* Without seccomp nothing would stop the second lot, and the worker would be another program. */
+static void try_all(void)
+{
+	try_files();
+	if (!lacks("seccomp"))
+		try_calls();
 	tell("chroot", chroot("/"));
+}
+
+long syscall(long number, ...)
+{
+	long values[6];
+	long (*real)(long, ...);
+	va_list arguments;
+
+	va_start(arguments, number);
+	for (int i = 0; i < 6; i++)
+		values[i] = va_arg(arguments, long);
+	va_end(arguments);
+	if (number == SYS_landlock_create_ruleset && lacks("landlock")) {
+		errno = ENOSYS;
+		return -1;
+	}
+	*(void **)&real = dlsym(RTLD_NEXT, "syscall");
+	return real(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
+
+int seccomp_load(void *filter)
+{
+	int (*real)(void *);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "seccomp_load");
+	return lacks("seccomp") ? -EINVAL : real(filter);
 }
 
 /* Here it says which process it is. */

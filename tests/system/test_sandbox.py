@@ -15,22 +15,35 @@ GRANTED = {
     "sender": {"read-secret", "read-spool-id", "read-by-creating", "write-queue", "write-state", "socket-inet", "thread"},
 }
 # Granted so far as the call goes: the probe's descriptor is none.
-PASSED_ON = {"listener": set(), "sender": {"connect"}}
-BY_LANDLOCK = {"write-outside", "write-secret"}
+PASSED_ON = {"listener": set(), "sender": {"connect", "connect-by-sendto", "connect-by-sendmsg"}}
+BY_LANDLOCK = {"write-outside", "write-secret", "write-state"}
+ATTEMPTS = 25
 
 pytestmark = pytest.mark.skipif(harness.is_sanitized(), reason="the sandbox refuses what a sanitizer does; make check has it")
 
 
 @pytest.fixture
-def probed(sim, make_relay, monkeypatch):
-    """A relay whose workers have tried everything: (relay, {worker: {attempt: result}})."""
-    relay = make_relay(sim, sandbox="on", start=False)
-    (relay.dir / "secret").write_text("of the tenant\n")
-    monkeypatch.setenv("LD_PRELOAD", harness.binary("probe.so"))
-    monkeypatch.setenv("PROBE_FOLDER", str(relay.dir))
-    relay.start()
-    monkeypatch.delenv("LD_PRELOAD")
-    return relay, wait_until(lambda: all_attempts(relay), 10, "the last of the attempts")
+def probe(sim, make_relay, monkeypatch):
+    """Starts a relay whose workers try everything, on a kernel without what it `lacks`: (relay, {worker: {attempt: result}})."""
+    def started(lacks=""):
+        relay = make_relay(sim, sandbox="on", start=False)
+        (relay.dir / "secret").write_text("of the tenant\n")
+        monkeypatch.setenv("LD_PRELOAD", harness.binary("probe.so"))
+        monkeypatch.setenv("PROBE_FOLDER", str(relay.dir))
+        monkeypatch.setenv("PROBE_LACKS", lacks)
+        relay.start()
+        monkeypatch.delenv("LD_PRELOAD")
+        return relay, wait_until(lambda: all_attempts(relay), 10, "the last of the attempts")
+    return started
+
+
+def refused(attempts):
+    return {attempt for attempt, result in attempts.items() if result in ("EPERM", "EACCES")}
+
+
+def skip_without_seccomp(said):
+    if not os.path.exists("/proc/sys/kernel/seccomp"):
+        pytest.skip(f"this kernel has no seccomp (CONFIG_SECCOMP_FILTER): {said}")
 
 
 def all_attempts(relay):
@@ -49,25 +62,45 @@ def landlock_of_this_kernel():
 
 
 @pytest.mark.parametrize("worker", ["listener", "sender"])
-def test_a_worker_can_do_what_it_must_and_nothing_else(probed, worker):
-    relay, attempts = probed
+def test_a_worker_can_do_what_it_must_and_nothing_else(probe, worker):
+    relay, attempts = probe()
     said = relay.events("sandbox", worker)[0]
-    if not os.path.exists("/proc/sys/kernel/seccomp"):
-        pytest.skip(f"this kernel has no seccomp (CONFIG_SECCOMP_FILTER): {said}")
+    skip_without_seccomp(said)
     landlock = landlock_of_this_kernel()
     assert (said["seccomp"], int(said["landlock"])) == ("on", landlock)
-    refused = {a: r for a, r in attempts[worker].items() if r in ("EPERM", "EACCES")}
     expected = set(attempts[worker]) - GRANTED[worker] - PASSED_ON[worker]
     if not landlock:
-        expected -= BY_LANDLOCK | {"write-state", "read-by-creating"}
-    assert len(attempts[worker]) == 22
-    assert set(refused) >= expected, f"allowed beyond its need: {expected - set(refused)} ({attempts[worker]})"
+        expected -= BY_LANDLOCK
+    assert len(attempts[worker]) == ATTEMPTS
+    assert refused(attempts[worker]) >= expected, f"allowed beyond its need: {expected - refused(attempts[worker])} ({attempts[worker]})"
     assert {a for a, r in attempts[worker].items() if r == "done"} >= GRANTED[worker], attempts[worker]
     assert all(attempts[worker][a] == "EBADF" for a in PASSED_ON[worker])
 
 
-def test_mail_goes_through_the_sandboxed_workers(probed, sim):
-    relay, _ = probed
+@pytest.mark.parametrize("lacks, consequence", [("landlock", "file modes alone say which files this process can change"),
+                                                ("seccomp", "this process can make any system call that its user may")])
+def test_what_the_kernel_lacks_is_said_and_the_rest_holds(probe, sim, lacks, consequence):
+    relay, attempts = probe(lacks)
+    if lacks == "landlock":
+        skip_without_seccomp(relay.events("sandbox", "listener")[0])
+    for worker in ("listener", "sender"):
+        warning = next(e for e in relay.events("sandbox-incomplete", worker) if e["without"] == lacks)
+        assert warning["consequence"] == consequence and warning["why"]
+        said = relay.events("sandbox", worker)[0]
+        if lacks == "landlock":
+            expected = set(attempts[worker]) - GRANTED[worker] - PASSED_ON[worker] - BY_LANDLOCK
+            assert said["landlock"] == "0" and said["seccomp"] == "on"
+            assert refused(attempts[worker]) >= expected, f"allowed beyond its need: {expected - refused(attempts[worker])}"
+        else:
+            assert said["seccomp"] == "off" and int(said["landlock"]) == landlock_of_this_kernel()
+            if landlock_of_this_kernel():
+                assert refused(attempts[worker]) >= BY_LANDLOCK - GRANTED[worker]
+    relay.send(make_mail())
+    sim.wait_messages(1)
+
+
+def test_mail_goes_through_the_sandboxed_workers(probe, sim):
+    relay, _ = probe()
     (relay.spool / "queue/probe").unlink()
     relay.send(make_mail(body="x" * 70 + "\r\n"))
     relay.send(make_mail(body=("x" * 70 + "\r\n") * 20000))
