@@ -46,18 +46,17 @@ int fs_rename(int old_dir_fd, const char *old_name, int new_dir_fd, const char *
 
 int fs_rename_noreplace(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name)
 {
+	struct stat st;
+
 	if (renameat2(old_dir_fd, old_name, new_dir_fd, new_name, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -1;
-	if (linkat(old_dir_fd, old_name, new_dir_fd, new_name, 0) < 0)
+	if (fstatat(new_dir_fd, new_name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = EEXIST;
 		return -1;
-	if (unlinkat(old_dir_fd, old_name, 0) == 0)
-		return 0;
-	int saved_errno = errno;
-	unlinkat(new_dir_fd, new_name, 0);
-	errno = saved_errno;
-	return -1;
+	}
+	return errno != ENOENT ? -1 : fs_rename(old_dir_fd, old_name, new_dir_fd, new_name);
 }
 
 /* What is left after one write: 0 when all is written. */

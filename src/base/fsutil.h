@@ -1,5 +1,6 @@
 /* The only calls of fsync, syncfs, linkat and rename in the program, so that a test can fail or record each of them and
- * a reader finds every durable step here. None of them runs on an event loop. */
+ * a reader finds every durable step here. They block: no event loop calls them, but for the sender's where a person has asked
+ * for a message again, or one is found damaged. */
 #ifndef MFDRELAY_BASE_FSUTIL_H
 #define MFDRELAY_BASE_FSUTIL_H
 
@@ -15,7 +16,7 @@ int fs_sync_whole(int fd);			/* syncfs: all that has been written to the file sy
 int fs_link_fd(int fd, int dir_fd, const char *name);	/* give an O_TMPFILE file its name; EEXIST when it is taken */
 int fs_rename(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name);
 int fs_rename_noreplace(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name);	/* EEXIST when taken.
-						   By linkat and unlinkat where the file system has no such rename */
+						   Where the file system has no such rename it is looked for first */
 
 /* Write all n bytes at the file's position, or at offset. A short write without errno becomes ENOSPC. */
 int fs_write_all(int fd, const void *bytes, size_t n);

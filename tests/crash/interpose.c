@@ -4,7 +4,7 @@
  * over a restart and each strike comes once. The test arms it while the daemon runs (interposed.py holds the same
  * layout). Of calls on files only those below CRASH_SPOOL count, and all only in the process whose first thread
  * has the name control->comm; its threads share the count. With CRASH_NAMED in its environment it finds no file
- * system that has O_TMPFILE. */
+ * system that has O_TMPFILE, with CRASH_REPLACING none that renames without replacing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -294,6 +294,10 @@ int renameat(int old_dir, const char *old_name, int new_dir, const char *new_nam
 
 int renameat2(int old_dir, const char *old_name, int new_dir, const char *new_name, unsigned flags)
 {
+	if (flags != 0 && getenv("CRASH_REPLACING") != NULL) {
+		errno = EINVAL;
+		return -1;
+	}
 	STRIKE_AROUND(RENAMEAT2, new_dir, new_name,
 	    syscall(SYS_renameat2, old_dir, old_name, new_dir, new_name, flags));
 }

@@ -220,11 +220,13 @@ def test_the_listeners_disk_fails_at_every_call(tmp_path, flow, on_tmpfs):
 
 @pytest.mark.parametrize("once, actions", [(kill_once, ["kill", "kill-after"]), (fail_once, ["eio", "enospc"])],
                          ids=["dies", "disk-fails"])
-@pytest.mark.parametrize("flow", [AtOnce(), Large()], ids=name_of)
-def test_the_listener_where_each_draft_has_a_name(tmp_path, monkeypatch, flow, once, actions):
+@pytest.mark.parametrize("rename, flow", [("renameat2", AtOnce()), ("renameat2", Large()), ("renameat", AtOnce())], ids=name_of)
+def test_the_listener_where_each_draft_has_a_name(tmp_path, monkeypatch, rename, flow, once, actions):
     monkeypatch.setenv("CRASH_NAMED", "1")
+    if rename == "renameat":
+        monkeypatch.setenv("CRASH_REPLACING", "1")
     struck = step_through(tmp_path, once, flow, "listener", actions, on_tmpfs=True)
-    assert MUST | {"renameat2 queue"} <= set(struck) and "linkat queue" not in struck, f"only {sorted(set(struck))}"
+    assert MUST | {f"{rename} queue"} <= set(struck) and "linkat queue" not in struck, f"only {sorted(set(struck))}"
     assert len(struck) >= 10
 
 
