@@ -117,6 +117,42 @@ def close_once(lane, flow, role, n, action, run):
     return struck
 
 
+def bring_back(lane, queue_id):
+    """By hand, and again. Whether it is done."""
+    if queue_id in lane.relay.queue_ids("failed"):
+        lane.relay.cli("queue", "retry", queue_id)
+    return queue_id not in lane.relay.queue_ids("failed") and not lane.relay.queue_ids()
+
+
+def retry_once(lane, flow, role, n, action, run):
+    """One message's way back from failed/, with a death or an error at the nth call."""
+    subject = f"retry-{action}-{n}-{run}"
+    content = make_mail(subject=subject)
+    lane.sim.faults(*flow.rules)
+    lane.fresh()
+    queue_id = lane.relay.send(content, recipients=[flow.recipient])
+    wait_until(lambda: queue_id in lane.relay.queue_ids("failed") and not lane.relay.queue_ids(), 20, "it to be given up")
+    lane.sim.clear()
+    time.sleep(0.5)  # the syncs of folders that follow
+    lane.forget()
+    control = lane.relay.control
+    workers = lane.relay.pids()
+    control.arm(role, n, action, None if TORTURE or action.startswith("kill") else CHANGES[:-1])
+    asked = lane.relay.cli("queue", "retry", queue_id)
+    struck = settle(lane, queue_id)
+    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    assert asked.returncode == 0 or (struck and asked.stderr), f"{what}: {asked}"
+    if struck and action.startswith("kill"):
+        wait_until(lambda: not harness.alive(workers[role]), 5, "the killed process to be gone")
+    wait_until(lambda: bring_back(lane, queue_id), 45, lambda: f"it to be brought back after {what}\n{lane.relay.log()[-2000:]}")
+    check_end(lane, AtOnce(), subject, content, queue_id, between_250_and_record(control), what)
+    assert action.startswith("kill") or lane.relay.pids() == workers, f"{what}: a worker died of it"
+    lane.fresh()
+    left = lane.relay.leftovers() + os.listdir(lane.relay.spool / "failed")
+    assert left == [], f"{what}: left behind: {left}"
+    return struck
+
+
 MUST = {"openat queue", "write queue", "fsync queue"}
 NAMING = {"linkat queue", "renameat2 queue"}  # as the file system has O_TMPFILE or not
 
@@ -234,6 +270,13 @@ def test_the_listener_where_each_draft_has_a_name(tmp_path, monkeypatch, rename,
 def test_the_senders_disk_fails(tmp_path, flow):
     """The short form leaves out what is tried again after 30 s (a file that cannot be opened, a move to failed/)."""
     check_struck(step_through(tmp_path, fail_once, flow, "sender", ["eio", "enospc"] if TORTURE else ["eio"]), flow)
+
+
+def test_the_way_back_from_failed(tmp_path):
+    actions = ["kill", "kill-after", "eio", "enospc"] if TORTURE else ["kill-after", "eio"]
+    struck = step_through(tmp_path, retry_once, Failed(), "sender", actions)
+    assert {"write state", "fsync state", "renameat state", "renameat2 queue", "fsync queue", "fsync failed", "unlinkat failed",
+            "unlinkat queue"} <= set(struck), f"only {sorted(set(struck))}"
 
 
 @pytest.mark.parametrize("role", ["listener", "sender"])
