@@ -11,6 +11,7 @@ import pytest
 import harness
 from harness import make_mail, wait_until
 from lane import SharedLane
+from nameserver import NameServer
 
 LOST = "The connection to the upstream was lost."
 SILENT = "The upstream did not answer in time."
@@ -300,19 +301,31 @@ def test_certificate_of_the_login_host_is_wrong(lane, identity):
 
 # --- names -------------------------------------------------------------------------------------------------------------
 
+NO_HOST = "DNS says that there is no host of this name (NXDOMAIN)."
+NO_NAME_SERVER = "The name servers of this machine give no answer (SERVFAIL, or none can be reached)."
+
+
+@pytest.mark.parametrize("says, cause, words", [("nxdomain", NO_HOST, "there is no host of that name"),
+                                                ("servfail", NO_NAME_SERVER, "can't resolve it at present (SERVFAIL)"),
+                                                ("silence", NO_NAME_SERVER, "no name server answered in time")])
 @pytest.mark.parametrize("what", ["upstream", "login-host"])
-def test_name_is_not_resolved(sim, make_relay, what):
-    """c-ares says of .onion at once that there is no such name, and asks nobody (RFC 7686)."""
-    relay = make_relay(sim, start=False, clock=True, retry={"first": "1m", "max": "1h"})
+def test_name_is_not_resolved(sim, make_relay, what, says, cause, words):
+    host = "smtp.contoso.test" if what == "upstream" else "login.contoso.test"
+    names = NameServer({(host, "A"): says, (host, "AAAA"): says})
+    relay = make_relay(sim, start=False, clock=True, retry={"first": "1m", "max": "1h"}, name_servers=[names.address])
     right = relay.settings["upstreams"][0]
-    wrong = {"host": "smtp.onion"} if what == "upstream" else {"oauth": {"authority": f"https://login.onion:{sim.login_port}"}}
+    wrong = {"host": host} if what == "upstream" else {"oauth": {"authority": f"https://{host}:{sim.login_port}"}}
     relay.settings["upstreams"] = [harness.merge(right, wrong)]
     relay.start()
     queue_id = relay.send(make_mail())
+    wait_until(lambda: names.asked[(host, "A")], 10, "the name server to be asked")
+    if says == "silence":
+        relay.clock.forward(21)
     held = relay.wait_event("upstream-held")[0]
-    assert held["class"] == "T" and held["cause"] == "DNS says that there is no host of this name (NXDOMAIN)."
-    assert ".onion: there is no host of that name" in held["text"]
+    assert held["class"] == "T" and held["cause"] == cause
+    assert host in held["text"] and words in held["text"]
     assert relay.queue_ids() == [queue_id] and sim.messages() == []
+    names.close()
     relay.reload(upstreams=[right])
     sim.wait_messages(1)
     relay.wait_empty()
