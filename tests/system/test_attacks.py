@@ -73,17 +73,29 @@ def test_cve_2020_7247_a_sender_is_data_and_never_a_command(sim, relay, sender):
 
 
 def test_cve_2020_28021_and_28015_no_parameter_or_address_becomes_a_line_of_the_envelope(sim, relay):
+    """As each stands in the spool: a line more, and a forger would be the device, or write to whom he likes."""
+    sim.stop()
+    accepted = 0
     for line in (b"MAIL FROM:<a@contoso.com> AUTH=x+0Auser:+20root\r\n", b"MAIL FROM:<a@contoso.com> ENVID=x\ruser: root\r\n",
-                 b"MAIL FROM:<\"a\rrecipient: <x@evil.example>\"@contoso.com>\r\n"):
+                 b"MAIL FROM:<\"a\rrecipient: <x@evil.example>\"@contoso.com>\r\n", b"MAIL FROM:<a@contoso.com>\r\n"):
         with raw(relay) as s:
             talk(s, b"HELO p\rdevice: forged\r\n")
             if talk(s, line).startswith(b"250"):
                 assert talk(s, b"RCPT TO:<boss@contoso.com>\r\n").startswith(b"250")
                 assert talk(s, b"DATA\r\n").startswith(b"354")
                 assert talk(s, b"Subject: x\r\n\r\nx\r\n.\r\n").startswith(b"250")
-    for message in sim.wait_messages(1):
-        assert message["rcpt"] == ["boss@contoso.com"]
-        assert b"\nuser:" not in message.content and b"\ndevice: forged" not in message.content
+                accepted += 1
+    assert accepted >= 1
+    assert len(relay.queue_ids()) == accepted
+    for queue_id in relay.queue_ids():
+        envelope = (relay.spool / "queue" / queue_id).read_bytes().split(b"\n\n")[0].split(b"\n")
+        for name, values in ((b"user", [b""]), (b"device", [b"lan"]), (b"recipient", [b"boss@contoso.com"])):
+            assert [line.split(b": ", 1)[1] for line in envelope if line.startswith(name + b": ")] == values, envelope
+    sim.start()
+    relay.cli("queue", "retry", "all", check=True)
+    assert all(m["rcpt"] == ["boss@contoso.com"] for m in sim.wait_messages(accepted))
+    relay.wait_empty()
+    assert relay.queue_ids("failed") == []
 
 
 def test_cve_2019_16928_a_very_long_ehlo_is_cut_and_answered(sim, relay):
