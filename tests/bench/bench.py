@@ -125,7 +125,8 @@ def run_workload(bench, function, classes, runs):
 
 
 def medians(runs):
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    """None for what could not be measured here."""
+    return {name: statistics.median(run[name] for run in runs) if runs[0][name] is not None else None for name in runs[0]}
 
 
 def reached(goal, ours, ratio):
@@ -144,9 +145,10 @@ def rows(letter, found):
     for name, value in ours.items():
         title, form = FIGURES[name]
         other = theirs.get(name)
-        ratio = value / other if other else None
+        ratio = value / other if other and value is not None else None
         goal, verdict = reached(GOALS[letter, name], value, ratio) if (letter, name) in GOALS else ("", "")
-        yield (TITLES.get((letter, name), title), form.format(value), form.format(other) if other is not None else "",
+        yield (TITLES.get((letter, name), title), form.format(value) if value is not None else "-",
+               form.format(other) if other is not None else "",
                f"{ratio:.3g}" if ratio is not None else "", goal, verdict)
 
 

@@ -57,7 +57,7 @@ def through(server, sink, count, send):
 
 
 def one_a_connection(bench, server_class):
-    count = bench.count(10000)
+    count = bench.count(20000)
     with running(bench, server_class) as (server, sink):
         found = through(server, sink, count, lambda: smtp_source(server.port, count, SMALL, 50))
     with running(bench, server_class) as (server, sink):
@@ -66,7 +66,7 @@ def one_a_connection(bench, server_class):
 
 
 def many_a_connection(bench, server_class, tls=False):
-    count = bench.count(10000)
+    count = bench.count(20000)
     with running(bench, server_class, tls=tls) as (server, sink):
         return through(server, sink, count, lambda: probe(server.port, count, SMALL, 50, 20)[0])
 
@@ -76,15 +76,14 @@ def with_tls(bench, server_class):
 
 
 def scans(bench, server_class):
-    count = bench.count(200)
+    count = bench.count(400)
     with running(bench, server_class) as (server, sink):
         os.sync()
         written, device = measure.written_bytes(server.root), measure.device_bytes(server.folder)
         found = through(server, sink, count, lambda: smtp_source(server.port, count, SCAN, 20))
         os.sync()
         found["written"] = (measure.written_bytes(server.root) - written) / count / SCAN
-        if device is not None:
-            found["device"] = (measure.device_bytes(server.folder) - device) / count / SCAN
+        found["device"] = (measure.device_bytes(server.folder) - device) / count / SCAN if device is not None else None
     return found
 
 
@@ -143,7 +142,7 @@ def slow_upstream(bench, server_class):
     count = bench.count(2000)
     with running(bench, server_class, tls=True, delay_ms=delay_ms, connections=connections) as (server, sink):
         found = through(server, sink, count, lambda: probe(server.port, count, SMALL, 50, 20)[0])
-        found["share"] = found["delivers"] / sink.counts()[3] * delay_ms / 1000
+        found["share"] = found["delivers"] / connections * delay_ms / 1000
         return found
 
 
