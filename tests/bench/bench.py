@@ -42,7 +42,8 @@ FIGURES = {
     "accepts": ("accepted, messages/s", "{:,.0f}"),
     "delivers": ("delivered, messages/s", "{:,.0f}"),
     "cpu": ("CPU s for 1,000", "{:.2f}"),
-    "connections": ("connections upstream", "{:.0f}"),
+    "connections": ("connections upstream at a time", "{:.0f}"),
+    "connections_all": ("connections upstream in all", "{:,.0f}"),
     "p99_ms": ("final 250, 99th percentile, ms", "{:.1f}"),
     "syncs_1": ("syncs a message, 1 session", "{:.2f}"),
     "syncs_8": ("syncs a message, 8 sessions", "{:.2f}"),
@@ -118,8 +119,8 @@ def parse_arguments():
 def run_workload(bench, function, classes, runs):
     """{server's name: [figures of each run]}; the servers take turns."""
     found = {c.name: [] for c in classes}
-    for _ in range(runs):
-        for server_class in classes:
+    for run_number in range(runs):
+        for server_class in classes if run_number % 2 == 0 else classes[::-1]:
             found[server_class.name].append(function(bench, server_class))
     return found
 
@@ -196,7 +197,7 @@ def run(bench, arguments, classes):
             continue
         found = run_workload(bench, function, classes, runs or arguments.runs)
         result[letter] = found
-        print(f"{letter}  {title}")
+        print(f"{letter}  {title}" + (f" ({runs} run)" if runs else ""))
         for row in rows(letter, found):
             print("   {:35}{:>12}{:>12}{:>9}  {:<9} {}".format(*row), flush=True)
     result["seconds"] = watch.s()

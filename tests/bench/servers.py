@@ -204,7 +204,7 @@ class Postfix(Server):
     def _filled_in(self, text):
         words = {"DIR": self.folder, "LIB": POSTFIX / "lib" / "postfix", "SBIN": POSTFIX / "sbin", "PORT": self.port,
                  "SESSIONS": self.sessions, "CONNECTIONS": self.connections, "USER": USER, "PASSWORD": PASSWORD,
-                 "RELAYHOST": f"[localhost]:{self.sink.port}", "CA": self.sink.ca if self.sink.tls else "",
+                 "RELAYHOST": f"[127.0.0.1]:{self.sink.port}", "CA": self.sink.ca if self.sink.tls else "",
                  "TLS": "secure" if self.sink.tls else "none", "AUTH": "yes" if self.sink.tls else "no"}
         for word, value in words.items():
             text = text.replace(f"@{word}@", str(value))
