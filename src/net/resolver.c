@@ -85,11 +85,11 @@ static const char *cause_of(int status)
 		return "the name has no address";
 	case ARES_ETIMEOUT:
 		return "no name server answered in time; see /etc/resolv.conf and the firewall (port 53)";
-	/* c-ares passes by a server that says SERVFAIL; when none is left, this is all it tells. */
+	/* c-ares passes by a server that says SERVFAIL; when none is left, older ones (1.18) tell this. */
 	case ARES_ECONNREFUSED:
-		return "no name server can be reached, or they say that they can't resolve it at present "
-		       "(SERVFAIL); see "
-		       "/etc/resolv.conf";
+		return "no name server can be reached, or all say SERVFAIL; see /etc/resolv.conf";
+	case ARES_ESERVFAIL:
+		return "the name server can't resolve it at present (SERVFAIL)";
 	case ARES_EBADNAME:
 		return "not a host name";
 	default:

