@@ -172,10 +172,12 @@ static int allow_where(scmp_filter_ctx filter, int call, struct scmp_arg_cmp con
 	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &condition);
 }
 
-/* What a descriptor is. Not F_SETOWN and F_SETSIG: by those the kernel sends signals to any process of the user. */
-static int allow_descriptor_flags(scmp_filter_ctx filter)
+/* What a descriptor is, and locks, which modules of PKCS#11 take. Not F_SETOWN and F_SETSIG: by those the kernel sends signals
+ * to any process of the user. */
+static int allow_fcntl(scmp_filter_ctx filter)
 {
-	static const int commands[] = {F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL};
+	static const int commands[] = {
+	    F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW};
 	int result = 0;
 
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
@@ -187,7 +189,7 @@ static int allow_descriptor_flags(scmp_filter_ctx filter)
 static int allow_bounded(scmp_filter_ctx filter)
 {
 	const uint64_t thread = CLONE_THREAD, exec = PROT_EXEC;
-	int result = allow_descriptor_flags(filter);
+	int result = allow_fcntl(filter);
 
 	result |= allow_where(filter, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
 	result |= allow_where(filter, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
