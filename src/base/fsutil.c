@@ -138,13 +138,17 @@ char *fs_read_file(int dir_fd, const char *name, size_t max, size_t *n)
 	return bytes;
 }
 
+int fs_create_new(int dir_fd, const char *name)
+{
+	return openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
 int fs_create(int dir_fd, const char *name)
 {
-	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int fd = openat(dir_fd, name, flags, 0600);
+	int fd = fs_create_new(dir_fd, name);
 
 	if (fd < 0 && errno == EEXIST && unlinkat(dir_fd, name, 0) == 0)
-		fd = openat(dir_fd, name, flags, 0600);
+		fd = fs_create_new(dir_fd, name);
 	return fd;
 }
 

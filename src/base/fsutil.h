@@ -1,6 +1,6 @@
 /* The only calls of fsync, syncfs, linkat and rename in the program, so that a test can fail or record each of them and
- * a reader finds every durable step here. They block: no event loop calls them, but for the sender's where a person has asked
- * for a message again, or one is found damaged. */
+ * a reader finds every durable step here. They block, so event loops leave them to threads, but for two: the sender's where a
+ * person has asked for a message again, or one is put aside; the supervisor's where the spool has been replaced. */
 #ifndef MFDRELAY_BASE_FSUTIL_H
 #define MFDRELAY_BASE_FSUTIL_H
 
@@ -30,8 +30,9 @@ char *fs_read_file(int dir_fd, const char *name, size_t max, size_t *n);
  * synced. Returns 0; -1 with errno, name as it was unless only the folder's sync has failed. Blocks. */
 int fs_replace_file(int dir_fd, const char *temp, const char *name, const void *bytes, size_t n);
 
-/* Make the file name anew, mode 0600, for writing; one of that name that was left behind is removed first. Returns its
- * descriptor, or -1 with errno. */
+/* Make the file name, mode 0600, for writing. Where there is one of that name, fs_create_new fails with EEXIST, and fs_create
+ * removes it first, as left behind. They return its descriptor, or -1 with errno. */
+int fs_create_new(int dir_fd, const char *name);
 int fs_create(int dir_fd, const char *name);
 
 /* Call fn for each name of a folder, in no order, but those that begin with '.' and those known not to be plain files.

@@ -56,7 +56,10 @@ static int open_file(struct spool_draft *draft)
 
 	if (draft->spool->can_link_unnamed)
 		return openat(queue, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
-	int fd = fs_create(queue, name_of(draft->temp, "tmp.", draft->id, ""));
+	/* That of a report may have been left behind. That of a message is new, unless another generation of workers has made
+	 * the same id: its draft must live. */
+	name_of(draft->temp, "tmp.", draft->id, "");
+	int fd = draft->is_report ? fs_create(queue, draft->temp) : fs_create_new(queue, draft->temp);
 	if (fd < 0)
 		draft->temp[0] = '\0';
 	return fd;

@@ -15,25 +15,27 @@
  *    files        means                                            made by         start-up
  *  0 none         not accepted; or retired                         begin, retire   nothing
  *  1 qt           being taken in                                   append, commit  removes qt
- *  2 Q            waiting, no failure yet. Acknowledged, unless    commit          nothing: it is sent
+ *  2 qt Q (S)     a report made once more after a crash:           commit          removes qt
+ *                 that of before stands
+ *  3 Q            waiting, no failure yet. Acknowledged, unless    commit          nothing: it is sent
  *                 the crash came before the folder's sync: then
  *                 the device sends it again
- *  3 Q S          waiting; S says what each recipient got. All of  save, retire    nothing: it is sent,
+ *  4 Q S          waiting; S says what each recipient got. All of  save, retire    nothing: it is sent,
  *                 them: delivered, and Q could not be removed                      or removed by the sender
- *  4 Q st (S)     a save under way; the old S holds                save            removes st
- *  5 S            delivered, S not removed yet                     retire          removes S
- *  6 F S          given up, S not moved yet                        fail            moves S to FS
- *  7 F FS         given up                                         fail            nothing
- *  8 F st (...)   on the way back; FS, FR, both or none of them   requeue         removes st
- *  9 F FS S       the same; S is the newer one                     requeue         moves S over FS
- * 10 Q S FS (FR)  back, FS not removed yet                         requeue         removes FS and FR
- * 11 Q FR (S)     found damaged, not moved yet                     take            removes FR; found again
- * 12 F FR S       damaged, S not moved yet                         take            moves S to FS
- * 13 F FR (FS)    damaged: looked at, never sent; or put aside     take, set_aside nothing
- * 14 F            damaged, and the disk too full to say why; or    take, a hand    nothing
+ *  5 Q st (S)     a save under way; the old S holds                save            removes st
+ *  6 S            delivered, S not removed yet                     retire          removes S
+ *  7 F S          given up, S not moved yet                        fail, requeue   moves S to FS
+ *  8 F FS         given up                                         fail            nothing
+ *  9 F st (...)   on the way back; FS, FR, both or neither         requeue         removes st
+ * 10 F FS S (FR)  the same; S is the newer one                     requeue         moves S over FS
+ * 11 Q S FS (FR)  back, FS not removed yet                         requeue         removes FS and FR
+ * 12 Q FR (S)     found damaged, not moved yet                     take, requeue   removes FR; found again
+ * 13 F FR S       damaged, S not moved yet                         take, requeue   moves S to FS
+ * 14 F FR (FS)    damaged: looked at, never sent; or put aside     take, set_aside nothing
+ * 15 F            damaged, and the disk too full to say why; or    take, a hand    nothing
  *                 FS removed, to send it to all again
- * 15 FS FR        F was removed                                    a hand          removes them
- * 16 Q F (...)    a copy was put back: Q is sent, and replaces F   a hand          nothing
+ * 16 FS FR        F was removed                                    a hand          removes them
+ * 17 Q F (...)    a copy was put back: Q is sent, and replaces F   a hand          nothing
  *                 when it is given up
  *
  * Each step from row to row is one link, rename or unlink. A rename from folder to folder is one change to the

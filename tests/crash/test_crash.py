@@ -23,6 +23,12 @@ pytestmark = pytest.mark.interposed
 ROUNDS = int(os.environ.get("TORTURE_ROUNDS", "300" if TORTURE else "12"))
 
 
+def settled(lane, subject, queue_id):
+    """Whether it came to the strike that was armed, and what happened, in words."""
+    struck, control = settle(lane, queue_id), lane.relay.control
+    return struck, f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+
+
 def kill_once(lane, flow, role, n, action, run):
     """One message's life with a death at the nth call; False when there are fewer calls than that."""
     subject = f"{type(flow).__name__}-{role}-{action}-{n}-{run}"
@@ -35,8 +41,7 @@ def kill_once(lane, flow, role, n, action, run):
     old = lane.relay.pid(role)
     control.arm(role, n, action)
     queue_id, refusal = lane.send(content, flow.recipient)
-    struck = settle(lane, queue_id)
-    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    struck, what = settled(lane, subject, queue_id)
     if struck:
         wait_until(lambda: not harness.alive(old), 5, "the killed process to be gone")
     if role == "listener":
@@ -63,12 +68,10 @@ def fail_once(lane, flow, role, n, action, run):
     lane.forget()
     if role == "sender":
         time.sleep(0.5)  # the syncs of folders that follow the message before are not of this one's life
-    control = lane.relay.control
     workers = lane.relay.pids()
-    control.arm(role, n, action, None if TORTURE or role == "listener" else CHANGES[:-1])
+    lane.relay.control.arm(role, n, action, None if TORTURE or role == "listener" else CHANGES[:-1])
     queue_id, refusal = lane.send(content, flow.recipient)
-    struck = settle(lane, queue_id)
-    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    struck, what = settled(lane, subject, queue_id)
     if role == "listener":
         assert struck == (queue_id is None), f"{what}: struck, yet acknowledged" if struck else f"{what}: refused with {refusal}"
         assert refusal is None or 400 <= refusal < 500, f"{what}: refused with {refusal}"
@@ -104,12 +107,10 @@ def close_once(lane, flow, role, n, action, run):
     lane.sim.faults(*flow.rules)
     lane.forget()
     time.sleep(0.5)  # those that follow the message before are not of this one's life
-    control = lane.relay.control
     workers = lane.relay.pids()
-    control.arm(role, n, action, ["close"])
+    lane.relay.control.arm(role, n, action, ["close"])
     queue_id, refusal = lane.send(content, flow.recipient)
-    struck = settle(lane, queue_id)
-    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    struck, what = settled(lane, subject, queue_id)
     assert queue_id is not None, f"{what}: refused with {refusal}"
     wait_until(lambda: not lane.relay.queue_ids(), 45, lambda: f"an empty queue after {what}\n{lane.relay.log()[-2000:]}")
     check_end(lane, flow, subject, content, queue_id, lambda found: False, what)
@@ -135,18 +136,17 @@ def retry_once(lane, flow, role, n, action, run):
     lane.sim.clear()
     time.sleep(0.5)  # the syncs of folders that follow
     lane.forget()
-    control = lane.relay.control
-    workers = lane.relay.pids()
-    control.arm(role, n, action, None if TORTURE or action.startswith("kill") else CHANGES[:-1])
+    is_kill, workers = action.startswith("kill"), lane.relay.pids()
+    lane.relay.control.arm(role, n, action, None if TORTURE or is_kill else CHANGES[:-1])
     asked = lane.relay.cli("queue", "retry", queue_id)
-    struck = settle(lane, queue_id)
-    what = f"{subject}: {control.struck_call() if struck else 'no strike'} (calls: {', '.join(control.names())})"
+    struck, what = settled(lane, subject, queue_id)
     assert asked.returncode == 0 or (struck and asked.stderr), f"{what}: {asked}"
-    if struck and action.startswith("kill"):
+    if struck and is_kill:
         wait_until(lambda: not harness.alive(workers[role]), 5, "the killed process to be gone")
     wait_until(lambda: bring_back(lane, queue_id), 45, lambda: f"it to be brought back after {what}\n{lane.relay.log()[-2000:]}")
-    check_end(lane, AtOnce(), subject, content, queue_id, between_250_and_record(control), what)
-    assert action.startswith("kill") or lane.relay.pids() == workers, f"{what}: a worker died of it"
+    explains = between_250_and_record(lane.relay.control) if is_kill else lambda found: False
+    check_end(lane, AtOnce(), subject, content, queue_id, explains, what)
+    assert is_kill or lane.relay.pids() == workers, f"{what}: a worker died of it"
     lane.fresh()
     left = lane.relay.leftovers() + os.listdir(lane.relay.spool / "failed")
     assert left == [], f"{what}: left behind: {left}"
@@ -272,10 +272,12 @@ def test_the_senders_disk_fails(tmp_path, flow):
     check_struck(step_through(tmp_path, fail_once, flow, "sender", ["eio", "enospc"] if TORTURE else ["eio"]), flow)
 
 
-def test_the_way_back_from_failed(tmp_path):
-    actions = ["kill", "kill-after", "eio", "enospc"] if TORTURE else ["kill-after", "eio"]
-    struck = step_through(tmp_path, retry_once, Failed(), "sender", actions)
-    assert {"write state", "fsync state", "renameat state", "renameat2 queue", "fsync queue", "fsync failed", "unlinkat failed",
+@pytest.mark.parametrize("rename, actions", [("renameat2", ["kill-after", "eio"]), ("renameat", ["kill-after"])])
+def test_the_way_back_from_failed(tmp_path, monkeypatch, rename, actions):
+    if rename == "renameat":
+        monkeypatch.setenv("CRASH_REPLACING", "1")
+    struck = step_through(tmp_path, retry_once, Failed(), "sender", ["kill", "kill-after", "eio", "enospc"] if TORTURE else actions)
+    assert {"write state", "fsync state", "renameat state", f"{rename} queue", "fsync queue", "fsync failed", "unlinkat failed",
             "unlinkat queue"} <= set(struck), f"only {sorted(set(struck))}"
 
 

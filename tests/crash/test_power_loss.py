@@ -268,7 +268,7 @@ class Site:
         self.relay.write_config()
 
     def start_up(self):
-        """[(id, folder, bytes)] of what `queue list` finds after start-up. An id can be in both folders: row 16 of the table."""
+        """[(id, folder, bytes)] of what `queue list` finds after start-up. An id can be in both folders: row 17 of the table."""
         serve = self.relay.cli("serve")
         assert serve.returncode == 1 and "has no address" in serve.stderr and "spool" not in serve.stderr.split("start-failed")[1], serve.stderr
         listed = self.relay.cli("queue", "list", "--json")

@@ -51,33 +51,37 @@ ROWS = {
     "0 none": ({}, NOBODY, {}, "refused"),
     "1 being taken in": ({QT: HALF}, NOBODY, {}, "refused"),
     "1 all written but not named": ({QT: WHOLE}, NOBODY, {}, "refused"),
-    "2 waiting": ({Q: WHOLE}, BOTH, {}, "refused"),
-    "3 waiting with a state": ({Q: WHOLE, S: PARTLY}, REST, {}, "refused"),
-    "3 delivered, and could not be removed": ({Q: WHOLE, S: state("delivered", "delivered")}, NOBODY, {}, "refused"),
-    "4 the first save": ({Q: WHOLE, ST: PARTLY}, BOTH, {}, "refused"),
-    "4 the first save, half written": ({Q: WHOLE, ST: PARTLY[:40]}, BOTH, {}, "refused"),
-    "4 a later save, half written": ({Q: WHOLE, ST: state("delivered", "delivered")[:90], S: PARTLY}, REST, {}, "refused"),
-    "5 delivered": ({S: PARTLY}, NOBODY, {}, "refused"),
-    "6 given up, its state not moved": ({F: WHOLE, S: REPORTED}, NOBODY, {F: WHOLE, FS: REPORTED}, REST),
-    "7 given up": ({F: WHOLE, FS: REPORTED}, NOBODY, {F: WHOLE, FS: REPORTED}, REST),
-    "8 on the way back": ({F: WHOLE, FS: REPORTED, ST: PARTLY[:40]}, NOBODY, {F: WHOLE, FS: REPORTED}, REST),
-    "8 on the way back to all": ({F: WHOLE, ST: PARTLY}, NOBODY, {F: WHOLE}, BOTH),
-    "8 on the way back, put aside before": ({F: WHOLE, FR: REASON, ST: PARTLY}, NOBODY, {F: WHOLE, FR: REASON}, BOTH),
-    "8 on the way back, put aside before with a state": (
+    "2 a report made once more": ({QT: WHOLE, Q: WHOLE}, BOTH, {}, "refused"),
+    "2 a report made once more, half written": ({QT: HALF, Q: WHOLE, S: PARTLY}, REST, {}, "refused"),
+    "3 waiting": ({Q: WHOLE}, BOTH, {}, "refused"),
+    "4 waiting with a state": ({Q: WHOLE, S: PARTLY}, REST, {}, "refused"),
+    "4 delivered, and could not be removed": ({Q: WHOLE, S: state("delivered", "delivered")}, NOBODY, {}, "refused"),
+    "5 the first save": ({Q: WHOLE, ST: PARTLY}, BOTH, {}, "refused"),
+    "5 the first save, half written": ({Q: WHOLE, ST: PARTLY[:40]}, BOTH, {}, "refused"),
+    "5 a later save, half written": ({Q: WHOLE, ST: state("delivered", "delivered")[:90], S: PARTLY}, REST, {}, "refused"),
+    "6 delivered": ({S: PARTLY}, NOBODY, {}, "refused"),
+    "7 given up, its state not moved": ({F: WHOLE, S: REPORTED}, NOBODY, {F: WHOLE, FS: REPORTED}, REST),
+    "8 given up": ({F: WHOLE, FS: REPORTED}, NOBODY, {F: WHOLE, FS: REPORTED}, REST),
+    "9 on the way back": ({F: WHOLE, FS: REPORTED, ST: PARTLY[:40]}, NOBODY, {F: WHOLE, FS: REPORTED}, REST),
+    "9 on the way back to all": ({F: WHOLE, ST: PARTLY}, NOBODY, {F: WHOLE}, BOTH),
+    "9 on the way back, put aside before": ({F: WHOLE, FR: REASON, ST: PARTLY}, NOBODY, {F: WHOLE, FR: REASON}, BOTH),
+    "9 on the way back, put aside before with a state": (
         {F: WHOLE, FS: REPORTED, FR: REASON, ST: PARTLY[:40]}, NOBODY, {F: WHOLE, FS: REPORTED, FR: REASON}, REST),
-    "9 on the way back, S is newer": ({F: WHOLE, FS: OLDER, S: PARTLY}, NOBODY, {F: WHOLE, FS: PARTLY}, REST),
-    "10 back, FS not removed": ({Q: WHOLE, S: PARTLY, FS: OLDER}, REST, {}, "refused"),
-    "10 back, FS and FR not removed": ({Q: WHOLE, S: PARTLY, FS: OLDER, FR: REASON}, REST, {}, "refused"),
-    "11 found damaged": ({Q: HALF, FR: REASON}, NOBODY, {F: HALF, FR: None}, "refused"),
-    "11 found damaged, with a state": ({Q: HALF, S: PARTLY, FR: REASON}, NOBODY, {F: HALF, FR: None, FS: PARTLY}, "refused"),
-    "12 damaged, its state not moved": ({F: HALF, FR: REASON, S: PARTLY}, NOBODY, {F: HALF, FR: REASON, FS: PARTLY}, "refused"),
-    "13 damaged": ({F: HALF, FR: REASON}, NOBODY, {F: HALF, FR: REASON}, "refused"),
-    "13 damaged, with a state": ({F: HALF, FR: REASON, FS: PARTLY}, NOBODY, {F: HALF, FR: REASON, FS: PARTLY}, "refused"),
-    "14 damaged, without a reason": ({F: HALF}, NOBODY, {F: HALF}, "refused"),
-    "14 to be sent to all again": ({F: WHOLE}, NOBODY, {F: WHOLE}, BOTH),
-    "15 F was removed": ({FS: REPORTED, FR: REASON}, NOBODY, {}, "refused"),
-    "16 a copy was put back": ({Q: COPY, F: WHOLE, FS: REPORTED}, BOTH, {F: WHOLE, FS: REPORTED}, REST),
-    "16 a copy was put back, with a state": ({Q: COPY, S: PARTLY, F: WHOLE}, REST, {F: WHOLE}, BOTH),
+    "10 on the way back, S is newer": ({F: WHOLE, FS: OLDER, S: PARTLY}, NOBODY, {F: WHOLE, FS: PARTLY}, REST),
+    "10 on the way back, put aside before": (
+        {F: WHOLE, FS: OLDER, FR: REASON, S: PARTLY}, NOBODY, {F: WHOLE, FS: PARTLY, FR: REASON}, REST),
+    "11 back, FS not removed": ({Q: WHOLE, S: PARTLY, FS: OLDER}, REST, {}, "refused"),
+    "11 back, FS and FR not removed": ({Q: WHOLE, S: PARTLY, FS: OLDER, FR: REASON}, REST, {}, "refused"),
+    "12 found damaged": ({Q: HALF, FR: REASON}, NOBODY, {F: HALF, FR: None}, "refused"),
+    "12 found damaged, with a state": ({Q: HALF, S: PARTLY, FR: REASON}, NOBODY, {F: HALF, FR: None, FS: PARTLY}, "refused"),
+    "13 damaged, its state not moved": ({F: HALF, FR: REASON, S: PARTLY}, NOBODY, {F: HALF, FR: REASON, FS: PARTLY}, "refused"),
+    "14 damaged": ({F: HALF, FR: REASON}, NOBODY, {F: HALF, FR: REASON}, "refused"),
+    "14 damaged, with a state": ({F: HALF, FR: REASON, FS: PARTLY}, NOBODY, {F: HALF, FR: REASON, FS: PARTLY}, "refused"),
+    "15 damaged, without a reason": ({F: HALF}, NOBODY, {F: HALF}, "refused"),
+    "15 to be sent to all again": ({F: WHOLE}, NOBODY, {F: WHOLE}, BOTH),
+    "16 F was removed": ({FS: REPORTED, FR: REASON}, NOBODY, {}, "refused"),
+    "17 a copy was put back": ({Q: COPY, F: WHOLE, FS: REPORTED}, BOTH, {F: WHOLE, FS: REPORTED}, REST),
+    "17 a copy was put back, with a state": ({Q: COPY, S: PARTLY, F: WHOLE}, REST, {F: WHOLE}, BOTH),
 }
 
 
@@ -139,7 +143,7 @@ def test_the_daemon_starts_on_the_files_of_row(row, sim, make_relay):
 
 
 def test_a_copy_that_is_given_up_replaces_what_was_in_failed(sim, make_relay):
-    """The other end of row 16."""
+    """The other end of row 17."""
     sim.faults(f"rcpt={GONE} reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup")
     relay = make_relay(sim, start=False)
     put(relay.spool, {Q: message(CONTENT, [GONE]), F: message(COPY, [GONE]), FR: REASON})

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -1120,6 +1121,18 @@ static void test_requeue_after_half_a_move(void **state)
 	spool_release(message);
 }
 
+/* Whether the file system can rename without replacing. */
+static bool can_rename_unless_taken = true;
+
+int renameat2(int old_dir, const char *old_name, int new_dir, const char *new_name, unsigned flags)
+{
+	if (flags != 0 && !can_rename_unless_taken) {
+		errno = EINVAL;
+		return -1;
+	}
+	return (int)syscall(SYS_renameat2, old_dir, old_name, new_dir, new_name, flags);
+}
+
 /* A copy that is still being written back by hand must not replace the whole one. */
 static void test_a_damaged_copy_never_replaces_what_is_in_failed(void **state)
 {
@@ -1128,9 +1141,16 @@ static void test_a_damaged_copy_never_replaces_what_is_in_failed(void **state)
 	(void)state;
 	put_message("failed/" ID, ID);
 	put_file("queue/" ID, "mfdrelay-envelope 1\nid: ", 24);
-	assert_int_equal(spool_take(t.spool, ID, &message, &t.err), SPOOL_TROUBLE);
-	assert_true(is_there("queue/" ID) && !is_there("failed/" ID ".reason"));
-	assert_true(is_there("failed/" ID));
+	for (int can = 1; can >= 0; can--) {
+		can_rename_unless_taken = can;
+		assert_int_equal(spool_take(t.spool, ID, &message, &t.err), SPOOL_TROUBLE);
+		assert_true(is_there("queue/" ID) && !is_there("failed/" ID ".reason"));
+		assert_true(is_there("failed/" ID));
+	}
+	remove(path_of("queue/" ID));
+	assert_int_equal(spool_requeue(t.spool, ID, &t.err), 0);
+	can_rename_unless_taken = true;
+	spool_release(take(ID));
 }
 
 static char order[8];
@@ -1358,7 +1378,8 @@ static const struct {
 } rows[] = {
     {"0: nothing", 0, 0, false},
     {"1: being taken in", QT, 0, false},
-    {"2: between link and unlink", QT | Q, Q, false},
+    {"2: a report made once more", QT | Q, Q, false},
+    {"2: a report made once more, with a state", QT | Q | S, Q | S, false},
     {"3: waiting", Q, Q, false},
     {"4: waiting with a state", Q | S, Q | S, false},
     {"5: the first save", Q | ST, Q, false},
@@ -1367,7 +1388,11 @@ static const struct {
     {"7: given up, the state not moved", F | S, F | FS, true},
     {"8: given up", F | FS, F | FS, false},
     {"9: on the way back, the state being written", F | FS | ST, F | FS, false},
+    {"9: on the way back to all", F | ST, F, false},
+    {"9: on the way back, put aside before", F | FR | ST, F | FR, false},
+    {"9: on the way back, put aside before with a state", F | FS | FR | ST, F | FS | FR, false},
     {"10: on the way back, the state written", F | FS | S, F | FS, true},
+    {"10: on the way back, put aside before, the state written", F | FS | FR | S, F | FS | FR, true},
     {"11: back, the old state not removed", Q | S | FS, Q | S, false},
     {"11: back, the old state and reason not removed", Q | S | FS | FR, Q | S, false},
     {"12: found damaged", Q | FR, Q, false},
