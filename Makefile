@@ -71,7 +71,9 @@ $(BUILD)/mfdrelay-catalogue.7: $(BUILD)/man/print_catalogue
 	$(call say,MAN,$@)
 	$(Q)$< > $@.new && mv $@.new $@
 
-# The simulator stands on its own feet: none of the daemon's code, so that no mistake is shared.
+# The simulator stands on its own feet: none of the daemon's code, so that no mistake is shared. It is not what the sanitizers
+# are for, and each test starts one.
+$(SIM_OBJECTS) $(BUILD)/m365sim: override SANITIZE :=
 $(BUILD)/m365sim: $(SIM_OBJECTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(own_ldflags) $(LDFLAGS) $(CFLAGS) -o $@ $^ $(shell pkg-config --libs openssl jansson)

@@ -43,7 +43,7 @@ FIGURES = {
     "delivers": ("delivered, messages/s", "{:,.0f}"),
     "cpu": ("CPU s for 1,000", "{:.2f}"),
     "connections": ("connections upstream at a time", "{:.0f}"),
-    "connections_all": ("connections upstream in all", "{:,.0f}"),
+    "connections_new": ("new connections upstream", "{:,.0f}"),
     "p99_ms": ("final 250, 99th percentile, ms", "{:.1f}"),
     "syncs_1": ("syncs a message, 1 session", "{:.2f}"),
     "syncs_8": ("syncs a message, 8 sessions", "{:.2f}"),

@@ -52,13 +52,14 @@ def through(server, sink, count, send):
     before = max(50, count // 40)
     send(before)
     sink.wait_messages(before)
+    connections = sink.counts()[1]
     cpu, watch = server.cpu_s(), measure.Stopwatch()
     accepted_s = send(count)
     sink.wait_messages(before + count)
     delivered_s = watch.s()
     counts = sink.counts()
     return {"accepts": count / accepted_s, "delivers": count / delivered_s, "cpu": (server.cpu_s() - cpu) / count * 1000,
-            "connections": counts[3], "connections_all": counts[1]}
+            "connections": counts[3], "connections_new": counts[1] - connections}
 
 
 def one_a_connection(bench, server_class):
