@@ -76,7 +76,7 @@ struct supervisor {
 	struct spool_watch spool;			    /* whose uid and gid are the workers' */
 	int wake_fds[2]; /* listener's end, sender's end: kept open here, so that a restart finds them */
 	pid_t certificate_pid;	    /* who makes certificates; 0: nobody */
-	int64_t certificate_due_ms; /* monotonic */
+	int64_t certificate_due_ms; /* monotonic; 0: at once */
 	int64_t started_ms;	    /* likewise */
 	bool stopping, announced, reloading, reload_refused;
 	int status;
@@ -358,8 +358,9 @@ static void on_certificate_ended(struct supervisor *s, int status)
 			log_death("certificate", status);
 		return;
 	}
+	/* Counted from the look's beginning: it may have read the time before a leap of the clock. */
 	if (s->certificate_due_ms > 0)
-		s->certificate_due_ms = clock_mono_ms() + CERTIFICATE_NEXT_MS;
+		s->certificate_due_ms += CERTIFICATE_NEXT_MS - CERTIFICATE_SOON_MS;
 	if (result != CERTIFICATE_MADE || s->stopping)
 		return;
 	retire_listener(s);

@@ -627,6 +627,18 @@ def test_a_death_over_the_certificate_is_told_and_it_is_made_ten_minutes_later(s
     relay.wait_event("certificate-made", timeout=60)
 
 
+def test_the_next_look_at_the_certificate_is_counted_from_the_last_ones_beginning(sim, make_relay):
+    relay = make_relay(sim, start=False, clock=True)
+    relay.settings["listen"][0]["tls"] = "offered"
+    relay.start(wait=False)
+    first = wait_until(lambda: relay.pids().get("certificate"), 10, "the process that makes it", step=0.001)
+    harness.kill(first, signal.SIGSTOP)
+    relay.clock.forward(13 * 3600)
+    harness.kill(first, signal.SIGCONT)
+    relay.wait_event("certificate-made", timeout=60)
+    wait_until(lambda: relay.pids().get("certificate", first) != first, 10, "the next look", step=0.001)
+
+
 def test_a_certificate_of_a_clock_that_ran_ahead_is_made_again_but_not_by_one_that_may_be_late(sim, make_relay):
     relay = make_relay(sim, start=False, clock=True)
     relay.settings["listen"][0]["tls"] = "offered"
