@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 const char *terminal_text(char *dst, size_t size, const char *text, size_t width)
 {
 	size_t n = 0;
@@ -37,10 +39,10 @@ const char *terminal_duration(char *dst, size_t size, int64_t ms)
 		snprintf(dst, size, "%lld s", s);
 	else if (s < 7200)
 		snprintf(dst, size, "%lld min", s / 60);
-	else if (s < 172800)
+	else if (s < 2 * DAY_S)
 		snprintf(dst, size, "%lld h", s / 3600);
 	else
-		snprintf(dst, size, "%lld d", s / 86400);
+		snprintf(dst, size, "%lld d", s / DAY_S);
 	return dst;
 }
 

@@ -21,7 +21,7 @@
 
 #define CONNECT_TIMEOUT_MS 10000L
 #define BODY_START	   4096
-#define RETRY_AFTER_MAX_S  (30L * 24 * 3600)
+#define RETRY_AFTER_MAX_S  (30L * DAY_S)
 #define CURL_OK(call)	   ((call) == CURLE_OK)
 
 struct http {

@@ -5,12 +5,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/octets.h"
 
 #define HEADER_BYTES  12
 #define TYPE_MX	      15
 #define CLASS_IN      1
-#define TTL_MAX	      (7u * 86400) /* RFC 2181 allows 68 years */
+#define TTL_MAX	      (7u * DAY_S) /* RFC 2181 allows 68 years */
 #define PREFERENCE    2		   /* octets of it, before the name */
 #define RECORD_FIXED  10	   /* type, class, TTL, length */
 #define QUESTION_TAIL 4		   /* type, class */

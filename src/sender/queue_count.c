@@ -50,7 +50,7 @@ static void count_node(const void *node, VISIT visit, void *cookie)
 	count_reason(counting->out, message->cause);
 	counting->out->in_trouble += message->in_trouble;
 	counting->out->without_route += lacks_route(message, counting->no_road);
-	if (age_ms > 24 * 3600 * 1000LL)
+	if (age_ms > DAY_MS)
 		counting->out->older++;
 	else if (age_ms > 3600 * 1000LL)
 		counting->out->day++;

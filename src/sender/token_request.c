@@ -5,6 +5,7 @@
 
 #include <event2/event.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "config/config.h"
 #include "net/http.h"
@@ -13,7 +14,7 @@
 #include "sender/signer.h"
 
 #define THROTTLED_S	  60 /* Microsoft asks for a minute, also where no header says so */
-#define RETRY_AFTER_MAX_S 86400
+#define RETRY_AFTER_MAX_S DAY_S
 
 static const char jwt_bearer[] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 

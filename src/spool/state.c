@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "smtp/address.h"
 #include "spool/envelope.h"
@@ -33,7 +34,7 @@
 #define VERSION_1_LINE "mfdrelay-state 1"
 #define UPSTREAM_MAX   255
 /* Far beyond what is ever written, and such that no sum overflows and no message is put off for ever. */
-#define WAIT_MAX_MS   (366ULL * 86400 * 1000)
+#define WAIT_MAX_MS   (366ULL * DAY_MS)
 #define WAITED_MAX_MS (100 * WAIT_MAX_MS)
 #define REPORTS_MAX   ((1ULL << 30) - 1) /* six digits of an id */
 
