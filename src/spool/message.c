@@ -106,6 +106,9 @@ static int move_names(struct sync_job *job)
 	if (fs_rename(dirs[DIR_QUEUE], id, dirs[DIR_FAILED], id) < 0)
 		return -1;
 	operation->message_moved = true;
+	/* rename does nothing where a hand has linked one file to both names. */
+	if (unlinkat(dirs[DIR_QUEUE], id, 0) < 0 && errno != ENOENT)
+		return -1;
 	if (fs_rename(dirs[DIR_STATE], id, dirs[DIR_FAILED], name_of(name, "", id, ".state")) < 0)
 		return -1;
 	operation->state_moved = true;

@@ -4,6 +4,7 @@ makes of them, who gets the message and how often, and what is left when it has 
 Each message has two recipients, one of whom has had it where there is a state: who gets it tells which state counted."""
 
 import json
+import os
 import random
 import time
 
@@ -155,6 +156,21 @@ def test_a_copy_that_is_given_up_replaces_what_was_in_failed(sim, make_relay):
         sim.clear()
     found = files_of(relay.spool)
     assert found.keys() == {F, FS} and found[F] == message(CONTENT, [GONE]) and b"status: reported" in found[FS]
+
+
+def test_a_link_that_is_given_up_goes_from_the_queue(sim, make_relay):
+    """The same, put back by ln: one file has both names."""
+    sim.faults(f"rcpt={GONE} reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup")
+    relay = make_relay(sim, start=False)
+    put(relay.spool, {F: message(CONTENT, [GONE])})
+    os.link(relay.spool / F, relay.spool / Q)
+    relay.start()
+    try:
+        relay.wait_event("kept-in-failed")
+        wait_until(lambda: settled(relay), 20, "its report to be sent")
+    finally:
+        sim.clear()
+    assert files_of(relay.spool).keys() == {F, FS}
 
 
 def damaged(chance, text):
