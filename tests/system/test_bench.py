@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import harness
 
 
+@pytest.mark.skipif(harness.is_valgrind(), reason="what valgrind runs is not to be measured; make check has it")
 def test_the_benchmark_measures(tmp_path):
     report = tmp_path / "report.json"
     command = [sys.executable, str(harness.ROOT / "tests" / "bench" / "bench.py"), "--without-postfix", "--only", "AG", "--runs",
