@@ -117,7 +117,7 @@ def test_days_of_held_road_and_leaps_expire_nothing(sim, make_relay):
     wait_deferred(relay)
     sim.faults("connect refuse")
     for holds in range(1, 6):
-        relay.clock.forward(3600)
+        relay.leap(3600)
         relay.clock.set_wall(2 * DAY)
         relay.wait_event("upstream-held", holds)
     assert relay.queue_ids() == [queue_id] and not relay.events("failed")
@@ -158,7 +158,7 @@ def test_stopped_processes_go_on_where_they_were(sim, relay):
         os.kill(pid, signal.SIGSTOP)
     sim.clear()
     wait_until(lambda: "Queued mail for delivery" in sim.log(), 10, "the final 250")
-    time.sleep(0.2)  # from the log to the wire
+    time.sleep(1)  # from the log to the wire
     relay.clock.forward(DAY)
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
@@ -170,17 +170,18 @@ def test_stopped_processes_go_on_where_they_were(sim, relay):
     assert len(sim.messages()) == 2 and not relay.events("deferred"), "a second copy of what was under way"
 
 
-def test_time_at_a_hundredfold_speed(sim, make_relay):
-    """The waits double as the clock goes: five attempts in a quarter of an hour, no more, and out at the sixth."""
-    relay = make_relay(sim, clock=True, retry={"first": "1m", "max": "1h", "give_up": "5d"})
+def test_time_at_a_twentyfold_speed(sim, make_relay):
+    """The waits double as the clock goes: five attempts in two and a half minutes, no more, and out at the sixth. Faster, and a
+    worker that the machine holds up for a moment would count as hung."""
+    relay = make_relay(sim, clock=True, retry={"first": "10s", "max": "1h", "give_up": "5d"})
     sim.faults(NOT_NOW + " times=4")
     relay.send(make_mail(), recipients=["late@contoso.com"])
     begun = relay.clock.now()
-    relay.clock.run(100)
+    relay.clock.run(20)
     sim.wait_messages(1, 60)
     passed_s = relay.clock.now() - begun
     relay.clock.run(1)
-    assert 60 * (1 + 2 + 4 + 8) * 0.9 <= passed_s, passed_s
+    assert 10 * (1 + 2 + 4 + 8) * 0.9 <= passed_s, passed_s
     assert attempts(sim) == 5
     relay.wait_empty()
 

@@ -75,6 +75,7 @@ def test_a_rotation_of_secrets_has_no_gap(sim, make_relay):
     relay.clock.forward(3600)
     relay.send(make_mail())
     sim.wait_messages(2)
+    relay.wait_empty()
     refused = relay.wait_event("credential-refused")[0]
     assert "AADSTS7000222" in refused["text"] and refused["tried_now"] == "oauth.next"
     assert not relay.events("upstream-held")

@@ -377,7 +377,11 @@ def test_a_worker_that_hangs_is_replaced(sim, make_relay, role):
     relay = make_relay(sim, clock=True)
     pids = relay.pids()
     kill(pids[role], signal.SIGSTOP)
-    wait_until(lambda: relay.pids().get(role) not in (None, pids[role]) or relay.clock.forward(11), 30, f"a new {role}", step=0.3)
+
+    def let_time_pass():
+        relay.status() if role == "listener" else relay.wait_banner()  # the other one has its turn to answer
+        relay.clock.forward(11)
+    wait_until(lambda: relay.pids().get(role) not in (None, pids[role]) or let_time_pass(), 30, f"a new {role}", step=0.3)
     assert [e["worker"] for e in relay.events("worker-hangs")] == [role] * 2
     relay.wait_banner()
     relay.send(make_mail())
@@ -410,6 +414,7 @@ def test_a_reload_gives_a_slow_scan_five_minutes(sim, make_relay):
         wait_until(lambda: has_read(relay, slow.sock), 10, "the pages to be read")
         relay.reload()
         relay.wait_event("reloaded")
+        wait_until(lambda: relay.events("draining", "listener"), 10, "the listener to have heard of it")
         relay.clock.forward(295)
         time.sleep(0.5)
         slow.send(b"page\r\n")

@@ -20,6 +20,12 @@ def send(relay, *arguments, status, to="boss@contoso.com"):
     return result.stdout + result.stderr
 
 
+def replace_sender(relay):
+    killed = relay.kill("sender")
+    harness.wait_until(lambda: relay.pids().get("sender") not in (None, killed), 20, "the next sender")
+    harness.wait_until(lambda: "upstreams" in relay.status(), 20, "its answer")
+
+
 def queue_id(text):
     return re.search(r"^queued +(\S+), from", text, re.M)[1]
 
@@ -50,7 +56,7 @@ def test_a_refusal_a_deferral_and_a_held_upstream_are_told_in_the_catalogues_wor
     assert re.search(r"deferred +by submission.*451 4\.3\.2.*next try in [1-9] s.*delivered +by submission", text, re.S)
     # What cannot come to an end in time is not waited for; once the cause is gone, the next test tries the held road at once.
     sim.faults("auth reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.")
-    relay.kill("sender")
+    replace_sender(relay)
     text = send(relay, "--timeout", "20s", status=2)
     assert "the upstream submission is held" in text and "Set-CASMailbox" in text and "It stays in the queue" in text
     assert queue_id(text) in relay.queue_ids()
@@ -76,7 +82,7 @@ def test_json_tells_the_same_for_programs(sim, make_relay):
     assert not bad["ok"] and bad["outcome"] == "failed" and bad["results"][0]["class"] == "P" and bad["results"][0]["remedy"]
     assert [r["event"] for r in told(to="busy@contoso.com", status=0)["results"]] == ["deferred", "delivered"]
     sim.faults("auth reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.")
-    relay.kill("sender")
+    replace_sender(relay)
     waits = told("--timeout", "20s", status=2)
     assert not waits["ok"] and waits["outcome"] == "waits" and waits["id"] in relay.queue_ids()
     assert waits["held"]["name"] == "submission" and waits["held"]["class"] == "C" and waits["held"]["next_try_s"] > 0
