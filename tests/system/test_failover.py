@@ -102,6 +102,7 @@ def test_fault_of_the_first(lane, fault):
     assert lane.wait_sent() == {"second": [["boss@contoso.com"]] * 2}, "a road that is held is not tried for every message"
     lane.mend("first")
     lane.clock.forward(seconds)
+    lane.relay.let_due_timers_run()  # the hold's
     lane.send()
     assert lane.wait_sent()["first"] == [["boss@contoso.com"]]
     assert lane.switches() == [("first", "second"), ("second", "first")] and lane.now() == "first"
@@ -140,6 +141,7 @@ def test_a_probe_that_fails_costs_its_message_no_more_than_the_way_round(lane, f
     lane.send()
     lane.wait_sent()
     lane.clock.forward(seconds)
+    lane.relay.let_due_timers_run()  # the hold's
     lane.send()
     assert lane.wait_sent() == {"second": [["boss@contoso.com"]] * 2}
     lane.wait_events("upstream-held", 2)
