@@ -330,14 +330,14 @@ def strike(relay, role, kills):
     if role in ("all", "supervisor"):
         relay.start()
     else:
-        wait_until(lambda: relay.pids().get(role) not in (None, old), 10, f"a new {role}")
+        relay.wait_replaced(role, old)
 
 
 def explain(times, kills):
     """The kill that explains a second copy: the sender had not recorded the first when it died."""
     first, second = sorted(times)[:2]
     return next(((begun, role) for begun, ended, role in kills
-                 if role != "listener" and first - 0.1 <= ended and begun <= second), None)
+                 if role != "listener" and first - 0.1 <= ended and begun <= min(first + 5, second)), None)
 
 
 def test_random_kills_stops_and_reloads_under_load(make_sim, make_relay, capsys):

@@ -150,7 +150,7 @@ def test_a_worker_out_of_memory_is_started_again(role, sim, make_relay):
         else:
             # A thousand messages cost it nothing; an envelope is read as a whole.
             assert send(relay, acknowledged, "many.", recipients=2000) == 250
-        wait_until(lambda: relay.pids().get(role) not in (None, pid), 20, f"a new {role}")
+        relay.wait_replaced(role, pid)
     relay.wait_log(r"out of memory: this process ends \(a worker is started again\); give")
     assert relay.events("worker-died")[0]["exit"] == "70"
     for client in sessions:

@@ -143,33 +143,32 @@ def test_the_daemon_starts_on_the_files_of_row(row, sim, make_relay):
     wait_until(lambda: files_of(relay.spool) == {}, 5, "nothing to be left")
 
 
-def test_a_copy_that_is_given_up_replaces_what_was_in_failed(sim, make_relay):
-    """The other end of row 17."""
+def give_up(sim, relay):
+    """Start on what is queued for GONE, to where it is in failed/ and reported."""
     sim.faults(f"rcpt={GONE} reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup")
-    relay = make_relay(sim, start=False)
-    put(relay.spool, {Q: message(CONTENT, [GONE]), F: message(COPY, [GONE]), FR: REASON})
     relay.start()
     try:
         relay.wait_event("kept-in-failed")
         wait_until(lambda: settled(relay), 20, "its report to be sent")
     finally:
         sim.clear()
+
+
+def test_a_copy_that_is_given_up_replaces_what_was_in_failed(sim, make_relay):
+    """The other end of row 17."""
+    relay = make_relay(sim, start=False)
+    put(relay.spool, {Q: message(CONTENT, [GONE]), F: message(COPY, [GONE]), FR: REASON})
+    give_up(sim, relay)
     found = files_of(relay.spool)
     assert found.keys() == {F, FS} and found[F] == message(CONTENT, [GONE]) and b"status: reported" in found[FS]
 
 
 def test_a_link_that_is_given_up_goes_from_the_queue(sim, make_relay):
     """The same, put back by ln: one file has both names."""
-    sim.faults(f"rcpt={GONE} reply 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup")
     relay = make_relay(sim, start=False)
     put(relay.spool, {F: message(CONTENT, [GONE])})
     os.link(relay.spool / F, relay.spool / Q)
-    relay.start()
-    try:
-        relay.wait_event("kept-in-failed")
-        wait_until(lambda: settled(relay), 20, "its report to be sent")
-    finally:
-        sim.clear()
+    give_up(sim, relay)
     assert files_of(relay.spool).keys() == {F, FS}
 
 

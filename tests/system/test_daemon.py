@@ -229,7 +229,7 @@ def test_workers_end_with_their_supervisor(sim, relay):
 def test_a_killed_worker_is_started_again(sim, relay, role):
     old = relay.pid(role)
     relay.kill(role)
-    wait_until(lambda: relay.pids().get(role) not in (None, old), 10, f"a new {role}")
+    relay.wait_replaced(role, old)
 
     def sent():
         try:
@@ -280,7 +280,7 @@ def test_kill_9_under_load_loses_nothing(sim, relay, role):
                 relay.start()
             else:
                 old = relay.kill(role)
-                wait_until(lambda: relay.pids().get(role) not in (None, old), 10, f"a new {role}")
+                relay.wait_replaced(role, old)
         time.sleep(0.5)
     finally:
         stop.set()
@@ -377,11 +377,7 @@ def test_a_worker_that_hangs_is_replaced(sim, make_relay, role):
     relay = make_relay(sim, clock=True)
     pids = relay.pids()
     kill(pids[role], signal.SIGSTOP)
-
-    def let_time_pass():
-        relay.status() if role == "listener" else relay.wait_banner()  # the other one has its turn to answer
-        relay.clock.forward(11)
-    wait_until(lambda: relay.pids().get(role) not in (None, pids[role]) or let_time_pass(), 30, f"a new {role}", step=0.3)
+    wait_until(lambda: relay.pids().get(role) not in (None, pids[role]) or relay.leap(11, without=role), 30, f"a new {role}", step=0.3)
     assert [e["worker"] for e in relay.events("worker-hangs")] == [role] * 2
     relay.wait_banner()
     relay.send(make_mail())
@@ -399,7 +395,7 @@ def test_sessions_are_counted_right_when_a_listener_dies_while_another_one_drain
         devices = [relay.smtp() for _ in range(2)]
         wait_sessions(3)
         killed = relay.kill("listener")
-        wait_until(lambda: relay.pids().get("listener") not in (None, killed), 10, "a new listener")
+        relay.wait_replaced("listener", killed)
         wait_sessions(1)
         for device in devices:
             device.close()

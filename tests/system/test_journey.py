@@ -22,7 +22,7 @@ def send(relay, *arguments, status, to="boss@contoso.com"):
 
 def replace_sender(relay):
     killed = relay.kill("sender")
-    harness.wait_until(lambda: relay.pids().get("sender") not in (None, killed), 20, "the next sender")
+    relay.wait_replaced("sender", killed)
     harness.wait_until(lambda: "upstreams" in relay.status(), 20, "its answer")
 
 

@@ -587,7 +587,7 @@ def test_connections_never_exceed_the_window_across_reloads(sim, make_relay):
     stats = sim.stats()
     assert 2 <= stats["connections"]["smtp"]["peak"] <= 3, stats
     assert len(sim.messages()) == 200
-    relay.wait_event("reloading", 2)
+    assert len(relay.wait_event("reloading", 2)) == 2
 
 
 def test_no_route_is_refused_at_rcpt(sim, make_relay):
