@@ -136,6 +136,7 @@ def test_a_token_that_expires_in_the_middle_of_a_run(sim, make_relay):
     relay = make_relay(sim)
     for i in range(40):
         relay.send(make_mail(subject=f"number {i}"))
+        relay.wait_event("token-fetched")
         time.sleep(0.15)
     sim.wait_messages(40)
     relay.wait_empty()
