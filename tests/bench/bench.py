@@ -156,8 +156,7 @@ def rows(letter, found):
 def disk_limit(bench):
     """What one thread gets done by the spool's writes and syncs alone: the way ("unnamed" or "renamed"), {batch: messages/s}."""
     with bench.folder() as folder:
-        output = subprocess.run([str(servers.TOOLS / "disk_limit"), str(folder), str(bench.count(10000)), str(workloads.SMALL)],
-                                check=True, stdout=subprocess.PIPE, text=True).stdout
+        output = measure.output(servers.TOOLS / "disk_limit", folder, bench.count(10000), workloads.SMALL)
     way, *lines = output.splitlines()
     limit = {int(line.split()[0]): float(line.split()[1]) for line in lines}
     print(f"The disk's limit, one thread, {workloads.SMALL} bytes, files {way} until they are durable, in messages/s: " +
@@ -165,6 +164,15 @@ def disk_limit(bench):
     if way == "renamed":
         print("This file system has no journal that would keep unnamed files, as machines in offices have: see --loop.")
     return way, limit
+
+
+def surroundings(bench, classes):
+    """What was compared, and where: printed, and returned for the report."""
+    found = {"versions": {c.name: c.version() for c in classes}, "linux": os.uname().release, "processors": os.cpu_count(),
+             "file_system": measure.output("findmnt", "-no", "FSTYPE", "-T", bench.base).strip()}
+    print(" and ".join(f"{name} {version}" for name, version in found["versions"].items()) +
+          f" on {found['file_system']}, Linux {found['linux']}, {found['processors']} processors")
+    return found
 
 
 @contextlib.contextmanager
@@ -190,7 +198,7 @@ def loop_mount(base):
 def run(bench, arguments, classes):
     watch = measure.Stopwatch()
     way, limit = disk_limit(bench)
-    result = {"runs": arguments.runs, "scale": arguments.scale, "processors": os.cpu_count(), "files": way, "disk_limit": limit}
+    result = {"runs": arguments.runs, "scale": arguments.scale, "files": way, "disk_limit": limit, **surroundings(bench, classes)}
     print(f"\n{'':38}{'mfdrelay':>12}{'Postfix':>12}{'ratio':>9}  {'goal':<9} reached", flush=True)
     for letter, title, function, runs in WORKLOADS:
         if letter not in arguments.only:

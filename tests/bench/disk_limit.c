@@ -1,7 +1,7 @@
 /* The disk's limit for the spool's way of making messages durable: one thread, and nothing but the writes and
- * syncs. For each batch size: so many files are written and their write-back is started, each is synced, each
- * gets its name, and one sync of the folder covers the names. The files have no name or a temporary one until
- * then, as the spool does it on that file system. Prints "unnamed" or "renamed", then for each batch its size,
+ * syncs. For each batch size: so many files are written and their write-back is started, they are synced (by one
+ * sync for all where the spool does so), each gets its name, and one sync of the folder covers the names. The files
+ * have no name or a temporary one until then, as the spool does it on that file system. Prints "unnamed" or "renamed", then for each batch its size,
  * messages a second and MB a second.
  *
  *   disk_limit FOLDER COUNT BYTES */
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fsutil.h"
+#include "spool/whole_sync.h"
 
 #define BATCH_MAX 50
 
@@ -22,6 +23,7 @@ static const int batches[] = {1, 16, BATCH_MAX};
 static int folder;
 static size_t bytes;
 static bool is_unnamed;
+static struct whole_sync *whole; /* NULL: the file system has none that pays */
 
 static double now_s(void)
 {
@@ -70,6 +72,14 @@ static void sync_one(int fd)
 		err(1, "fsync");
 }
 
+static void sync_files(const int *fds, int n)
+{
+	if (whole_sync_pays(whole, (size_t)n) && whole_sync_run(whole) == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		sync_one(fds[i]);
+}
+
 static void commit_batch(long first, int n)
 {
 	int fds[BATCH_MAX];
@@ -79,8 +89,7 @@ static void commit_batch(long first, int n)
 		if (n > 1)
 			fs_start_writeback(fds[i]);
 	}
-	for (int i = 0; i < n; i++)
-		sync_one(fds[i]);
+	sync_files(fds, n);
 	for (int i = 0; i < n; i++)
 		give_name(fds[i], first + i);
 	sync_one(folder);
@@ -113,8 +122,10 @@ int main(int argc, char **argv)
 		err(1, "%s", argv[1]);
 	bytes = (size_t)atol(argv[3]);
 	is_unnamed = fs_can_link_unnamed(folder);
+	whole = whole_sync_new(&folder, 1);
 	puts(is_unnamed ? "unnamed" : "renamed");
 	for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
 		measure(batches[i], atol(argv[2]));
+	whole_sync_free(whole);
 	return 0;
 }

@@ -1,13 +1,19 @@
-"""What processes cost: CPU, memory, wake-ups, bytes and syncs, of a whole tree of them."""
+"""What processes cost: CPU, memory, wake-ups, bytes and syncs, of a whole tree of them; and what commands print."""
 
 import os
 import re
+import subprocess
 import threading
 import time
 
 import harness
 
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def output(*command, **options):
+    """What a command prints."""
+    return subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
 def stat_fields(pid):

@@ -145,6 +145,10 @@ class Mfdrelay(Server):
             "limits": {"message_size": "50M", "sessions": self.sessions, "sessions_per_address": self.sessions},
         }
 
+    @staticmethod
+    def version():
+        return measure.output(harness.binary("mfdrelay"), "--version").split()[-1]
+
     def command(self):
         return [harness.binary("mfdrelay"), "serve", "-c", str(self.config)]
 
@@ -186,6 +190,11 @@ class Postfix(Server):
         if not (POSTFIX / "lib" / "postfix" / "sbin" / "master").exists():
             return f"{POSTFIX} is missing: sh contrib/setup.sh"
         return None
+
+    @staticmethod
+    def version():
+        return measure.output(POSTFIX / "sbin" / "postconf", "-c", "/dev/null", "-dh", "mail_version", stderr=subprocess.DEVNULL,
+                              env=dict(os.environ, LD_LIBRARY_PATH=str(POSTFIX / "lib" / "postfix"))).strip()
 
     def _make_folders(self):
         queue = self.folder / "queue"

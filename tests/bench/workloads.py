@@ -41,8 +41,7 @@ def smtp_source(port, count, size, sessions):
 
 def probe(port, count, size, sessions, per_connection=1):
     """The seconds until the last was accepted, and median, 99th percentile and maximum of the wait for the final 250 in ms."""
-    output = subprocess.run([str(servers.TOOLS / "probe"), *map(str, (port, sessions, count, size, per_connection))], check=True,
-                            stdout=subprocess.PIPE, text=True).stdout
+    output = measure.output(servers.TOOLS / "probe", port, sessions, count, size, per_connection)
     return list(map(float, output.split()))
 
 

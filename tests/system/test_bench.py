@@ -22,4 +22,5 @@ def test_the_benchmark_measures(tmp_path):
     assert plain["accepts"] >= plain["delivers"] > 0 and plain["p99_ms"] > 0
     assert tls["accepts"] >= tls["delivers"] > 0 and 1 <= tls["connections"] <= 10
     assert found["disk_limit"]["16"] > 0
+    assert f"mfdrelay {found['versions']['mfdrelay']} on {found['file_system']}, Linux {found['linux']}" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == [report.name], "the benchmark left something behind"
