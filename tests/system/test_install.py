@@ -1,5 +1,6 @@
 """What `make install` leaves, the manual, the unit."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -58,6 +59,17 @@ def test_the_unit_is_hardened(tmp_path):
     score = re.search(r"Overall exposure level for mfdrelay.service: ([\d.]+)", result.stdout)
     assert score, result.stdout + result.stderr
     assert float(score[1]) < 2.0, score[0]
+
+
+def test_the_unit_calls_nothing_that_a_small_debian_lacks():
+    unit = (harness.ROOT / "systemd/mfdrelay.service").read_text()
+    programs = set(re.findall(r"^Exec\w+=[+!:-]*(\S+)", unit, re.M)) - {"@SBINDIR@/mfdrelay"}
+    assert len(programs) >= 3
+    for program in programs:
+        owner = subprocess.run(["dpkg-query", "-S", "*" + os.path.realpath(program).removeprefix("/usr")], capture_output=True, text=True,
+                               check=True).stdout.split(":")[0]
+        essential = subprocess.run(["dpkg-query", "-W", "-f", "${Essential}", owner], capture_output=True, text=True, check=True).stdout
+        assert essential == "yes", f"{program} is of {owner}, which need not be there"
 
 
 def test_the_units_check_before_a_reload_asks_for_no_credential(sim, make_relay):
