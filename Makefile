@@ -115,11 +115,12 @@ $(BUILD)/%.so: tests/crash/%.c Makefile
 system: all $(BUILD)/m365sim $(BUILD)/probe.so $(BUILD)/clock.so $(BENCH_TOOLS)
 	$(call run_pytest,tests/system)
 
-# torture is the long form of these tests.
+# torture is the long form of these tests, and shows what they counted.
 crash: $(BUILD)/mfdrelay $(BUILD)/m365sim $(BUILD)/interpose.so $(BUILD)/record.so $(BUILD)/clock.so
 	$(call run_pytest,tests/crash)
 
 torture: export TORTURE := 1
+torture: PYTEST_ARGS += -rsP
 torture: crash
 	$(call run_pytest,tests/system/test_abuse.py tests/system/test_content.py)
 

@@ -340,7 +340,7 @@ def explain(times, kills):
                  if role != "listener" and first - 0.1 <= ended and begun <= min(first + 5, second)), None)
 
 
-def test_random_kills_stops_and_reloads_under_load(make_sim, make_relay, capsys):
+def test_random_kills_stops_and_reloads_under_load(make_sim, make_relay):
     seed = int(os.environ.get("TORTURE_SEED", time.time()))
     chance, sim = random.Random(seed), make_sim()
     relay, kills, roles = make_relay(sim), [], []
@@ -358,10 +358,9 @@ def test_random_kills_stops_and_reloads_under_load(make_sim, make_relay, capsys)
         arrived.setdefault(subject, []).append(message.path.stat().st_mtime)
     lost = set(load.acknowledged) - set(arrived)
     twice = {subject: explain(times, kills) for subject, times in arrived.items() if len(times) > 1}
-    with capsys.disabled():
-        print(f"\n{len(kills)} kills (seed {seed}), {len(load.acknowledged)} acknowledged, {len(lost)} lost, {len(twice)} twice:")
-        for subject, kill in sorted(twice.items()):
-            print(f"  {subject} {kill and f'{kill[1]} killed {kill[0] - min(arrived[subject]):.3f} s after the first copy'}")
+    print(f"{len(kills)} kills (seed {seed}), {len(load.acknowledged)} acknowledged, {len(lost)} lost, {len(twice)} twice:")
+    for subject, kill in sorted(twice.items()):
+        print(f"  {subject} {kill and f'{kill[1]} killed {kill[0] - min(arrived[subject]):.3f} s after the first copy'}")
     assert not lost
     assert all(twice.values()), f"no kill explains {[s for s, kill in twice.items() if not kill]}"
     # Three connections, and where a reload came before as many of the sender that goes.

@@ -387,7 +387,7 @@ def memory(tmp_path):
         yield folder
 
 
-def prove(relay, step, capsys, memory, tmp_path, make_relay, make_sim):
+def prove(relay, step, memory, tmp_path, make_relay, make_sim):
     """Record a run of this relay, and start on what each cut may leave of it. Returns the records."""
     try:
         sent = record_a_run(relay, relay.sim)
@@ -405,8 +405,7 @@ def prove(relay, step, capsys, memory, tmp_path, make_relay, make_sim):
     assert not problems, "\n".join(problems[:20])
     for image in some_to_drain(records, cuts):
         drain(make_relay, make_sim, image, sent)
-    with capsys.disabled():
-        print(f"\n{len(records)} calls, {len(sent)} messages, {count} disks after a power cut")
+    print(f"{len(records)} calls, {len(sent)} messages, {count} disks after a power cut")
 
     # The same with a disk whose syncs do nothing: this test can fail.
     for lies, complaint in (("folders", "is lost"), ("files", "bytes, not its")):
@@ -417,21 +416,21 @@ def prove(relay, step, capsys, memory, tmp_path, make_relay, make_sim):
 
 @pytest.mark.interposed
 @pytest.mark.parametrize("named", [False, True], ids=["files without a name", "temporary names"])
-def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory, named, capsys):
+def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory, named):
     # tmpfs has files without a name whatever the tests' disk is.
     relay = RecordedRelay(tmp_path / "recorded", make_sim(), named, spool=f"{memory}/spool").start()
-    records = prove(relay, 50 if named else 7, capsys, memory, tmp_path, make_relay, make_sim)
+    records = prove(relay, 50 if named else 7, memory, tmp_path, make_relay, make_sim)
     first_names = {r[4].split(".")[0] for r in records if r[0] == "create" and r[4].startswith("queue/")}
     assert first_names == ({"queue/tmp"} if named or memory.startswith(str(tmp_path)) else set())
 
 
 @pytest.mark.interposed
-def test_a_power_cut_where_one_sync_serves_many_files_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory, capsys):
+def test_a_power_cut_where_one_sync_serves_many_files_loses_nothing_acknowledged(tmp_path, make_sim, make_relay, memory):
     image = tmp_path / "image"
     mounts.make_ext4(image, 64)
     with mounts.mounted(tmp_path / "disk", "ext4", image, "loop"):
         relay = RecordedRelay(tmp_path / "recorded", make_sim(), False, spool=str(tmp_path / "disk" / "spool")).start()
-        records = prove(relay, 50, capsys, memory, tmp_path, make_relay, make_sim)
+        records = prove(relay, 50, memory, tmp_path, make_relay, make_sim)
     assert sum(r[0] == "sync-whole-end" for r in records) >= 3
 
 
@@ -448,7 +447,7 @@ def send_until_refused(relay, name, acknowledged):
 
 
 @pytest.mark.parametrize("number", range(20 if TORTURE else 1))
-def test_the_power_is_cut_under_load_and_ext4_has_what_was_acknowledged(tmp_path, make_sim, make_relay, number, capsys):
+def test_the_power_is_cut_under_load_and_ext4_has_what_was_acknowledged(tmp_path, make_sim, make_relay, number):
     """What a power cut leaves is what the disk has been given up to one moment. A copy of the image that takes its time while
     the daemon writes is something else: its last blocks are newer than its first, which no disk ever was. So ext4 is shut down
     in one call, its journal and its dirty pages dropped, and then copied. The loop device has no cache of its own: what it was
@@ -487,8 +486,7 @@ def test_the_power_is_cut_under_load_and_ext4_has_what_was_acknowledged(tmp_path
     for message in sim.messages():
         arrived.setdefault(re.search(rb"\r\nSubject: (\S+)", message.content)[1].decode(), []).append(message)
     lost = acknowledged.keys() - arrived.keys()
-    with capsys.disabled():
-        print(f"\n{len(acknowledged)} acknowledged, {before} delivered before the cut, {len(left)} left on the disk, {len(lost)} lost")
+    print(f"{len(acknowledged)} acknowledged, {before} delivered before the cut, {len(left)} left on the disk, {len(lost)} lost")
     assert not lost
     assert number % 2 == 1 or len(left) >= len(acknowledged) > 0, "they had not all been left to the disk"
     assert relay.queue_ids("failed") == []
