@@ -1,8 +1,8 @@
 /* The disk's limit for the spool's way of making messages durable: one thread, and nothing but the writes and
  * syncs. For each batch size: so many files are written and their write-back is started, they are synced (by one
  * sync for all where the spool does so), each gets its name, and one sync of the folder covers the names. The files
- * have no name or a temporary one until then, as the spool does it on that file system. Prints "unnamed" or "renamed", then for each batch its size,
- * messages a second and MB a second.
+ * have no name or a temporary one until then, as the spool does it on that file system. Prints "unnamed" or
+ * "renamed", then for each batch its size, messages a second and MB a second.
  *
  *   disk_limit FOLDER COUNT BYTES */
 #include <err.h>
